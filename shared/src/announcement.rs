@@ -1,0 +1,74 @@
+//! What a member says of itself and of the group, at least once a second.
+
+use serde::{Deserialize, Serialize};
+
+use crate::clock::Timestamp;
+use crate::id::{NodeId, Origin};
+use crate::version::Frontier;
+
+/// What a node may do.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Role {
+    /// Takes reads and writes.
+    #[default]
+    Active,
+    /// Takes reads, and refuses clients' writes.
+    ReadOnly,
+}
+
+impl Role {
+    /// As it stands in flags, logs and `FEED INFO`.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Active => "active",
+            Self::ReadOnly => "read-only",
+        }
+    }
+}
+
+/// A node by its configured name, with what it runs as at the moment.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Member {
+    /// Its configured name, one of a kind in the group.
+    pub name: String,
+    /// Its data directory's identity.
+    pub node_id: NodeId,
+    /// Its current run as a writer.
+    pub origin: Origin,
+    /// What it may do.
+    pub role: Role,
+}
+
+/// A member that the group no longer waits for. Never revoked.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Eviction {
+    /// The evicted member's name.
+    pub name: String,
+    /// Which holder of that name was evicted.
+    pub node_id: NodeId,
+    /// Its origins whose batches are closed.
+    pub origins: Vec<Origin>,
+}
+
+/// What a member says at least once a second: what it has, its clock, and whom it knows.
+///
+/// Frontier and clock are taken together, so that nothing below the clock can still be written by it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Announcement {
+    /// Who speaks.
+    pub member: Member,
+    /// Counts this run's announcements; of two the higher is the newer.
+    pub sequence: u64,
+    /// What it has.
+    pub frontier: Frontier,
+    /// Its hybrid clock: it will write nothing at or below this.
+    pub clock: Timestamp,
+    /// The members that it knows and counts, itself left out.
+    pub members: Vec<Member>,
+    /// The members that it has evicted.
+    pub evictions: Vec<Eviction>,
+    /// Its limit of memory for data in bytes, 0 if there is none: the smallest announced is the group's.
+    pub memory_limit: u64,
+}

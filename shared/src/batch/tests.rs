@@ -1,0 +1,119 @@
+use proptest::prelude::*;
+
+use super::*;
+use crate::change::{CellId, Contribution, Kind, Sum, Value};
+use crate::time::WallMillis;
+use crate::version::Version;
+
+const ORIGIN: Origin = Origin(0x0102_0304_0506_0708);
+
+fn every_operation() -> Vec<Change<'static>> {
+    let version = Version::new(Timestamp(0x1_0001), Origin::NONE);
+    let field = CellId { kind: Kind::Hash, element: b"field"[..].into() };
+    let mut changes = vec![
+        Change::new(0, &b"k"[..], Op::Set(b"value"[..].into())),
+        Change::new(0, &b"k"[..], Op::Expire(Some(WallMillis(1_700_000_000_000)))),
+        Change::new(15, &b"k"[..], Op::Expire(None)),
+        Change::new(1, &b"gone"[..], Op::Reset),
+        Change::new(0, &b"s"[..], Op::Cell(CellId::STRING, Some(Value::Bytes(b"x"[..].into())))),
+        Change::new(0, &b"h"[..], Op::Cell(field.clone(), None)),
+        Change::new(0, &b"h"[..], Op::Cell(field.clone(), Some(Value::Float(1.5)))),
+        Change::new(0, &b"e"[..], Op::ObservedReset(version)),
+        Change::new(0, &b"e"[..], Op::Mark { reset: version, expiry: WallMillis(7) }),
+        Change::new(3, &b""[..], Op::FlushDb),
+        Change::new(0, &b""[..], Op::FlushAll),
+    ];
+    for sum in [Sum::Int(-3), Sum::Int(i128::from(i64::MAX) + 1), Sum::Float(0.25)] {
+        let contribution = Contribution { first: Timestamp(0x1_0001), sum, contributor: None };
+        changes.push(Change::new(0, &b"n"[..], Op::Count(field.clone(), contribution)));
+    }
+    let restated = Contribution { first: Timestamp(5), sum: Sum::Int(1), contributor: Some(Origin(9)) };
+    changes.push(Change::new(0, &b"n"[..], Op::Count(CellId::STRING, restated)));
+    changes.push(Change { replaced: Some(version), ..Change::new(0, &b"k"[..], Op::Reset) });
+    changes
+}
+
+fn sealed(transactions: &[(u64, &[Change<'_>])]) -> Vec<u8> {
+    let mut builder = BatchBuilder::new(ORIGIN, Timestamp(0x1_0000));
+    for (timestamp, changes) in transactions {
+        builder.append(Timestamp(*timestamp), changes.iter());
+    }
+    builder.seal().1
+}
+
+#[test]
+fn every_operation_round_trips() {
+    let changes = every_operation();
+    let bytes = sealed(&[(0x1_0005, &changes[..2]), (0x1_0006, &changes[2..])]);
+    let batch = Batch::decode(&bytes).unwrap();
+    assert_eq!(batch.header.count as usize, changes.len());
+    assert_eq!(batch.validate(), Ok(Timestamp(0x1_0006)));
+    let read: Vec<_> = batch.changes().map(Result::unwrap).collect();
+    assert_eq!(read.iter().map(|(_, change)| change.clone()).collect::<Vec<_>>(), changes);
+    assert!(read[..2].iter().all(|(at, _)| *at == Timestamp(0x1_0005)));
+    assert!(read[2..].iter().all(|(at, _)| *at == Timestamp(0x1_0006)));
+}
+
+/// The format is a promise: a change of these bytes needs a new format version, and the old bytes stay tested.
+#[test]
+fn golden_bytes_of_format_1() {
+    let bytes = sealed(&[(0x1_0005, &every_operation())]);
+    let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+    assert_eq!(hex, include_str!("golden_format_1.hex").trim());
+}
+
+#[test]
+fn a_replicated_set_of_64_bytes_takes_under_100() {
+    let change = Change::new(0, &b"key:000000123456"[..], Op::Set(vec![b'x'; 64].into()));
+    let mut builder = BatchBuilder::new(ORIGIN, Timestamp::ZERO);
+    for tick in 1..=16 {
+        builder.append(Timestamp(tick), [&change]);
+    }
+    let bytes = builder.seal().1;
+    assert!(bytes.len() / 16 < 100, "{} bytes per change", bytes.len() / 16);
+}
+
+#[test]
+fn a_sealed_builder_goes_on_behind_its_batch() {
+    let mut builder = BatchBuilder::new(ORIGIN, Timestamp(5));
+    builder.append(Timestamp(7), &every_operation()[..1]);
+    let (first, _) = builder.seal();
+    builder.append(Timestamp(9), &every_operation()[..1]);
+    let (second, _) = builder.seal();
+    assert_eq!((first.after, first.upto), (Timestamp(5), Timestamp(7)));
+    assert_eq!((second.after, second.upto), (Timestamp(7), Timestamp(9)));
+}
+
+#[test]
+fn a_flipped_bit_is_noticed() {
+    let bytes = sealed(&[(0x1_0005, &every_operation()[..3])]);
+    for bit in 0..bytes.len() * 8 {
+        let mut damaged = bytes.clone();
+        damaged[bit / 8] ^= 1 << (bit % 8);
+        assert!(Batch::decode(&damaged).is_err(), "bit {bit}");
+    }
+}
+
+#[test]
+fn another_format_is_named() {
+    let mut bytes = sealed(&[(0x1_0005, &every_operation()[..1])]);
+    bytes[1] = 2;
+    assert_eq!(Batch::decode(&bytes).unwrap_err(), BatchError::Format(2));
+}
+
+#[test]
+fn versions_above_their_transaction_are_refused() {
+    let version = Version::new(Timestamp(0x1_0006), Origin::NONE);
+    let bytes = sealed(&[(0x1_0005, &[Change::new(0, &b"k"[..], Op::ObservedReset(version))])]);
+    assert!(matches!(Batch::decode(&bytes).unwrap().validate(), Err(BatchError::Malformed(_))));
+}
+
+proptest! {
+    #[test]
+    fn any_bytes_are_refused_or_read(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
+        let _ = BatchHeader::peek(&bytes);
+        if let Ok(batch) = Batch::decode(&bytes) {
+            let _ = batch.validate();
+        }
+    }
+}

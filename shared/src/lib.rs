@@ -1,0 +1,32 @@
+//! What both sides of a Tandem wire must agree on.
+//!
+//! This crate computes only: no socket, no file, no clock, no randomness, no logging. Read it in this order:
+//!
+//! - [`time`] and [`id`]: the units.
+//! - [`clock`]: the hybrid logical clock, which gives every write its timestamp.
+//! - [`version`]: versions, which decide conflicts, and frontiers, which say what a node has.
+//! - [`change`] and [`batch`]: what logs, feeds and links carry.
+//! - [`announcement`]: what members tell each other.
+//! - [`resp`]: the protocol of Redis's clients, and of the feed.
+//! - [`feed`]: what node and agent say to each other.
+//! - [`link`]: the protocol between agents, as a state machine.
+
+pub mod time;
+
+pub mod id;
+
+pub mod clock;
+
+pub mod version;
+
+pub mod change;
+
+pub mod batch;
+
+pub mod announcement;
+
+pub mod resp;
+
+pub mod feed;
+
+pub mod link;
