@@ -1,1 +1,603 @@
-//! The protocol between agents.
+//! The protocol between agents, as a state machine without I/O.
+//!
+//! Problem: two agents keep one connection for both directions. Each must learn who the other is and refuse it if they
+//! must not talk, pull what it lacks and serve what it has, notice a dead connection, a wrong clock and a damaged
+//! batch; and each change of what is pulled crosses with batches that are on their way.
+//!
+//! Idea: [`Link`] holds all of that and touches nothing. A driver feeds it what happens and the time
+//! ([`Link::handle`]), does what it says ([`Link::poll_action`]), and sends what it has to say whenever the connection
+//! takes more ([`Link::poll_message`]). What is to be said is kept as state, not as a queue: on a slow connection
+//! frontiers and announcements merge, and nothing grows.
+//!
+//! ```text
+//! Greeting --Hello--> Judging --admitted--> Up --+--> Closed
+//!    |                   |                       |
+//!    +-- a fault, a refusal, a Goodbye, silence -+
+//! ```
+//!
+//! Batches take a short way. To send, the driver cuts one into chunks ([`Chunk::cut`]) and sends them. A received
+//! one comes back as [`Action::Apply`], in most cases as a range of the message that it came in.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::ops::Range;
+use std::time::Duration;
+
+use crate::announcement::{Announcement, Member};
+use crate::batch::{BATCH_BYTES_MAX, BatchHeader, FORMAT};
+use crate::clock::Timestamp;
+use crate::id::{GroupId, NodeId, Origin};
+use crate::time::{MonoMillis, WallMillis};
+use crate::version::{FRONTIER_ORIGINS_MAX, Frontier};
+
+pub mod message;
+
+mod assembly;
+
+mod clock_guard;
+
+mod hello;
+
+mod pulls;
+
+mod saying;
+
+mod serving;
+
+pub use clock_guard::{CLOCK_WARNING_MS, ClockReading};
+pub use message::{Chunk, Goodbye, Hello, Holding, Message, MessageError, PROTOCOL, Reason, Subscribe};
+pub use serving::FollowFrom;
+
+use assembly::Assembly;
+use clock_guard::{ClockGuard, Utc, Verdict};
+use pulls::{Arrival, Pulls};
+use saying::Saying;
+use serving::Serving;
+
+/// A link on which nothing is heard for this long is closed; both sides then dial again.
+pub const SILENCE_MAX: Duration = Duration::from_secs(5);
+
+/// How often each side asks the other for a sign of life.
+pub const PING_INTERVAL: Duration = Duration::from_secs(1);
+
+/// A frontier that keeps changing is said this often; at once while a client waits for it.
+pub const FRONTIER_INTERVAL: Duration = Duration::from_millis(50);
+
+/// The moment of an input, by both kinds of clock.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Now {
+    /// Microseconds of the clock that only moves forward.
+    pub mono_us: u64,
+    /// The wall clock of the node.
+    pub wall: WallMillis,
+}
+
+impl Now {
+    /// The monotonic time in milliseconds.
+    #[must_use]
+    pub const fn mono(self) -> MonoMillis {
+        MonoMillis(self.mono_us / 1_000)
+    }
+}
+
+/// What this side says of itself in its Hello.
+#[derive(Clone, Debug)]
+pub struct Local {
+    /// The group's name.
+    pub group: String,
+    /// The group's id; zero while the node has not met anyone.
+    pub group_id: GroupId,
+    /// The node that is served.
+    pub member: Member,
+    /// When it was started, by its wall clock.
+    pub start_time: WallMillis,
+    /// What it has.
+    pub frontier: Frontier,
+    /// Its hybrid clock, taken together with the frontier.
+    pub clock: Timestamp,
+    /// Whether this side dialled the connection.
+    pub dialled: bool,
+    /// How far two wall clocks may be apart, in milliseconds.
+    pub clock_drift_ms_max: u64,
+}
+
+/// What can happen to a link.
+#[derive(Debug)]
+pub enum Input<'a> {
+    /// A message came.
+    Message(&'a [u8]),
+    /// Bytes came that are not a whole message yet.
+    Alive,
+    /// Whether the driver reads the connection: while it does not, because the node takes no more, silence means nothing.
+    Reading(bool),
+    /// The deadline passed. A late or extra tick changes nothing.
+    Tick,
+    /// The peer that was [`Action::Greeted`] may join.
+    Admitted,
+    /// The link is to end: the peer may not join, or this side leaves.
+    Leave(Goodbye),
+    /// Pull an origin from the peer, from a timestamp on.
+    Subscribe(Origin, Timestamp),
+    /// Stop pulling an origin; [`Action::Drained`] follows.
+    Unsubscribe(Origin),
+    /// The node holds this much, with its hybrid clock when, or before, it did.
+    Held(&'a Frontier, Timestamp),
+    /// Tell the peer this, unless something newer of the same member is told.
+    Announce(Announcement),
+    /// The node follows the list of the last [`Action::Follow`]; what comes from it now is by that list.
+    Following,
+    /// The node refused that list: its log starts later for these origins.
+    FollowTruncated(BTreeMap<Origin, Timestamp>),
+    /// A client of the node waits for acknowledgements of what came from the node so far.
+    Waiting,
+    /// The node has answered to an [`Action::Apply`], in order.
+    Applied(Applied),
+}
+
+/// The node's answer to a batch.
+#[derive(Clone, Debug)]
+pub struct Applied {
+    /// Whose batch.
+    pub origin: Origin,
+    /// [`Action::Apply`]'s.
+    pub serial: u64,
+    /// What is held of the origin now, or what is wrong.
+    pub result: Result<Timestamp, ApplyRefusal>,
+}
+
+/// Why the node did not use a batch.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ApplyRefusal {
+    /// It begins beyond what is held, which is this.
+    Gap(Timestamp),
+    /// A change in it lies too far in the future. Only its origin is concerned.
+    Suspended,
+    /// It is damaged. The peer or the way to it is at fault; the link ends.
+    Bad(String),
+}
+
+/// What the driver is to do.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Action {
+    /// Judge the peer, and answer with [`Input::Admitted`] or [`Input::Leave`].
+    Greeted(Box<Hello>),
+    /// Have the node follow this list in place of the one before; an empty list ends the stream, and the answer
+    /// [`Input::Following`] is due at once.
+    Follow(Vec<(Origin, FollowFrom)>),
+    /// Have the node apply a batch, and answer with [`Input::Applied`], in order.
+    Apply {
+        /// The subscription that it came by.
+        serial: u64,
+        /// What it covers.
+        header: BatchHeader,
+        /// Where its bytes are.
+        bytes: BatchBytes,
+    },
+    /// The peer's node holds this much more.
+    Heard(Holding),
+    /// A member announces.
+    Announced(Box<Announcement>),
+    /// The peer pulls an origin from here, from a timestamp on.
+    PeerSubscribed(Origin, Timestamp),
+    /// The peer no longer pulls an origin from here.
+    PeerUnsubscribed(Origin),
+    /// An origin is no longer pulled, and nothing of it is being applied.
+    Drained(Origin),
+    /// An origin cannot be pulled from this peer at the moment, and is no longer; [`Action::Drained`] follows.
+    Refused(Origin, PullRefusal),
+    /// The node's log no longer holds what the peer asks for; the peer is told.
+    PeerTruncated(BTreeMap<Origin, Timestamp>),
+    /// The clocks are further apart than they should be.
+    ClockWarning(ClockReading),
+    /// A round trip was measured, in microseconds, and the clocks compared.
+    Measured(u64, ClockReading),
+    /// Send what [`Link::poll_message`] still has, and close. Nothing follows.
+    Close {
+        /// Why.
+        goodbye: Goodbye,
+        /// Whether the peer said so, and not this side.
+        by_peer: bool,
+    },
+}
+
+/// Where the bytes of a batch are.
+#[derive(Debug, PartialEq, Eq)]
+pub enum BatchBytes {
+    /// Within the message that was just handed in.
+    InMessage(Range<usize>),
+    /// Put together from several messages.
+    Assembled(Vec<u8>),
+}
+
+/// Why an origin cannot be pulled from a peer at the moment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PullRefusal {
+    /// A batch began beyond what is held; begin again from what is held.
+    Gap,
+    /// A change lies too far in the future.
+    Suspended,
+    /// The peer's log starts here, later than what is held.
+    Truncated(Timestamp),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    Greeting,
+    Judging,
+    Up,
+    Closed,
+}
+
+/// One link, seen by one of its two agents. See the module's documentation.
+#[derive(Debug)]
+pub struct Link {
+    local: Local,
+    peer: Option<Member>,
+    state: State,
+    clock_guard: ClockGuard,
+    heard_at: MonoMillis,
+    is_reading: bool,
+    assembly: Assembly,
+    pulls: Pulls,
+    serving: Serving,
+    saying: Saying,
+    applies_issued: u64,
+    applies_done: u64,
+    actions: VecDeque<Action>,
+}
+
+impl Link {
+    /// A link on a connection that was just made. Its Hello is due.
+    #[must_use]
+    pub fn new(local: Local, now: Now) -> Self {
+        Self {
+            peer: None,
+            state: State::Greeting,
+            clock_guard: ClockGuard::new(local.clock_drift_ms_max),
+            heard_at: now.mono(),
+            is_reading: true,
+            assembly: Assembly::default(),
+            pulls: Pulls::default(),
+            serving: Serving::default(),
+            saying: Saying::new(local.frontier.clone(), local.clock),
+            applies_issued: 0,
+            applies_done: 0,
+            actions: VecDeque::new(),
+            local,
+        }
+    }
+
+    /// Takes in what happened.
+    pub fn handle(&mut self, input: Input<'_>, now: Now) {
+        if self.state == State::Closed {
+            return;
+        }
+        match input {
+            Input::Message(bytes) => self.on_message(bytes, now),
+            Input::Alive => self.heard_at = now.mono(),
+            Input::Reading(is_reading) => self.on_reading(is_reading, now),
+            Input::Tick => self.on_tick(now),
+            Input::Admitted => self.on_admitted(now),
+            Input::Leave(goodbye) => self.close(goodbye),
+            Input::Subscribe(origin, after) => self.pulls.begin(origin, after),
+            Input::Unsubscribe(origin) => self.on_unsubscribe(origin),
+            Input::Held(frontier, clock) => self.saying.hold(frontier, clock),
+            Input::Announce(announcement) => self.saying.announce(announcement),
+            Input::Following => self.on_following(),
+            Input::FollowTruncated(starts) => self.on_follow_truncated(starts),
+            Input::Waiting => self.saying.ack_now = true,
+            Input::Applied(applied) => self.on_applied(applied),
+        }
+    }
+
+    /// What the driver is to do next.
+    pub fn poll_action(&mut self) -> Option<Action> {
+        self.actions.pop_front()
+    }
+
+    /// The next message for the peer, if one is due. Call it only when the connection takes one.
+    pub fn poll_message(&mut self, now: Now) -> Option<Vec<u8>> {
+        if self.saying.take_hello() {
+            return Some(Message::Hello(Box::new(self.hello(now))).encode());
+        }
+        if self.state == State::Up
+            && let Some(change) = self.pulls.take_change()
+        {
+            return Some(Message::Subscribe(change).encode());
+        }
+        self.saying.next(self.state == State::Up, now).map(|message| message.encode())
+    }
+
+    /// When [`Input::Tick`] is due, or a message: whichever comes first.
+    #[must_use]
+    pub fn deadline(&self) -> Option<MonoMillis> {
+        let silence = self.is_reading.then(|| self.heard_at.after(SILENCE_MAX));
+        let saying = (self.state == State::Up).then(|| self.saying.deadline());
+        match self.state {
+            State::Closed => None,
+            _ => [silence, saying].into_iter().flatten().min(),
+        }
+    }
+
+    /// Whether the driver should read messages: not while the peer is being judged.
+    #[must_use]
+    pub fn reads(&self) -> bool {
+        matches!(self.state, State::Greeting | State::Up)
+    }
+
+    /// Whether Hellos were exchanged and the peer was admitted.
+    #[must_use]
+    pub fn is_up(&self) -> bool {
+        self.state == State::Up
+    }
+
+    /// The peer, once it said who it is.
+    #[must_use]
+    pub fn peer(&self) -> Option<&Member> {
+        self.peer.as_ref()
+    }
+
+    /// The origins of which batches are being applied.
+    pub fn in_flight(&self) -> impl Iterator<Item = Origin> {
+        self.pulls.in_flight()
+    }
+
+    fn on_message(&mut self, bytes: &[u8], now: Now) {
+        self.heard_at = now.mono();
+        match Message::decode(bytes) {
+            Ok(Message::Hello(hello)) if self.state == State::Greeting => self.on_hello(hello, now),
+            Ok(Message::Goodbye(goodbye)) => self.on_goodbye(goodbye),
+            Ok(message) if self.state == State::Up => self.on_up_message(message, bytes, now),
+            Ok(_) => self.refuse(Reason::Malformed, "a message came where a Hello was due"),
+            Err(error @ (MessageError::Protocol(_) | MessageError::UnknownKind(_))) => {
+                self.refuse(Reason::Version, &error.to_string());
+            }
+            Err(error) => self.refuse(Reason::Malformed, &error.to_string()),
+        }
+    }
+
+    fn on_up_message(&mut self, message: Message<'_>, bytes: &[u8], now: Now) {
+        match message {
+            Message::Batch(chunk) => self.on_chunk(chunk, bytes),
+            Message::Frontier(holding) => self.actions.push_back(Action::Heard(holding)),
+            Message::Announce(announcement) => self.on_announce(announcement),
+            Message::AckNow => self.saying.on_ack_now(self.applies_issued, self.applies_done),
+            Message::Subscribe(change) => self.on_subscribe(&change),
+            Message::Following { serial } => self.on_peer_following(serial),
+            Message::Truncated { serial, starts } => self.on_truncated(serial, starts),
+            Message::Ping { id } => self.saying.pong = Some(id),
+            Message::Pong { id, wall } => self.on_pong(id, wall, now),
+            Message::Hello(_) | Message::Goodbye(_) => self.refuse(Reason::Malformed, "a second Hello came"),
+        }
+    }
+
+    fn on_hello(&mut self, hello: Box<Hello>, now: Now) {
+        let reading = ClockReading { ours: now.wall, theirs: hello.wall, uncertain_ms: 0 };
+        self.peer = Some(hello.member.clone());
+        if let Err(goodbye) = hello::check(&hello, &self.local) {
+            return self.close(goodbye);
+        }
+        self.judge_clocks(reading);
+        if self.state != State::Closed {
+            self.state = State::Judging;
+            self.actions.push_back(Action::Greeted(hello));
+        }
+    }
+
+    fn on_goodbye(&mut self, goodbye: Goodbye) {
+        self.state = State::Closed;
+        self.actions.push_back(Action::Close { goodbye, by_peer: true });
+    }
+
+    fn on_admitted(&mut self, now: Now) {
+        if self.state == State::Judging {
+            self.state = State::Up;
+            self.heard_at = now.mono();
+            self.saying.ping_at = now.mono();
+        }
+    }
+
+    fn on_chunk(&mut self, chunk: Chunk<'_>, message: &[u8]) {
+        let Ok(whole) = self.assembly.add(chunk, message) else {
+            let text = format!("a batch is over the limit of {BATCH_BYTES_MAX} bytes, or its parts are out of order");
+            return self.refuse(Reason::Malformed, &text);
+        };
+        let Some(bytes) = whole else { return };
+        let peeked = match &bytes {
+            BatchBytes::InMessage(range) => BatchHeader::peek(&message[range.clone()]),
+            BatchBytes::Assembled(bytes) => BatchHeader::peek(bytes),
+        };
+        let header = match peeked {
+            Ok(header) => header,
+            Err(error) => return self.refuse(Reason::BadBatch, &error.to_string()),
+        };
+        match self.pulls.arrive(&header) {
+            Arrival::Apply { serial } => {
+                self.applies_issued += 1;
+                self.actions.push_back(Action::Apply { serial, header, bytes });
+            }
+            Arrival::PassOver => {}
+            Arrival::Gap => self.stop_pulling(header.origin, PullRefusal::Gap),
+        }
+    }
+
+    fn on_announce(&mut self, announcement: Box<Announcement>) {
+        if announcement.member.node_id != self.local.member.node_id {
+            self.actions.push_back(Action::Announced(announcement));
+        }
+    }
+
+    fn on_subscribe(&mut self, change: &Subscribe) {
+        self.serving.ask(change);
+        if self.serving.len() > FRONTIER_ORIGINS_MAX {
+            return self.refuse(Reason::Malformed, "it pulls too many origins");
+        }
+        let stopped = change.stop.iter().map(|origin| Action::PeerUnsubscribed(*origin));
+        let started = change.start.iter().map(|(origin, after)| Action::PeerSubscribed(*origin, *after));
+        self.actions.extend(stopped.chain(started));
+        self.follow();
+    }
+
+    fn follow(&mut self) {
+        if let Some(list) = self.serving.next_list() {
+            self.actions.push_back(Action::Follow(list));
+        }
+    }
+
+    fn on_following(&mut self) {
+        if let Some(serial) = self.serving.on_following() {
+            self.saying.following = Some(serial);
+        }
+        self.follow();
+    }
+
+    fn on_follow_truncated(&mut self, starts: BTreeMap<Origin, Timestamp>) {
+        let Some(refused) = self.serving.on_truncated(starts) else {
+            return self.close(Goodbye::new(Reason::Other, "the node refused to stream origins that it was not asked for"));
+        };
+        for origin in refused.keys() {
+            self.actions.push_back(Action::PeerUnsubscribed(*origin));
+        }
+        if !refused.is_empty() {
+            self.saying.truncate(self.serving.serial(), &refused);
+            self.actions.push_back(Action::PeerTruncated(refused));
+        }
+        self.follow();
+    }
+
+    fn on_peer_following(&mut self, serial: u64) {
+        if !self.pulls.confirm(serial) {
+            self.refuse(Reason::Malformed, "it confirms a subscription that was never asked for");
+        }
+    }
+
+    fn on_truncated(&mut self, serial: u64, starts: BTreeMap<Origin, Timestamp>) {
+        for (origin, start) in starts {
+            if self.pulls.is_refused_at(origin, serial) {
+                self.stop_pulling(origin, PullRefusal::Truncated(start));
+            }
+        }
+    }
+
+    fn on_pong(&mut self, id: u64, wall: WallMillis, now: Now) {
+        let Some(sent) = self.saying.take_ping(id) else { return };
+        let round_trip_us = now.mono_us.saturating_sub(sent.mono_us);
+        let half_ms = round_trip_us / 2_000;
+        let ours = WallMillis(now.wall.0.saturating_sub(half_ms));
+        // A millisecond more for what each clock's reading leaves out.
+        let reading = ClockReading { ours, theirs: wall, uncertain_ms: half_ms + 1 };
+        self.actions.push_back(Action::Measured(round_trip_us, reading));
+        self.judge_clocks(reading);
+    }
+
+    fn judge_clocks(&mut self, reading: ClockReading) {
+        match self.clock_guard.judge(reading) {
+            Verdict::Fine => {}
+            Verdict::Warn => self.actions.push_back(Action::ClockWarning(reading)),
+            Verdict::Refuse => {
+                let text = format!(
+                    "the wall clocks are too far apart: {} reads {}, {} reads {}, {} ms apart where max-clock-drift \
+                     allows {} ms; put the wrong clock right (NTP): the link then resumes by itself, nothing is lost",
+                    hello::described(&self.local.member),
+                    Utc(reading.ours),
+                    self.peer.as_ref().map_or_else(String::new, hello::described),
+                    Utc(reading.theirs),
+                    reading.distance_ms(),
+                    self.clock_guard.drift_ms_max(),
+                );
+                self.close(Goodbye::new(Reason::ClockDrift, text));
+            }
+        }
+    }
+
+    fn on_unsubscribe(&mut self, origin: Origin) {
+        self.pulls.end(origin);
+        if !self.pulls.is_in_flight(origin) {
+            self.actions.push_back(Action::Drained(origin));
+        }
+    }
+
+    fn stop_pulling(&mut self, origin: Origin, refusal: PullRefusal) {
+        if self.pulls.end(origin) {
+            self.actions.push_back(Action::Refused(origin, refusal));
+            if !self.pulls.is_in_flight(origin) {
+                self.actions.push_back(Action::Drained(origin));
+            }
+        }
+    }
+
+    fn on_applied(&mut self, applied: Applied) {
+        let Applied { origin, serial, result } = applied;
+        let is_current = self.pulls.is_current(origin, serial);
+        let has_drained = self.pulls.land(origin);
+        self.applies_done += 1;
+        match result {
+            Ok(held) => self.saying.hold_origin(origin, held),
+            Err(ApplyRefusal::Bad(text)) => {
+                let peer = self.peer.as_ref().map_or_else(String::new, hello::described);
+                let text = format!("a batch of origin {origin} from {peer} was refused by the node: {text}");
+                return self.close(Goodbye::new(Reason::BadBatch, text));
+            }
+            Err(_) if !is_current => {}
+            Err(ApplyRefusal::Gap(held)) => {
+                self.saying.hold_origin(origin, held);
+                self.stop_pulling(origin, PullRefusal::Gap);
+            }
+            Err(ApplyRefusal::Suspended) => self.stop_pulling(origin, PullRefusal::Suspended),
+        }
+        self.saying.on_applies_done(self.applies_done);
+        if has_drained {
+            self.actions.push_back(Action::Drained(origin));
+        }
+    }
+
+    fn on_reading(&mut self, is_reading: bool, now: Now) {
+        if is_reading && !self.is_reading {
+            self.heard_at = now.mono();
+        }
+        self.is_reading = is_reading;
+    }
+
+    fn on_tick(&mut self, now: Now) {
+        if self.is_reading && now.mono() >= self.heard_at.after(SILENCE_MAX) {
+            let peer = self.peer.as_ref().map_or_else(|| "the other side".to_owned(), hello::described);
+            let text = format!("nothing was heard from {peer} for {} s", SILENCE_MAX.as_secs());
+            self.close(Goodbye::new(Reason::Silent, text));
+        }
+    }
+
+    fn refuse(&mut self, reason: Reason, what: &str) {
+        let speaker = self.peer.as_ref().map_or_else(|| "an unknown peer".to_owned(), hello::described);
+        self.close(Goodbye::new(reason, format!("from {speaker}: {what}")));
+    }
+
+    fn close(&mut self, goodbye: Goodbye) {
+        self.state = State::Closed;
+        self.saying.goodbye(goodbye.clone());
+        self.actions.push_back(Action::Close { goodbye, by_peer: false });
+    }
+
+    fn hello(&self, now: Now) -> Hello {
+        Hello {
+            batch_format: FORMAT,
+            group: self.local.group.clone(),
+            group_id: self.local.group_id,
+            member: self.local.member.clone(),
+            start_time: self.local.start_time,
+            frontier: self.local.frontier.clone(),
+            wall: now.wall,
+            clock: self.local.clock,
+            dialled: self.local.dialled,
+            proof: Vec::new(),
+        }
+    }
+}
+
+/// Whether of two links between the same two agents, one dialled by each, the one that was dialled by `dialler` stays:
+/// it is the smaller of the two node ids that decides, so both sides agree without asking.
+#[must_use]
+pub fn dialled_link_stays(dialler: NodeId, other: NodeId) -> bool {
+    dialler < other
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,568 @@
+//! Drives one link: the task between a peer's WebSocket, the link's state machine, and two connections to the node.
+//!
+//! ```text
+//!             +------------- one task -------------+
+//!  peer  ---> | WebSocket -> Link -> FEED APPLY    | ---> node
+//!        <--- | WebSocket <------- FEED FOLLOW     | <---
+//!             |     events ^ | commands            |
+//!             +-----------hub----------------------+
+//! ```
+//!
+//! One task polls all of it, so a batch crosses the agent without changing hands. Each stage stops where its outlet is
+//! full: the peer is not read from while the node takes no more, the feed is not read from while the peer takes no
+//! more. So nothing is queued here but what each stage's limit allows, and a slow one costs only its own link.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, PoisonError};
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use async_std::channel::{self, Receiver, Sender};
+use async_tungstenite::tungstenite::Message as SocketMessage;
+use futures_util::{SinkExt, StreamExt};
+use shared::announcement::{Announcement, Member};
+use shared::clock::Timestamp;
+use shared::id::Origin;
+use shared::link::message::CHUNK_BYTES_MAX;
+use shared::link::{Action, Applied, BatchBytes, Chunk, Goodbye, Hello, Input, Link, Now, PullRefusal, Reason};
+use slog::{Logger, debug, error, info, o, warn};
+
+use crate::node_client::{ApplyLane, FollowEvent, FollowLane, NodeError};
+use crate::record::Record;
+use crate::router::LinkId;
+use crate::session::{BatchSlice, COMMANDS_MAX, Command, Event, LinkEvent, LinkStart, Session};
+use crate::socket::Socket;
+
+mod outlet;
+
+mod progress;
+
+mod timer;
+
+use outlet::Outlet;
+use progress::Progress;
+use timer::Timer;
+
+/// So many messages are taken at once from the peer, or from the node; then the other directions have their turn.
+const TURN_MESSAGES_MAX: usize = 32;
+
+/// So many turns are taken before other tasks have theirs.
+const TURNS_MAX: usize = 8;
+
+/// How long a closed link waits for its last words to go out, for the peer to close, and for the node's answers.
+const CLOSING_TIME_MAX: Duration = Duration::from_secs(1);
+
+/// What keeps a due message from being sent is tried again after this, should no other event come.
+const BLOCKED: Duration = Duration::from_millis(100);
+
+/// How long an origin is not pulled from a peer after a gap, a change from the future, and a log that starts too late.
+const AVOIDED_GAP_MS: u64 = 200;
+const AVOIDED_SUSPENDED_MS: u64 = 5_000;
+const AVOIDED_TRUNCATED_MS: u64 = 30_000;
+
+/// How a link ended.
+#[derive(Debug)]
+pub(crate) struct Ended {
+    pub(crate) ending: Ending,
+    /// The peer, if it said who it is.
+    pub(crate) peer: Option<Member>,
+    /// How long the link was up.
+    pub(crate) up_for: Duration,
+}
+
+/// Why a link ended.
+#[derive(Debug)]
+pub(crate) enum Ending {
+    /// One side said why.
+    Goodbye { goodbye: Goodbye, by_peer: bool },
+    /// The connection broke.
+    Broken(String),
+    /// The node is gone.
+    NodeLost(String),
+}
+
+impl Ending {
+    pub(crate) fn text(&self) -> &str {
+        match self {
+            Self::Goodbye { goodbye, .. } => &goodbye.text,
+            Self::Broken(text) | Self::NodeLost(text) => text,
+        }
+    }
+}
+
+/// Runs a link on a connection that was just made, to its end.
+pub(crate) async fn run(socket: Socket, start: LinkStart, session: Arc<Session>) -> Ended {
+    let apply = match ApplyLane::connect(&session.node).await {
+        Ok(apply) => apply,
+        Err(error) => {
+            let ending = Ending::NodeLost(NodeError::from(error).to_string());
+            return Ended { ending, peer: None, up_for: Duration::ZERO };
+        }
+    };
+    let mut driver = Driver::new(socket, apply, start, session);
+    let ending = std::future::poll_fn(|cx| driver.poll(cx)).await;
+    driver.finish(ending).await
+}
+
+struct Driver {
+    id: LinkId,
+    socket: Socket,
+    is_flushed: bool,
+    link: Link,
+    apply: ApplyLane,
+    follow: FollowLane,
+    /// A batch that is longer than a chunk, and how much of it was sent.
+    sending: Option<(Vec<u8>, usize)>,
+    commands: Receiver<Command>,
+    /// Handed to the hub with the peer's Hello.
+    commands_sender: Option<Sender<Command>>,
+    outlet: Outlet,
+    progress: Progress,
+    timer: Timer,
+    received: u64,
+    record: Arc<Record>,
+    up_at: Option<Instant>,
+    start: LinkStart,
+    session: Arc<Session>,
+    logger: Logger,
+    ending: Option<Ending>,
+}
+
+impl Driver {
+    fn new(socket: Socket, apply: ApplyLane, start: LinkStart, session: Arc<Session>) -> Self {
+        let (sender, commands) = channel::bounded(COMMANDS_MAX);
+        Self {
+            id: session.next_link(),
+            socket,
+            is_flushed: true,
+            link: Link::new(session.local(start.dialled.is_some()), session.clocks().now()),
+            apply,
+            follow: FollowLane::new(session.node.clone()),
+            sending: None,
+            commands,
+            commands_sender: Some(sender),
+            outlet: Outlet::new(session.events.clone()),
+            progress: Progress::default(),
+            timer: Timer::default(),
+            received: 0,
+            record: start.dialled.clone().unwrap_or_else(|| Arc::new(Record::new(start.address.as_str()))),
+            up_at: None,
+            logger: session.logger.new(o!("address" => start.address.clone())),
+            start,
+            session,
+            ending: None,
+        }
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Ending> {
+        for _ in 0..TURNS_MAX {
+            let now = self.session.clocks().now();
+            let is_again = self.turn(cx, now);
+            if let Some(ending) = self.ending.take() {
+                return Poll::Ready(ending);
+            }
+            if !is_again {
+                return Poll::Pending;
+            }
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+
+    /// Lets every stage do what it can; says whether one of them could do more at once.
+    fn turn(&mut self, cx: &mut Context<'_>, now: Now) -> bool {
+        let mut is_again = self.poll_commands(cx, now);
+        let could_read = self.may_read();
+        is_again |= self.poll_receive(cx, now);
+        is_again |= self.poll_apply(cx, now);
+        is_again |= self.poll_send(cx, now);
+        self.progress.post(&self.link, &self.apply, now.mono(), |event| {
+            self.outlet.push(Event::Link(self.id, event));
+        });
+        self.outlet.poll(cx);
+        is_again |= !could_read && self.may_read();
+        if !is_again {
+            self.poll_flush(cx);
+            is_again = self.poll_timer(cx, now);
+        }
+        is_again
+    }
+
+    fn poll_commands(&mut self, cx: &mut Context<'_>, now: Now) -> bool {
+        for _ in 0..TURN_MESSAGES_MAX {
+            match self.commands.poll_next_unpin(cx) {
+                Poll::Pending => return false,
+                Poll::Ready(Some(command)) => self.on_command(command, now),
+                Poll::Ready(None) => {
+                    let text = "this agent stops, or its node went away; the link resumes by itself";
+                    self.handle(Input::Leave(Goodbye::new(Reason::Leaving, text)), now);
+                }
+            }
+            if self.ending.is_some() {
+                return false;
+            }
+        }
+        true
+    }
+
+    fn on_command(&mut self, command: Command, now: Now) {
+        match command {
+            Command::Admit(record) => self.on_admit(record, now),
+            Command::Leave(goodbye) => self.handle(Input::Leave(goodbye), now),
+            Command::Subscribe(origin, after) => self.handle(Input::Subscribe(origin, after), now),
+            Command::Unsubscribe(origin) => self.handle(Input::Unsubscribe(origin), now),
+            Command::Held(frontier, clock) => self.handle(Input::Held(&frontier, clock), now),
+            Command::Announce(announcement) => {
+                self.handle(Input::Announce(Announcement::clone(&announcement)), now);
+            }
+        }
+    }
+
+    fn on_admit(&mut self, record: Arc<Record>, now: Now) {
+        self.handle(Input::Admitted, now);
+        let Some(peer) = self.link.peer().filter(|_| self.link.is_up()) else { return };
+        record.on_up(peer);
+        self.record = record;
+        self.up_at = Some(Instant::now());
+        self.session.complaints.lock().unwrap_or_else(PoisonError::into_inner).forget(&peer.name);
+        info!(self.logger, "link is up"; "node" => %peer.node_id, "dialled" => self.start.dialled.is_some());
+    }
+
+    fn may_read(&self) -> bool {
+        self.apply.has_room() && self.outlet.is_clear()
+    }
+
+    /// Takes messages from the peer, as long as the node takes batches.
+    fn poll_receive(&mut self, cx: &mut Context<'_>, now: Now) -> bool {
+        for _ in 0..TURN_MESSAGES_MAX {
+            let may_read = self.may_read();
+            self.link.handle(Input::Reading(may_read), now);
+            if !may_read || !self.link.reads() || self.ending.is_some() {
+                return false;
+            }
+            match self.socket.poll_next_unpin(cx) {
+                Poll::Pending => return false,
+                Poll::Ready(Some(Ok(message))) => self.on_socket_message(message, now),
+                Poll::Ready(Some(Err(error))) => return self.end(Ending::Broken(error.to_string())),
+                Poll::Ready(None) => return self.end(Ending::Broken("the peer closed the connection".into())),
+            }
+        }
+        true
+    }
+
+    fn on_socket_message(&mut self, message: SocketMessage, now: Now) {
+        match message {
+            SocketMessage::Binary(bytes) => {
+                self.link.handle(Input::Message(&bytes), now);
+                self.act(Some(&bytes), now);
+            }
+            SocketMessage::Close(_) => {
+                self.end(Ending::Broken("the peer closed the connection".into()));
+            }
+            SocketMessage::Text(_) => {
+                let goodbye = Goodbye::new(Reason::Malformed, "a text message came where binary ones are due");
+                self.handle(Input::Leave(goodbye), now);
+            }
+            SocketMessage::Ping(_) | SocketMessage::Pong(_) | SocketMessage::Frame(_) => {}
+        }
+    }
+
+    /// Writes batches to the node, and takes its answers.
+    fn poll_apply(&mut self, cx: &mut Context<'_>, now: Now) -> bool {
+        for _ in 0..TURN_MESSAGES_MAX {
+            match self.apply.poll_applied(cx, now.mono()) {
+                Poll::Pending => {
+                    if let Some(trouble) = self.apply.take_trouble() {
+                        warn!(self.logger, "the node takes no batches now, they are offered again"; "answer" => trouble);
+                    }
+                    return false;
+                }
+                Poll::Ready(Ok(applied)) => self.on_applied(applied, now),
+                Poll::Ready(Err(error)) => return self.end(Ending::NodeLost(error.to_string())),
+            }
+            if self.ending.is_some() {
+                return false;
+            }
+        }
+        true
+    }
+
+    fn on_applied(&mut self, applied: Applied, now: Now) {
+        if let Ok(held) = applied.result {
+            self.progress.on_applied(applied.origin, held, now.mono());
+        }
+        self.handle(Input::Applied(applied), now);
+    }
+
+    /// Sends what the link has to say, and what the node streams, as long as the peer takes it.
+    fn poll_send(&mut self, cx: &mut Context<'_>, now: Now) -> bool {
+        for _ in 0..TURN_MESSAGES_MAX {
+            match self.socket.poll_ready_unpin(cx) {
+                Poll::Pending => return false,
+                Poll::Ready(Err(error)) => return self.end(Ending::Broken(error.to_string())),
+                Poll::Ready(Ok(())) => {}
+            }
+            if let Some(message) = self.link.poll_message(now) {
+                self.send(message);
+            } else if self.sending.is_some() {
+                self.send_chunk();
+            } else if !self.poll_follow(cx, now) {
+                return false;
+            }
+            if self.ending.is_some() {
+                return false;
+            }
+        }
+        true
+    }
+
+    /// Takes one thing from the node's feed; says whether there was one.
+    fn poll_follow(&mut self, cx: &mut Context<'_>, now: Now) -> bool {
+        let event = match self.follow.poll_event(cx) {
+            Poll::Pending => return false,
+            Poll::Ready(Err(error)) => return self.end(Ending::NodeLost(error.to_string())),
+            Poll::Ready(Ok(event)) => event,
+        };
+        match event {
+            FollowEvent::Batch(bytes) => {
+                self.record.count_out(bytes.len());
+                if bytes.len() > CHUNK_BYTES_MAX {
+                    self.sending = Some((bytes.to_vec(), 0));
+                } else {
+                    let message = Chunk { first: true, last: true, bytes }.encode();
+                    self.send(message);
+                }
+            }
+            FollowEvent::Following => self.handle(Input::Following, now),
+            FollowEvent::Truncated(starts) => self.handle(Input::FollowTruncated(starts), now),
+            FollowEvent::Waiting => self.handle(Input::Waiting, now),
+        }
+        true
+    }
+
+    fn send_chunk(&mut self) {
+        let Some((batch, sent)) = self.sending.take() else { return };
+        let end = batch.len().min(sent + CHUNK_BYTES_MAX);
+        self.send(Chunk { first: sent == 0, last: end == batch.len(), bytes: &batch[sent..end] }.encode());
+        if end < batch.len() {
+            self.sending = Some((batch, end));
+        }
+    }
+
+    fn send(&mut self, message: Vec<u8>) {
+        self.is_flushed = false;
+        if let Err(error) = self.socket.start_send_unpin(SocketMessage::binary(message)) {
+            self.end(Ending::Broken(error.to_string()));
+        }
+    }
+
+    fn poll_flush(&mut self, cx: &mut Context<'_>) {
+        if self.is_flushed {
+            return;
+        }
+        match self.socket.poll_flush_unpin(cx) {
+            Poll::Pending => {}
+            Poll::Ready(Ok(())) => self.is_flushed = true,
+            Poll::Ready(Err(error)) => {
+                self.end(Ending::Broken(error.to_string()));
+            }
+        }
+    }
+
+    /// Lets the time pass for the link, and waits for the next deadline.
+    fn poll_timer(&mut self, cx: &mut Context<'_>, now: Now) -> bool {
+        if self.socket.get_ref().received() != self.received {
+            self.received = self.socket.get_ref().received();
+            self.link.handle(Input::Alive, now);
+        }
+        self.handle(Input::Tick, now);
+        // A message that is due and was not sent waits for the connection, not for the clock.
+        let link_due = self.link.deadline().map(|at| if at <= now.mono() { now.mono().after(BLOCKED) } else { at });
+        let due = [link_due, self.apply.deadline(), self.progress.deadline()].into_iter().flatten().min();
+        due.is_some_and(|due| self.timer.poll(cx, due, now.mono())) || self.ending.is_some()
+    }
+
+    fn handle(&mut self, input: Input<'_>, now: Now) {
+        self.link.handle(input, now);
+        self.act(None, now);
+    }
+
+    fn act(&mut self, message: Option<&BatchSlice>, now: Now) {
+        while let Some(action) = self.link.poll_action() {
+            self.on_action(action, message, now);
+        }
+    }
+
+    fn on_action(&mut self, action: Action, message: Option<&BatchSlice>, now: Now) {
+        match action {
+            Action::Apply { serial, header, bytes } => {
+                let bytes = match (bytes, message) {
+                    (BatchBytes::Assembled(bytes), _) => BatchSlice::from(bytes),
+                    (BatchBytes::InMessage(range), Some(message)) => message.slice(range),
+                    (BatchBytes::InMessage(_), None) => unreachable!("only a message brings a batch"),
+                };
+                self.record.count_in(bytes.len());
+                self.apply.apply(header.origin, serial, bytes);
+            }
+            Action::Greeted(hello) => self.on_greeted(hello),
+            Action::Follow(list) if list.is_empty() => {
+                self.follow.close();
+                self.link.handle(Input::Following, now);
+            }
+            Action::Follow(list) => self.follow.follow(&list),
+            Action::Heard(holding) => self.tell(LinkEvent::Heard(holding)),
+            Action::Announced(announcement) => self.tell(LinkEvent::Announced(announcement)),
+            Action::PeerSubscribed(origin, after) => self.tell(LinkEvent::PeerSubscribed(origin, after)),
+            Action::PeerUnsubscribed(origin) => self.tell(LinkEvent::PeerUnsubscribed(origin)),
+            Action::Drained(origin) => {
+                self.progress.hurry();
+                self.progress.post(&self.link, &self.apply, now.mono(), |event| {
+                    self.outlet.push(Event::Link(self.id, event));
+                });
+                self.tell(LinkEvent::Drained(origin));
+            }
+            Action::Refused(origin, refusal) => self.on_refused(origin, refusal),
+            Action::PeerTruncated(starts) => self.on_peer_truncated(&starts),
+            Action::ClockWarning(reading) => {
+                warn!(self.logger, "wall clocks are apart, put the wrong one right (NTP): later writes may lose to \
+                    earlier ones, and the link is refused when they drift further";
+                    "ours ms" => reading.ours.0, "theirs ms" => reading.theirs.0, "apart ms" => reading.distance_ms());
+            }
+            Action::Measured(round_trip_us, reading) => {
+                self.record.on_measured(round_trip_us, reading.offset_ms());
+                self.tell(LinkEvent::RoundTrip(round_trip_us / 1_000));
+            }
+            Action::Close { goodbye, by_peer } => {
+                self.end(Ending::Goodbye { goodbye, by_peer });
+            }
+        }
+    }
+
+    fn on_greeted(&mut self, hello: Box<Hello>) {
+        let Some(commands) = self.commands_sender.take() else { return };
+        self.logger = self.logger.new(o!("peer" => hello.member.name.clone()));
+        debug!(self.logger, "peer says hello"; "node" => %hello.member.node_id, "frontier" => %hello.frontier);
+        self.outlet.push(Event::Greeted { link: self.id, commands, hello, start: self.start.clone() });
+    }
+
+    fn on_refused(&mut self, origin: Origin, refusal: PullRefusal) {
+        let origin_text = origin.to_string();
+        let avoided_ms = match refusal {
+            PullRefusal::Gap => {
+                warn!(self.logger, "a batch began beyond what is held, pulling again from there"; "origin" => origin_text);
+                AVOIDED_GAP_MS
+            }
+            PullRefusal::Suspended => {
+                error!(self.logger, "a change lies too far in the future: its origin is suspended and tried again every \
+                    few seconds; put its author's clock right"; "origin" => origin_text);
+                AVOIDED_SUSPENDED_MS
+            }
+            PullRefusal::Truncated(start) => {
+                error!(self.logger, "this node has fallen behind what the peer's log keeps, and cannot catch up from \
+                    it: no data is lost, but this node misses changes until it is started with an empty directory \
+                    while a peer's log still holds everything, or another peer has them; enlarge --log-memory to \
+                    prevent it"; "origin" => origin_text, "log starts at" => %start);
+                AVOIDED_TRUNCATED_MS
+            }
+        };
+        self.tell(LinkEvent::Refused(origin, avoided_ms));
+    }
+
+    fn on_peer_truncated(&self, starts: &BTreeMap<Origin, Timestamp>) {
+        for (origin, start) in starts {
+            error!(self.logger, "the peer has fallen behind what this node's log keeps, and cannot catch up from here: \
+                no data is lost, but it misses changes until it is started with an empty directory while a log still \
+                holds everything, or another peer has them; enlarge this node's --log-memory to prevent it";
+                "origin" => %origin, "log starts at" => %start);
+        }
+    }
+
+    fn tell(&mut self, event: LinkEvent) {
+        self.outlet.push(Event::Link(self.id, event));
+    }
+
+    /// Ends the link, for the first reason given.
+    fn end(&mut self, ending: Ending) -> bool {
+        self.ending.get_or_insert(ending);
+        false
+    }
+
+    /// Says the last words, waits for the node's answers to what it was given, and tells the hub.
+    async fn finish(mut self, ending: Ending) -> Ended {
+        let up_for = self.up_at.map_or(Duration::ZERO, |at| at.elapsed());
+        self.log(&ending, up_for);
+        if self.up_at.is_some() || self.start.dialled.is_some() {
+            self.record.on_down(ending.text());
+        }
+        if matches!(ending, Ending::Goodbye { .. }) {
+            let _ = async_std::future::timeout(CLOSING_TIME_MAX, self.say_goodbye()).await;
+        }
+        if !matches!(ending, Ending::NodeLost(_)) {
+            let _ = async_std::future::timeout(CLOSING_TIME_MAX, self.settle()).await;
+        }
+        let now = self.session.clocks().now();
+        self.progress.hurry();
+        self.progress.post(&self.link, &self.apply, now.mono(), |event| {
+            self.outlet.push(Event::Link(self.id, event));
+        });
+        self.outlet.push(Event::Closed(self.id));
+        if let Ending::NodeLost(text) = &ending {
+            self.outlet.push(Event::NodeLost(text.clone()));
+        }
+        std::future::poll_fn(|cx| if self.outlet.poll(cx) { Poll::Ready(()) } else { Poll::Pending }).await;
+        Ended { ending, peer: self.link.peer().cloned(), up_for }
+    }
+
+    async fn say_goodbye(&mut self) {
+        while let Some(message) = self.link.poll_message(self.session.clocks().now()) {
+            if self.socket.send(SocketMessage::binary(message)).await.is_err() {
+                return;
+            }
+        }
+        // Read on until the peer has closed, too: closing with bytes unread could take the last words back.
+        if self.socket.close(None).await.is_ok() {
+            while let Some(Ok(_)) = self.socket.next().await {}
+        }
+    }
+
+    async fn settle(&mut self) {
+        while !self.apply.is_idle() {
+            let now = self.session.clocks().now();
+            let applied = std::future::poll_fn(|cx| self.apply.poll_applied(cx, now.mono())).await;
+            match applied {
+                Ok(Applied { origin, result: Ok(held), .. }) => self.progress.on_applied(origin, held, now.mono()),
+                Ok(_) => {}
+                Err(_) => return,
+            }
+        }
+    }
+
+    fn log(&self, ending: &Ending, up_for: Duration) {
+        let logger = self.logger.new(o!("up s" => up_for.as_secs()));
+        let (goodbye, by_peer) = match ending {
+            Ending::NodeLost(text) => return info!(logger, "link ends with the node"; "error" => text),
+            Ending::Broken(text) if self.up_at.is_some() => {
+                return warn!(logger, "link is lost, dialling again"; "error" => text);
+            }
+            Ending::Broken(text) => return info!(logger, "connection ends before it became a link"; "error" => text),
+            Ending::Goodbye { goodbye, by_peer } => (goodbye, *by_peer),
+        };
+        match goodbye.reason {
+            Reason::Leaving => info!(logger, "link ends"; "reason" => &goodbye.text, "by peer" => by_peer),
+            Reason::Duplicate => debug!(logger, "link ends"; "reason" => &goodbye.text, "by peer" => by_peer),
+            Reason::Silent => warn!(logger, "link is lost, dialling again"; "error" => &goodbye.text),
+            reason => self.complain(&logger, reason, goodbye, by_peer),
+        }
+    }
+
+    fn complain(&self, logger: &Logger, reason: Reason, goodbye: &Goodbye, by_peer: bool) {
+        let host = self.start.address.rsplit_once(':').map_or("", |(host, _)| host);
+        let peer = self.link.peer().map_or(host, |peer| peer.name.as_str());
+        let mut complaints = self.session.complaints.lock().unwrap_or_else(PoisonError::into_inner);
+        if complaints.is_due(peer, reason, Instant::now()) {
+            error!(logger, "link is refused, trying again every few seconds"; "error" => &goodbye.text, "by peer" => by_peer);
+        } else {
+            debug!(logger, "link is refused again"; "error" => &goodbye.text, "by peer" => by_peer);
+        }
+    }
+}

@@ -1,0 +1,214 @@
+//! A client: what its connection remembers between commands, and what others may see of it.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU8, AtomicU64, AtomicUsize, Ordering};
+
+use parking_lot::Mutex;
+use shared::resp::Protocol;
+use shared::time::{MonoMillis, WallMillis};
+use shared::version::Version;
+
+use crate::command::Command;
+use crate::store::shard::Watcher;
+
+/// Where a client comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Address {
+    /// Over TCP: the remote and the local end.
+    Tcp { remote: SocketAddr, local: SocketAddr },
+    /// Over the Unix socket at this path.
+    Unix { path: String },
+}
+
+impl Address {
+    /// Whether the client is on this host, and so may use the feed.
+    pub(crate) const fn is_local(&self) -> bool {
+        match self {
+            Self::Tcp { remote, .. } => remote.ip().is_loopback(),
+            Self::Unix { .. } => true,
+        }
+    }
+}
+
+/// What CLIENT LIST tells of a client, and how others end it.
+pub(crate) struct ClientRecord {
+    pub(crate) id: u64,
+    pub(crate) address: Address,
+    /// Which worker serves it, to wake that.
+    pub(crate) worker: usize,
+    pub(crate) descriptor: i32,
+    pub(crate) created: WallMillis,
+    pub(crate) text: Mutex<ClientText>,
+    pub(crate) db: AtomicU8,
+    pub(crate) protocol: AtomicU8,
+    /// The newest command that was begun.
+    pub(crate) last_command: Mutex<&'static str>,
+    pub(crate) last_active: AtomicU64,
+    /// The number of queued commands, -1 outside of MULTI.
+    pub(crate) queued: AtomicI64,
+    pub(crate) watched: AtomicUsize,
+    pub(crate) input_bytes: AtomicUsize,
+    pub(crate) output_bytes: AtomicUsize,
+    pub(crate) no_evict: AtomicBool,
+    pub(crate) follows_feed: AtomicBool,
+    pub(crate) killed: AtomicBool,
+}
+
+/// What a client says of itself.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct ClientText {
+    pub(crate) name: String,
+    pub(crate) library_name: String,
+    pub(crate) library_version: String,
+}
+
+/// Whether replies are sent.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum ReplyMode {
+    #[default]
+    On,
+    Off,
+    /// The next command's reply is left out.
+    SkipNext,
+    /// This command's reply is left out.
+    Skip,
+}
+
+/// What the connection does once the command is carried out.
+#[derive(Debug, Default)]
+pub(crate) enum After {
+    /// Reads the next command.
+    #[default]
+    Continue,
+    /// Closes, when the reply is sent.
+    Close,
+    /// Stops until enough members have acknowledged the client's last write, or the moment has come.
+    Wait { write: Version, members: usize, deadline: Option<MonoMillis> },
+    /// Becomes a stream of the feed.
+    Follow(crate::follow::Subscription),
+}
+
+/// Commands queued by MULTI.
+#[derive(Default)]
+pub(crate) struct Queue {
+    pub(crate) commands: Vec<(&'static Command, Vec<Box<[u8]>>)>,
+    /// Bounded by [`QUEUE_BYTES_MAX`].
+    pub(crate) bytes: usize,
+    /// A command was refused when it was queued: EXEC will refuse all.
+    pub(crate) refused: bool,
+}
+
+/// A client may queue this many bytes of commands; the next one is refused, and so is EXEC then. As Redis's limit
+/// of a client's query buffer.
+pub(crate) const QUEUE_BYTES_MAX: usize = 1 << 30;
+
+/// A connection's state between commands.
+pub(crate) struct Client {
+    pub(crate) record: Arc<ClientRecord>,
+    pub(crate) db: u8,
+    pub(crate) protocol: Protocol,
+    pub(crate) queue: Option<Queue>,
+    pub(crate) watch: Watch,
+    pub(crate) reply_mode: ReplyMode,
+    pub(crate) after: After,
+    /// The newest command's name; the worker publishes it once per run of commands.
+    pub(crate) last_command: &'static str,
+    /// The version of this connection's last write, for WAIT.
+    pub(crate) last_write: Option<Version>,
+}
+
+/// The keys that a client watches.
+#[derive(Default)]
+pub(crate) struct Watch {
+    /// Each with whether it had already expired then: an expired key that goes has not changed.
+    pub(crate) keys: Vec<(u8, Box<[u8]>, bool)>,
+    /// Set by whoever changes one of them.
+    pub(crate) touched: Watcher,
+}
+
+impl Client {
+    pub(crate) fn new(record: Arc<ClientRecord>) -> Self {
+        Self {
+            record,
+            db: 0,
+            protocol: Protocol::Resp2,
+            queue: None,
+            watch: Watch::default(),
+            reply_mode: ReplyMode::On,
+            after: After::Continue,
+            last_command: "NULL",
+            last_write: None,
+        }
+    }
+
+    pub(crate) fn select(&mut self, db: u8) {
+        self.db = db;
+        self.record.db.store(db, Ordering::Relaxed);
+    }
+
+    pub(crate) fn set_protocol(&mut self, protocol: Protocol) {
+        self.protocol = protocol;
+        self.record.protocol.store(if protocol == Protocol::Resp3 { 3 } else { 2 }, Ordering::Relaxed);
+    }
+}
+
+/// Every connected client, by id.
+#[derive(Default)]
+pub(crate) struct Clients {
+    records: Mutex<BTreeMap<u64, Arc<ClientRecord>>>,
+    next_id: AtomicU64,
+    next_worker: AtomicUsize,
+}
+
+impl Clients {
+    pub(crate) fn connect(
+        &self,
+        address: Address,
+        worker: usize,
+        descriptor: i32,
+        now: WallMillis,
+    ) -> Arc<ClientRecord> {
+        let id = self.next_id.fetch_add(1, Ordering::Relaxed) + 1;
+        let record = Arc::new(ClientRecord {
+            id,
+            address,
+            worker,
+            descriptor,
+            created: now,
+            text: Mutex::default(),
+            db: AtomicU8::new(0),
+            protocol: AtomicU8::new(2),
+            last_command: Mutex::new("NULL"),
+            last_active: AtomicU64::new(now.0),
+            queued: AtomicI64::new(-1),
+            watched: AtomicUsize::new(0),
+            input_bytes: AtomicUsize::new(0),
+            output_bytes: AtomicUsize::new(0),
+            no_evict: AtomicBool::new(false),
+            follows_feed: AtomicBool::new(false),
+            killed: AtomicBool::new(false),
+        });
+        self.records.lock().insert(id, Arc::clone(&record));
+        record
+    }
+
+    /// Which worker serves the next client: each in turn.
+    pub(crate) fn next_worker(&self, workers: usize) -> usize {
+        self.next_worker.fetch_add(1, Ordering::Relaxed) % workers.max(1)
+    }
+
+    pub(crate) fn disconnect(&self, id: u64) {
+        self.records.lock().remove(&id);
+    }
+
+    pub(crate) fn count(&self) -> usize {
+        self.records.lock().len()
+    }
+
+    /// All of them, by id.
+    pub(crate) fn list(&self) -> Vec<Arc<ClientRecord>> {
+        self.records.lock().values().cloned().collect()
+    }
+}

@@ -1,0 +1,26 @@
+//! What a handler works with.
+
+use shared::resp::ReplyWriter;
+
+use crate::client::Client;
+use crate::server::Server;
+use crate::store::key::Key;
+use crate::transaction::{Clocks, Transaction};
+
+/// What a handler works with: the client that asks, the store under lock, and where the reply goes.
+pub(crate) struct Context<'c, 'a> {
+    pub(crate) server: &'c Server,
+    pub(crate) client: &'c mut Client,
+    pub(crate) transaction: &'c mut Transaction<'a>,
+    pub(crate) reply: ReplyWriter<'c>,
+    pub(crate) clocks: Clocks,
+    /// Within EXEC commands don't block.
+    pub(crate) in_exec: bool,
+}
+
+impl<'a> Context<'_, 'a> {
+    /// A key of the client's database.
+    pub(crate) fn key(&self, bytes: &'a [u8]) -> Key<'a> {
+        Key::new(self.client.db, bytes)
+    }
+}

@@ -1,0 +1,1 @@
+//! What COMMAND DOCS tells of each command.

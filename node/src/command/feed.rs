@@ -1,0 +1,148 @@
+//! The FEED commands: what agents, and anyone who follows the writes, ask of a node.
+
+use shared::batch::FORMAT;
+use shared::clock::Timestamp;
+use shared::feed::PeersReport;
+use shared::id::Origin;
+
+use super::arguments::lossy;
+use super::context::Context;
+use super::{Access, Command, Keys};
+use crate::client::After;
+use crate::error::{CommandError, CommandResult};
+use crate::follow::{Subscription, Wanted};
+
+pub(super) const COMMANDS: &[Command] = &[
+    row("feed", -2, &["container", "admin", "noscript"], help),
+    row("feed|help", 2, &["admin", "noscript"], help),
+    row("feed|info", 2, &["admin", "noscript"], info),
+    row("feed|group", 3, &["admin", "noscript", "no_multi"], group),
+    row("feed|follow", -4, &["admin", "noscript", "no_multi"], follow),
+    row("feed|apply", 3, &["admin", "noscript", "no_multi"], apply),
+    row("feed|peers", 3, &["admin", "noscript", "no_multi"], peers),
+];
+
+const fn row(name: &'static str, arity: i32, flags: &'static [&'static str], handler: super::Handler) -> Command {
+    Command { name, arity, access: Access::None, flags, keys: Keys::None, handler }
+}
+
+fn help(context: &mut Context<'_, '_>, _: &[&[u8]]) -> CommandResult {
+    super::introspect::reply_help(
+        &mut context.reply,
+        "FEED",
+        &[
+            ("INFO", "This node's identity, frontier and clock."),
+            ("FOLLOW <origin> <after> [...]", "Stream the batches of these origins from there on, then live."),
+            ("APPLY <batch>", "Merge a batch of another node's."),
+            ("GROUP <name>", "Name the group that this node belongs to."),
+            ("PEERS <report>", "Report links and announcements; answers with frontier and clock."),
+        ],
+    );
+    Ok(())
+}
+
+/// The feed gives all data and takes writes past every check: it is open on this host only.
+fn check_permitted(context: &Context<'_, '_>) -> CommandResult {
+    if context.client.record.address.is_local() {
+        return Ok(());
+    }
+    Err(CommandError::text("NOPERM the feed is open to the Unix socket and to loopback addresses only"))
+}
+
+fn info(context: &mut Context<'_, '_>, _: &[&[u8]]) -> CommandResult {
+    check_permitted(context)?;
+    let server = context.server;
+    let identity = server.identity();
+    let (frontier, clock) = server.node.log.standing(context.clocks.wall);
+    let fields: [(&str, String); 13] = [
+        ("node-id", identity.node_id.to_string()),
+        ("name", identity.name.clone()),
+        ("group", identity.group.clone().unwrap_or_default()),
+        ("group-id", identity.group_id.to_string()),
+        ("origin", server.node.log.origin().to_string()),
+        ("role", server.node.settings.role().name().to_owned()),
+        ("frontier", frontier.to_string()),
+        ("clock", clock.to_string()),
+        ("wall", context.clocks.wall.0.to_string()),
+        ("start-time", server.started.0.to_string()),
+        ("log-start", server.node.log.log_start().to_string()),
+        ("batch-format", FORMAT.to_string()),
+        ("max-clock-drift", server.max_clock_drift_ms().to_string()),
+    ];
+    context.reply.map(fields.len());
+    for (name, value) in &fields {
+        context.reply.bulk(name.as_bytes());
+        context.reply.bulk(value.as_bytes());
+    }
+    Ok(())
+}
+
+fn group(context: &mut Context<'_, '_>, arguments: &[&[u8]]) -> CommandResult {
+    check_permitted(context)?;
+    let name = std::str::from_utf8(arguments[2])
+        .ok()
+        .filter(|name| !name.is_empty() && name.len() <= 128 && name.chars().all(|c| !c.is_control()))
+        .ok_or(CommandError::text("ERR a group's name is 1 to 128 bytes of text"))?;
+    context.server.join_group(name)?;
+    context.reply.ok();
+    Ok(())
+}
+
+fn follow(context: &mut Context<'_, '_>, arguments: &[&[u8]]) -> CommandResult {
+    check_permitted(context)?;
+    let subscription = subscription(&arguments[2..])?;
+    context.client.after = After::Follow(subscription);
+    Ok(())
+}
+
+/// Reads `origin after [origin after ...]`. See [`shared::feed`].
+pub(crate) fn subscription(arguments: &[&[u8]]) -> Result<Subscription, CommandError> {
+    if arguments.len() % 2 != 0 {
+        return Err(CommandError::WrongArity("feed|follow".to_owned()));
+    }
+    let mut subscription = Subscription::default();
+    for pair in arguments.chunks_exact(2) {
+        let after = match pair[1] {
+            b"+" => Wanted::Continued,
+            text => Wanted::After(parse(text, "timestamp in hex")?),
+        };
+        match pair[0] {
+            b"*" => subscription.others = Some(after),
+            text => {
+                subscription.origins.insert(Origin(parse::<Timestamp>(text, "origin in hex")?.0), after);
+            }
+        }
+    }
+    Ok(subscription)
+}
+
+fn parse<T: std::str::FromStr>(text: &[u8], what: &str) -> Result<T, CommandError> {
+    let parsed = std::str::from_utf8(text).ok().and_then(|text| text.parse().ok());
+    parsed.ok_or_else(|| CommandError::composed(format!("ERR not a {what}: '{:.64}'", lossy(text))))
+}
+
+fn apply(context: &mut Context<'_, '_>, arguments: &[&[u8]]) -> CommandResult {
+    check_permitted(context)?;
+    let applied = context
+        .server
+        .node
+        .apply(arguments[2], context.clocks.wall)
+        .map_err(|error| CommandError::composed(error.to_string()))?;
+    context.reply.array(3);
+    context.reply.integer(applied.won as i64);
+    context.reply.integer(applied.stale as i64);
+    context.reply.bulk(applied.held.to_string().as_bytes());
+    Ok(())
+}
+
+fn peers(context: &mut Context<'_, '_>, arguments: &[&[u8]]) -> CommandResult {
+    check_permitted(context)?;
+    let report: PeersReport = rmp_serde::from_slice(arguments[2])
+        .map_err(|error| CommandError::composed(format!("ERR not a report of peers: {error}")))?;
+    context.server.report_peers(report, context.clocks);
+    let (frontier, clock) = context.server.node.log.standing(context.clocks.wall);
+    context.reply.array(2);
+    context.reply.bulk(frontier.to_string().as_bytes());
+    context.reply.bulk(clock.to_string().as_bytes());
+    Ok(())
+}

@@ -1,0 +1,364 @@
+//! A client's connection: bytes in, commands carried out, replies out.
+
+use std::io::{self, ErrorKind, Read, Write};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use mio::event::Source;
+use mio::{Interest, Registry, Token};
+use shared::resp::{ReplyWriter, RequestDecoder, RequestLimits};
+use shared::time::MonoMillis;
+use shared::version::Version;
+use smallvec::SmallVec;
+
+use crate::client::{After, Client, ClientRecord};
+use crate::command::execute::execute;
+use crate::follow::{Handover, Socket, Subscription};
+use crate::log::segment::LogPosition;
+use crate::server::Server;
+use crate::settings::Fsync;
+use crate::transaction::Clocks;
+
+/// Nothing more is read from a client that has not taken this many bytes of its replies.
+const OUTPUT_PAUSE_BYTES: usize = 1 << 20;
+
+/// Buffers larger than this are given back when they are empty.
+const BUFFER_BYTES_KEPT: usize = 16 << 10;
+
+/// A non-blocking socket of either sort.
+#[derive(Debug)]
+pub(crate) enum Stream {
+    Tcp(mio::net::TcpStream),
+    Unix(mio::net::UnixStream),
+}
+
+impl Read for Stream {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Self::Tcp(stream) => stream.read(buffer),
+            Self::Unix(stream) => stream.read(buffer),
+        }
+    }
+}
+
+impl Write for Stream {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match self {
+            Self::Tcp(stream) => stream.write(bytes),
+            Self::Unix(stream) => stream.write(bytes),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Source for Stream {
+    fn register(&mut self, registry: &Registry, token: Token, interests: Interest) -> io::Result<()> {
+        match self {
+            Self::Tcp(stream) => stream.register(registry, token, interests),
+            Self::Unix(stream) => stream.register(registry, token, interests),
+        }
+    }
+
+    fn reregister(&mut self, registry: &Registry, token: Token, interests: Interest) -> io::Result<()> {
+        match self {
+            Self::Tcp(stream) => stream.reregister(registry, token, interests),
+            Self::Unix(stream) => stream.reregister(registry, token, interests),
+        }
+    }
+
+    fn deregister(&mut self, registry: &Registry) -> io::Result<()> {
+        match self {
+            Self::Tcp(stream) => stream.deregister(registry),
+            Self::Unix(stream) => stream.deregister(registry),
+        }
+    }
+}
+
+/// A client in WAIT.
+#[derive(Clone, Copy, Debug)]
+struct Waiting {
+    write: Version,
+    members: usize,
+    deadline: Option<MonoMillis>,
+    /// Whether the worker knows.
+    told: bool,
+}
+
+/// What the worker does with a connection after its turn.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Next {
+    /// Waits for its next event.
+    Sleep,
+    /// Gives it another turn, after the others.
+    Again,
+    /// Seals its writes and waits until they are durable.
+    Sync,
+    /// Waits for acknowledgements.
+    Wait,
+    Close,
+    /// Makes it a stream of the feed.
+    Follow,
+}
+
+/// What a turn came to.
+pub(crate) struct Turn {
+    pub(crate) commands: u64,
+    pub(crate) next: Next,
+}
+
+/// A client's connection.
+pub(crate) struct Connection {
+    pub(crate) stream: Stream,
+    pub(crate) client: Client,
+    decoder: RequestDecoder,
+    /// What was read, and not yet carried out.
+    input: Vec<u8>,
+    /// Whether whole requests may be left in it, because the client had to wait.
+    input_left: bool,
+    output: Vec<u8>,
+    /// How much of the output is sent.
+    sent: usize,
+    waiting: Option<Waiting>,
+    following: Option<Subscription>,
+    closing: bool,
+    pub(crate) readable: bool,
+    pub(crate) read_closed: bool,
+    /// Whether it stands in the worker's queue.
+    pub(crate) queued: bool,
+    /// Whether its replies wait for the log, and up to where that must be durable.
+    pub(crate) unsynced: bool,
+    pub(crate) awaits: Option<LogPosition>,
+    pub(crate) last_active: MonoMillis,
+}
+
+impl Connection {
+    pub(crate) fn new(stream: Stream, record: Arc<ClientRecord>, limits: RequestLimits, now: MonoMillis) -> Self {
+        Self {
+            stream,
+            client: Client::new(record),
+            decoder: RequestDecoder::new(limits),
+            input: Vec::new(),
+            input_left: false,
+            output: Vec::new(),
+            sent: 0,
+            waiting: None,
+            following: None,
+            closing: false,
+            readable: true,
+            read_closed: false,
+            queued: false,
+            unsynced: false,
+            awaits: None,
+            last_active: now,
+        }
+    }
+
+    pub(crate) const fn is_waiting(&self) -> bool {
+        self.waiting.is_some()
+    }
+
+    /// Reads once, carries out what is whole, and writes once.
+    pub(crate) fn turn(&mut self, server: &Server, buffer: &mut [u8], clocks: Clocks) -> Turn {
+        let mut commands = 0;
+        let wrote_before = self.client.last_write;
+        if self.may_go_on() {
+            let served = if self.input_left { Ok(self.carry_out_input(server, clocks)) } else { self.read(server, buffer, clocks) };
+            match served {
+                Ok(count) => commands = count,
+                Err(error) if error.kind() == ErrorKind::WouldBlock => self.readable = false,
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(_) => return Turn { commands, next: Next::Close },
+            }
+        }
+        if self.client.last_write != wrote_before && server.node.settings.fsync() == Fsync::Always {
+            self.unsynced = true;
+            return Turn { commands, next: Next::Sync };
+        }
+        Turn { commands, next: self.finish_turn(server) }
+    }
+
+    /// Whether commands of this client are carried out at the moment.
+    fn may_go_on(&self) -> bool {
+        !self.closing
+            && !self.unsynced
+            && self.waiting.is_none()
+            && self.following.is_none()
+            && self.output.len() - self.sent < OUTPUT_PAUSE_BYTES
+    }
+
+    fn read(&mut self, server: &Server, buffer: &mut [u8], clocks: Clocks) -> io::Result<u64> {
+        if !self.readable {
+            return Ok(0);
+        }
+        let length = self.stream.read(buffer)?;
+        if length == 0 {
+            self.closing = true;
+            return Ok(0);
+        }
+        // A short read has emptied the socket, and the next bytes make a new event; but the end of the stream may
+        // have been told with the same event as these bytes.
+        self.readable = length == buffer.len() || self.read_closed;
+        self.last_active = MonoMillis(clocks.mono_us / 1_000);
+        if !self.input.is_empty() {
+            self.input.extend_from_slice(&buffer[..length]);
+            return Ok(self.carry_out_input(server, clocks));
+        }
+        let (commands, consumed) = self.carry_out(server, &buffer[..length], clocks);
+        self.input.extend_from_slice(&buffer[consumed..length]);
+        self.tidy_input(clocks);
+        Ok(commands)
+    }
+
+    fn carry_out_input(&mut self, server: &Server, clocks: Clocks) -> u64 {
+        let input = std::mem::take(&mut self.input);
+        let (commands, consumed) = self.carry_out(server, &input, clocks);
+        self.input = input;
+        self.input.drain(..consumed);
+        self.tidy_input(clocks);
+        commands
+    }
+
+    /// Carries out the whole requests in `input`. Returns how many they were, and their bytes.
+    fn carry_out(&mut self, server: &Server, input: &[u8], clocks: Clocks) -> (u64, usize) {
+        let mut commands = 0;
+        let mut at = 0;
+        self.input_left = false;
+        while at < input.len() {
+            if !self.may_go_on() {
+                self.input_left = true;
+                break;
+            }
+            let rest = &input[at..];
+            match self.decoder.decode(rest) {
+                Ok(Some(consumed)) => {
+                    let arguments: SmallVec<[&[u8]; 8]> = self.decoder.arguments(rest).collect();
+                    if !arguments.is_empty() {
+                        execute(server, &mut self.client, &arguments, clocks, &mut self.output);
+                        commands += 1;
+                    }
+                    drop(arguments);
+                    at += consumed;
+                    self.obey();
+                }
+                Ok(None) => break,
+                Err(error) => {
+                    ReplyWriter::new(&mut self.output, self.client.protocol).error(&format!("ERR {error}"));
+                    self.closing = true;
+                }
+            }
+        }
+        (commands, if self.closing { input.len() } else { at })
+    }
+
+    /// Does what the command wants done with its connection.
+    fn obey(&mut self) {
+        match std::mem::take(&mut self.client.after) {
+            After::Continue => {}
+            After::Close => self.closing = true,
+            After::Wait { write, members, deadline } => {
+                self.waiting = Some(Waiting { write, members, deadline, told: false });
+            }
+            After::Follow(subscription) => self.following = Some(subscription),
+        }
+    }
+
+    /// Makes room for the rest of a large request at once, though no more than a part of what was announced, for
+    /// announcing costs nothing; gives a large buffer back; and lets others see how it stands.
+    fn tidy_input(&mut self, clocks: Clocks) {
+        const STEP_BYTES: usize = 1 << 20;
+        if !self.input.is_empty() {
+            let missing = self.decoder.bytes_needed().saturating_sub(self.input.len());
+            self.input.reserve(missing.min(self.input.len().max(STEP_BYTES)));
+        } else if self.input.capacity() > BUFFER_BYTES_KEPT {
+            self.input = Vec::new();
+        }
+        let record = &self.client.record;
+        record.last_active.store(clocks.wall.0, Ordering::Relaxed);
+        record.input_bytes.store(self.input.len(), Ordering::Relaxed);
+        record.output_bytes.store(self.output.len() - self.sent, Ordering::Relaxed);
+        *record.last_command.lock() = self.client.last_command;
+    }
+
+    fn finish_turn(&mut self, server: &Server) -> Next {
+        if self.unsynced {
+            return Next::Sleep;
+        }
+        if self.following.is_some() {
+            return Next::Follow;
+        }
+        if self.flush().is_err() {
+            return Next::Close;
+        }
+        let pending = self.output.len() - self.sent;
+        if pending > server.node.settings.output_bytes_max() {
+            return Next::Close;
+        }
+        if let Some(waiting) = &mut self.waiting {
+            let told = std::mem::replace(&mut waiting.told, true);
+            return match told {
+                _ if self.read_closed => Next::Close,
+                true => Next::Sleep,
+                false => Next::Wait,
+            };
+        }
+        if self.closing && pending == 0 {
+            return Next::Close;
+        }
+        if self.may_go_on() && (self.readable || self.input_left) { Next::Again } else { Next::Sleep }
+    }
+
+    /// Sends what the socket takes.
+    fn flush(&mut self) -> io::Result<()> {
+        while self.sent < self.output.len() {
+            match self.stream.write(&self.output[self.sent..]) {
+                Ok(0) => return Err(ErrorKind::WriteZero.into()),
+                Ok(length) => self.sent += length,
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(()),
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        self.output.clear();
+        self.sent = 0;
+        if self.output.capacity() > BUFFER_BYTES_KEPT {
+            self.output = Vec::new();
+        }
+        Ok(())
+    }
+
+    /// Answers WAIT if it is over. Returns whether it is.
+    pub(crate) fn finish_wait(&mut self, server: &Server, now: MonoMillis) -> bool {
+        let Some(waiting) = self.waiting else { return true };
+        let acknowledged = server.node.peers.lock().acknowledged(waiting.write, now);
+        let over = acknowledged >= waiting.members || waiting.deadline.is_some_and(|deadline| now >= deadline);
+        if over {
+            self.waiting = None;
+            ReplyWriter::new(&mut self.output, self.client.protocol).integer(acknowledged as i64);
+        }
+        over
+    }
+
+    /// Forgets the client, when its connection is closed.
+    pub(crate) fn closed(mut self, server: &Server) {
+        crate::command::transaction::unwatch_all(server, &mut self.client);
+        if self.waiting.is_some_and(|waiting| waiting.told) {
+            server.end_wait();
+        }
+        server.clients.disconnect(self.client.record.id);
+    }
+
+    /// Makes a stream of the feed of it. None if it has not asked for that.
+    pub(crate) fn into_handover(mut self) -> Option<Handover> {
+        Some(Handover {
+            subscription: self.following.take()?,
+            socket: Socket::from(self.stream),
+            input: self.input,
+            output: self.output.split_off(self.sent),
+            protocol: self.client.protocol,
+            record: self.client.record,
+        })
+    }
+}

@@ -1,0 +1,288 @@
+//! Streams of the feed: connections that asked for FEED FOLLOW, served by async-std tasks.
+//!
+//! A stream reads the log from a position of its own and is not read ahead of what its follower takes: a slow
+//! follower costs the node one position. What it misses in memory it reads from disk.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use async_std::io::{ReadExt, WriteExt};
+use futures_util::future::{Either, select};
+use shared::clock::Timestamp;
+use shared::id::Origin;
+use shared::resp::{ReplyWriter, RequestDecoder, RequestLimits};
+use slog::{Logger, debug, warn};
+
+use crate::command::feed::subscription;
+use crate::log::Sealed;
+use crate::log::segment::LogPosition;
+use crate::node::count;
+use crate::server::Server;
+
+/// A turn of a stream writes about this many bytes at most.
+const TURN_BYTES: usize = 256 << 10;
+
+/// A follower's requests are short; one longer than this ends its stream.
+const REQUEST_BYTES_MAX: usize = 4 << 20;
+
+/// From where on a follower wants an origin.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Wanted {
+    /// After this timestamp.
+    After(Timestamp),
+    /// From where this very stream stands.
+    Continued,
+}
+
+/// What a follower asks for.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Subscription {
+    pub(crate) origins: BTreeMap<Origin, Wanted>,
+    /// For the origins not listed.
+    pub(crate) others: Option<Wanted>,
+}
+
+/// How far a stream is, by origin.
+#[derive(Default)]
+struct Cursor {
+    origins: BTreeMap<Origin, Timestamp>,
+    others: Option<Timestamp>,
+    position: LogPosition,
+}
+
+impl Cursor {
+    fn after(&self, origin: Origin) -> Option<Timestamp> {
+        self.origins.get(&origin).copied().or(self.others)
+    }
+
+    /// What a new subscription means for this stream.
+    fn resubscribe(&self, asked: &Subscription) -> Self {
+        let point = |wanted: Wanted, here: Option<Timestamp>| match wanted {
+            Wanted::After(after) => after,
+            Wanted::Continued => here.unwrap_or(Timestamp::ZERO),
+        };
+        let listed = asked.origins.iter().map(|(origin, wanted)| (*origin, point(*wanted, self.after(*origin))));
+        let mut origins: BTreeMap<_, _> = listed.collect();
+        if asked.others == Some(Wanted::Continued) {
+            for (origin, at) in &self.origins {
+                origins.entry(*origin).or_insert(*at);
+            }
+        }
+        let others = asked.others.map(|wanted| point(wanted, self.others));
+        Self { origins, others, position: self.position }
+    }
+
+    /// Takes the batch if it is wanted.
+    fn take(&mut self, sealed: &Sealed) -> bool {
+        let header = sealed.header;
+        let wanted = self.after(header.origin).is_some_and(|after| header.upto > after);
+        if wanted {
+            self.origins.insert(header.origin, header.upto);
+        }
+        wanted
+    }
+}
+
+/// A connection on its way from a worker to its stream.
+pub(crate) struct Handover {
+    pub(crate) socket: Socket,
+    pub(crate) subscription: Subscription,
+    /// What the worker had read behind the request.
+    pub(crate) input: Vec<u8>,
+    /// Replies that it had not sent yet.
+    pub(crate) output: Vec<u8>,
+    pub(crate) record: Arc<crate::client::ClientRecord>,
+    pub(crate) protocol: shared::resp::Protocol,
+}
+
+/// A stream socket of either sort.
+pub(crate) enum Socket {
+    Tcp(std::net::TcpStream),
+    Unix(std::os::unix::net::UnixStream),
+}
+
+/// Serves a stream until its follower goes or the node stops.
+pub(crate) async fn serve(server: Arc<Server>, handover: Handover, logger: Logger) {
+    let Handover { socket, subscription, input, output, record, protocol } = handover;
+    let stream = |input, output| Stream {
+        server: Arc::clone(&server),
+        cursor: Cursor::default(),
+        decoder: RequestDecoder::new(RequestLimits { request_bytes_max: REQUEST_BYTES_MAX, ..RequestLimits::default() }),
+        input,
+        output,
+        protocol,
+        logger: logger.clone(),
+    };
+    let ended = match socket {
+        Socket::Tcp(socket) => {
+            let socket = async_std::net::TcpStream::from(socket);
+            stream(input, output).run(subscription, &socket, &socket).await
+        }
+        Socket::Unix(socket) => {
+            let socket = async_std::os::unix::net::UnixStream::from(socket);
+            stream(input, output).run(subscription, &socket, &socket).await
+        }
+    };
+    match ended {
+        Ok(()) => debug!(logger, "feed stream ended"; "client" => record.id),
+        Err(error) => debug!(logger, "feed stream broke"; "client" => record.id, "error" => %error),
+    }
+    server.clients.disconnect(record.id);
+}
+
+struct Stream {
+    server: Arc<Server>,
+    cursor: Cursor,
+    decoder: RequestDecoder,
+    input: Vec<u8>,
+    output: Vec<u8>,
+    protocol: shared::resp::Protocol,
+    logger: Logger,
+}
+
+impl Stream {
+    async fn run(
+        mut self,
+        subscription: Subscription,
+        mut reader: impl async_std::io::Read + Unpin,
+        mut writer: impl async_std::io::Write + Unpin,
+    ) -> std::io::Result<()> {
+        self.subscribe(&subscription);
+        let mut waits_seen = self.server.waits_begun();
+        let mut buffer = vec![0; 16 << 10];
+        loop {
+            if !self.requests() {
+                writer.write_all(&self.output).await?;
+                return Ok(());
+            }
+            // Listen first, look then: so no batch sealed in between is missed.
+            let listener = self.server.node.log.listen();
+            self.collect().await?;
+            let waits = self.server.waits_begun();
+            if waits != waits_seen {
+                waits_seen = waits;
+                ReplyWriter::new(&mut self.output, self.protocol).simple("WAITING");
+            }
+            if self.server.is_stopping() {
+                return Ok(());
+            }
+            if !self.output.is_empty() {
+                writer.write_all(&self.output).await?;
+                self.output.clear();
+                continue;
+            }
+            match select(reader.read(&mut buffer), listener).await {
+                Either::Left((read, _)) => match read? {
+                    0 => return Ok(()),
+                    length => self.input.extend_from_slice(&buffer[..length]),
+                },
+                Either::Right(_) => {}
+            }
+        }
+    }
+
+    /// Carries out the requests that have arrived. Returns whether the stream goes on.
+    fn requests(&mut self) -> bool {
+        loop {
+            let consumed = match self.decoder.decode(&self.input) {
+                Ok(Some(consumed)) => consumed,
+                Ok(None) => return self.input.len() <= REQUEST_BYTES_MAX,
+                Err(error) => {
+                    ReplyWriter::new(&mut self.output, self.protocol).error(&format!("ERR {error}"));
+                    return false;
+                }
+            };
+            let arguments: Vec<Vec<u8>> = self.decoder.arguments(&self.input).map(<[u8]>::to_vec).collect();
+            self.input.drain(..consumed);
+            let arguments: Vec<&[u8]> = arguments.iter().map(|argument| &**argument).collect();
+            match &arguments[..] {
+                [] => {}
+                [name] if name.eq_ignore_ascii_case(b"quit") => {
+                    ReplyWriter::new(&mut self.output, self.protocol).ok();
+                    return false;
+                }
+                [name] if name.eq_ignore_ascii_case(b"ping") => {
+                    ReplyWriter::new(&mut self.output, self.protocol).simple("PONG");
+                }
+                [feed, follow, rest @ ..]
+                    if feed.eq_ignore_ascii_case(b"feed") && follow.eq_ignore_ascii_case(b"follow") =>
+                {
+                    match subscription(rest) {
+                        Ok(asked) => self.subscribe(&asked),
+                        Err(error) => {
+                            ReplyWriter::new(&mut self.output, self.protocol).error(&error.to_string());
+                        }
+                    }
+                }
+                _ => ReplyWriter::new(&mut self.output, self.protocol)
+                    .error("ERR a stream of the feed takes FEED FOLLOW, PING and QUIT only"),
+            }
+        }
+    }
+
+    /// Replaces what is followed, or answers which origins' logs start too late for that.
+    fn subscribe(&mut self, asked: &Subscription) {
+        let mut cursor = self.cursor.resubscribe(asked);
+        let log = &self.server.node.log;
+        let mut truncated = Vec::new();
+        let mut position = log.end();
+        let known: Vec<Origin> = log.origins();
+        for origin in known {
+            let Some(after) = cursor.after(origin) else { continue };
+            match log.find(origin, after) {
+                Ok(Some(start)) => position = position.min(start),
+                Ok(None) => {}
+                Err(start) => truncated.push(format!("{origin}:{start}")),
+            }
+        }
+        let mut reply = ReplyWriter::new(&mut self.output, self.protocol);
+        if truncated.is_empty() {
+            reply.ok();
+            cursor.position = position;
+            self.cursor = cursor;
+        } else {
+            reply.error(&format!("TRUNCATED {}", truncated.join(",")));
+            if self.cursor.others.is_none() && self.cursor.origins.is_empty() {
+                self.cursor.position = log.end();
+            }
+        }
+    }
+
+    /// Moves what is wanted of the log's next part to the output.
+    async fn collect(&mut self) -> std::io::Result<()> {
+        if self.output.len() >= TURN_BYTES {
+            return Ok(());
+        }
+        let batches = match self.server.node.log.recent(self.cursor.position, TURN_BYTES) {
+            Some(batches) => batches,
+            None => {
+                let (batches, next) = self.read_from_disk().await?;
+                self.cursor.position = next;
+                batches
+            }
+        };
+        let (mut count_out, mut bytes_out) = (0, 0);
+        for sealed in batches {
+            self.cursor.position = self.cursor.position.max(sealed.end());
+            if self.cursor.take(&sealed) {
+                count_out += 1;
+                bytes_out += sealed.bytes.len() as u64;
+                ReplyWriter::new(&mut self.output, self.protocol).bulk(&sealed.bytes);
+            }
+        }
+        count(&self.server.node.merged.batches_out, count_out);
+        count(&self.server.node.merged.bytes_out, bytes_out);
+        Ok(())
+    }
+
+    async fn read_from_disk(&self) -> std::io::Result<(Vec<Sealed>, LogPosition)> {
+        let Some(reader) = self.server.log_reader() else {
+            // Memory only, and what comes next here has been dropped meanwhile: the follower is too slow.
+            warn!(self.logger, "follower fell behind what the log in memory holds; its stream is closed";
+                "position" => self.cursor.position.0);
+            return Err(std::io::Error::other("the log in memory no longer holds what the follower needs next"));
+        };
+        let from = self.cursor.position;
+        async_std::task::spawn_blocking(move || reader.read(from, TURN_BYTES)).await
+    }
+}

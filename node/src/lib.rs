@@ -1,0 +1,98 @@
+//! tandem-node: a lean RESP store that emits a timestamped change feed.
+//!
+//! A write is merged into the store and appended to the log in one step; the log is the only source of the feed.
+//! Read it in this order:
+//!
+//! - [`store`]: keys, cells and the rules by which writes merge. Pure.
+//! - [`log`]: the batches of all origins, in memory and on disk.
+//! - [`transaction`]: how a command reads and writes both as one.
+//! - [`node`]: store and log together, and how a remote batch is merged. No sockets, no threads.
+//! - [`command`]: the table of commands and their handlers.
+//! - [`server`], [`worker`], [`connection`], [`client`]: what serves clients.
+//! - [`follow`]: streams of the feed.
+//! - [`start`]: how a node starts and stops.
+
+mod store;
+
+mod log;
+
+mod transaction;
+
+mod node;
+
+mod peers;
+
+mod error;
+
+mod command;
+
+mod client;
+
+mod connection;
+
+mod worker;
+
+mod timer;
+
+mod follow;
+
+mod reaper;
+
+mod server;
+
+mod settings;
+
+mod config;
+
+mod start;
+
+use std::process::ExitCode;
+
+use slog::{Drain, Logger, error, o};
+
+use crate::config::{Config, Flags, LogFormat};
+use crate::server::Stopped;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// Runs a node as the command line says, until it is stopped.
+#[must_use]
+pub fn main() -> ExitCode {
+    let flags: Flags = argh::from_env();
+    if flags.version {
+        println!("tandem-node {}", env!("CARGO_PKG_VERSION"));
+        return ExitCode::SUCCESS;
+    }
+    let config = match Config::new(flags) {
+        Ok(config) => config,
+        Err(problem) => {
+            eprintln!("tandem-node: {problem}");
+            return ExitCode::FAILURE;
+        }
+    };
+    let logger = logger(config.log_format, config.log_level);
+    match start::run(config, &logger) {
+        Ok(Stopped::Asked) => ExitCode::SUCCESS,
+        Ok(Stopped::Failed) => ExitCode::FAILURE,
+        Err(problem) => {
+            error!(logger, "node cannot start"; "error" => %problem);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Lines that are logged and not yet written; further ones are dropped, and how many is told.
+const LOG_LINES: usize = 4096;
+
+fn logger(format: LogFormat, level: slog::Level) -> Logger {
+    let drain: Box<dyn Drain<Ok = (), Err = slog::Never> + Send> = match format {
+        LogFormat::Term => {
+            let decorator = slog_term::TermDecorator::new().stderr().build();
+            Box::new(slog_term::FullFormat::new(decorator).use_utc_timestamp().build().fuse())
+        }
+        LogFormat::Json => Box::new(slog_json::Json::default(std::io::stderr()).fuse()),
+    };
+    let drain = slog_async::Async::new(drain.filter_level(level).fuse()).chan_size(LOG_LINES).build().fuse();
+    Logger::root(drain, o!())
+}

@@ -1,0 +1,465 @@
+//! The log: the batches of all origins in the order in which they arrived here.
+//!
+//! [`Log`] is its end in memory: the clock, the frontier, the open batch of this node's own writes and the newest
+//! sealed batches. Followers read from it; a thread ([`writer`]) moves sealed batches to disk. A log without a
+//! directory is nothing but its end, bounded by `--log-memory`.
+//!
+//! - [`disk`]: the file operations that durability depends on, and a simulation of them.
+//! - [`segment`], [`recovery`]: the log on disk, and how it is read back after a crash.
+//! - [`index`]: where a follower starts.
+//! - [`ceiling`]: the clock's durable bound.
+//! - [`identity`]: the node's id, name and group.
+//! - [`writer`]: sealed batches to disk, group commit, and what happens when the disk is full.
+
+pub(crate) mod disk;
+
+pub(crate) mod segment;
+
+pub(crate) mod recovery;
+
+pub(crate) mod index;
+
+pub(crate) mod ceiling;
+
+pub(crate) mod identity;
+
+pub(crate) mod writer;
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use event_listener::{Event, EventListener};
+use parking_lot::{Condvar, Mutex, MutexGuard};
+use shared::batch::{BatchBuilder, BatchHeader};
+use shared::change::Change;
+use shared::clock::{BeyondCeiling, HybridClock, Timestamp};
+use shared::id::Origin;
+use shared::time::WallMillis;
+use shared::version::{Frontier, Version};
+
+use self::index::LogIndex;
+use self::disk::Directory;
+use self::segment::{LogPosition, LogReader};
+
+/// The open batch is sealed at this size at the latest. A larger transaction makes a larger batch.
+const BATCH_BYTES: usize = 64 << 10;
+
+/// Seals follow each other at this distance at the least, in microseconds, unless a batch is full: a batch costs
+/// each process on its way some microseconds of CPU, however small it is.
+pub(crate) const SEAL_INTERVAL_US: u64 = 200;
+
+/// Sealed batches that are on disk stay in memory up to this many bytes, for followers that are nearly up to date.
+const RECENT_BYTES_MAX: usize = 16 << 20;
+
+/// Writers wait while more sealed bytes than this are not yet on disk.
+const UNWRITTEN_BYTES_MAX: usize = 64 << 20;
+
+/// The clock is judged poisoned when it runs ahead of the wall clock by this many times `max-clock-drift`: drift
+/// adds up along a chain of nodes.
+const POISON_FACTOR: u64 = 10;
+
+/// Where sealed batches go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Retention {
+    /// To disk, by the writer thread.
+    Disk,
+    /// Nowhere: the newest are kept in memory, up to this many bytes.
+    Memory { bytes_max: usize },
+}
+
+/// Makes a higher ceiling durable.
+pub(crate) type RaiseCeiling = Box<dyn FnMut(Timestamp) -> std::io::Result<()> + Send>;
+
+/// Why a write gets no timestamp. Nothing was changed.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum WriteRefused {
+    #[error("MISCONF the log cannot be written: {0}. Writes are refused until it can; reads are served. See this node's log and its disk")]
+    Disk(String),
+    #[error(
+        "CLOCK this node's hybrid clock is {ahead_ms} ms ahead of its wall clock, more than ten times max-clock-drift: writes are refused, lest they win over everybody's. Put the wall clock right; if it is, the clock was poisoned by a write from the future: tandem-agent reissue"
+    )]
+    Clock { ahead_ms: u64 },
+}
+
+/// A sealed batch and where it stands in the log.
+#[derive(Clone)]
+pub(crate) struct Sealed {
+    pub(crate) position: LogPosition,
+    pub(crate) header: BatchHeader,
+    pub(crate) bytes: Arc<[u8]>,
+}
+
+impl Sealed {
+    /// Where the next batch stands.
+    pub(crate) fn end(&self) -> LogPosition {
+        self.position.after_record(self.bytes.len())
+    }
+}
+
+/// The log's end. See the module's documentation.
+pub(crate) struct Log {
+    end: Mutex<End>,
+    /// The clock's newest timestamp, to read without the lock.
+    clock: AtomicU64,
+    /// Notified when a batch was sealed, or the writer made progress.
+    sealed: Event,
+    /// Where the writer waits for work, and writers for the writer.
+    work: Condvar,
+    room: Condvar,
+    max_drift_ms: u64,
+}
+
+/// The state behind the lock.
+pub(crate) struct End {
+    clock: HybridClock,
+    raise_ceiling: Option<RaiseCeiling>,
+    frontier: Frontier,
+    open: BatchBuilder,
+    last_seal_us: u64,
+    recent: VecDeque<Sealed>,
+    recent_bytes: usize,
+    end: LogPosition,
+    written: LogPosition,
+    durable: LogPosition,
+    index: LogIndex,
+    retention: Retention,
+    fault: Option<String>,
+    stopping: bool,
+}
+
+/// What a log starts from: what recovery found, or nothing.
+pub(crate) struct Start {
+    pub(crate) origin: Origin,
+    pub(crate) clock: HybridClock,
+    pub(crate) raise_ceiling: Option<RaiseCeiling>,
+    pub(crate) frontier: Frontier,
+    pub(crate) end: LogPosition,
+    pub(crate) index: LogIndex,
+    pub(crate) retention: Retention,
+    pub(crate) max_drift_ms: u64,
+}
+
+impl Log {
+    pub(crate) fn new(start: Start) -> Self {
+        let clock = start.clock.last();
+        Self {
+            end: Mutex::new(End {
+                clock: start.clock,
+                raise_ceiling: start.raise_ceiling,
+                frontier: start.frontier,
+                open: BatchBuilder::new(start.origin, Timestamp::ZERO),
+                last_seal_us: 0,
+                recent: VecDeque::new(),
+                recent_bytes: 0,
+                end: start.end,
+                written: start.end,
+                durable: start.end,
+                index: start.index,
+                retention: start.retention,
+                fault: None,
+                stopping: false,
+            }),
+            clock: AtomicU64::new(clock.0),
+            sealed: Event::new(),
+            work: Condvar::new(),
+            room: Condvar::new(),
+            max_drift_ms: start.max_drift_ms,
+        }
+    }
+
+    /// The time by which expiry is judged: the hybrid clock's, which no write's timestamp is behind.
+    pub(crate) fn now(&self, wall: WallMillis) -> WallMillis {
+        wall.max(Timestamp(self.clock.load(Ordering::Relaxed)).wall())
+    }
+
+    /// How far ahead of the wall clock anything may lie before it is taken for poisoned, in milliseconds.
+    pub(crate) const fn poison_ms(&self) -> u64 {
+        self.max_drift_ms.saturating_mul(POISON_FACTOR)
+    }
+
+    /// Begins a write: takes the lock until the write's changes are appended, and a timestamp.
+    pub(crate) fn begin(&self, wall: WallMillis) -> Result<OpenWrite<'_>, WriteRefused> {
+        let mut end = self.end.lock();
+        while end.unwritten_bytes() > UNWRITTEN_BYTES_MAX && end.fault.is_none() && !end.stopping {
+            self.room.wait(&mut end);
+        }
+        if let Some(fault) = &end.fault {
+            return Err(WriteRefused::Disk(fault.clone()));
+        }
+        let ahead_ms = end.clock.last().wall().0.saturating_sub(wall.0);
+        if ahead_ms > self.poison_ms() {
+            return Err(WriteRefused::Clock { ahead_ms });
+        }
+        let timestamp = end.with_ceiling(|clock| clock.tick(wall))?;
+        self.clock.store(timestamp.0, Ordering::Relaxed);
+        let version = Version::new(timestamp, end.open.header().origin);
+        Ok(OpenWrite { end, version })
+    }
+
+    /// Moves the clock past a timestamp from elsewhere.
+    pub(crate) fn observe(&self, seen: Timestamp) -> Result<(), WriteRefused> {
+        let mut end = self.end.lock();
+        end.with_ceiling(|clock| clock.observe(seen))?;
+        self.clock.store(end.clock.last().0, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// Raises the clock's ceiling well before it is reached, so that no write waits for the disk.
+    pub(crate) fn keep_ceiling_ahead(&self, wall: WallMillis) -> Result<(), WriteRefused> {
+        let mut end = self.end.lock();
+        let now = end.clock.last().max(Timestamp::of_wall(wall));
+        if end.clock.ceiling() >= ahead_of(now, CEILING_LEAD_MS / 2) {
+            return Ok(());
+        }
+        // The lock is held over an fsync of one small file, about twice a second: simple, and never on the way of
+        // a reader. Group commit holds writers up more often.
+        end.raise(ahead_of(now, CEILING_LEAD_MS))
+    }
+
+    /// What the node holds, and its clock, taken together: nothing at or below the clock will yet be written here.
+    pub(crate) fn standing(&self, wall: WallMillis) -> (Frontier, Timestamp) {
+        let mut end = self.end.lock();
+        // What stands between the last write and now: the clock moves, so that it can be announced. Without a
+        // higher ceiling it stays.
+        if end.with_ceiling(|clock| clock.observe(Timestamp::of_wall(wall))).is_ok() {
+            self.clock.store(end.clock.last().0, Ordering::Relaxed);
+        }
+        (end.frontier.clone(), end.clock.last())
+    }
+
+    /// This run's origin.
+    pub(crate) fn origin(&self) -> Origin {
+        self.end.lock().open.header().origin
+    }
+
+    /// Every origin of which anything is held.
+    pub(crate) fn origins(&self) -> Vec<Origin> {
+        self.end.lock().frontier.iter().map(|(origin, _)| origin).collect()
+    }
+
+    /// What is held of `origin`.
+    pub(crate) fn held(&self, origin: Origin) -> Timestamp {
+        self.end.lock().frontier.get(origin)
+    }
+
+    /// What a follower must hold at least, by origin: later than zero where the log was shortened.
+    pub(crate) fn log_start(&self) -> Frontier {
+        self.end.lock().index.log_start().clone()
+    }
+
+    /// Appends a batch of another origin. It does not count as held before [`Log::advance`].
+    pub(crate) fn append(&self, header: BatchHeader, bytes: Arc<[u8]>) {
+        let mut end = self.end.lock();
+        end.append(header, bytes);
+        self.announce_sealed(&end);
+    }
+
+    /// Notes that a batch which was appended is merged.
+    pub(crate) fn advance(&self, origin: Origin, upto: Timestamp) {
+        self.end.lock().frontier.advance(origin, upto);
+    }
+
+    /// Seals the open batch if it is due. Returns in how many microseconds it will be, if it is not.
+    pub(crate) fn seal_if_due(&self, now_us: u64) -> Option<u64> {
+        let mut end = self.end.lock();
+        if end.open.is_empty() {
+            return None;
+        }
+        let due_us = end.last_seal_us.saturating_add(SEAL_INTERVAL_US);
+        if now_us < due_us && end.open.payload_bytes() < BATCH_BYTES {
+            return Some(due_us - now_us);
+        }
+        end.seal(now_us);
+        self.announce_sealed(&end);
+        None
+    }
+
+    /// Seals the open batch now. Returns where the log then ends: what is there must be durable before a reply
+    /// under `--fsync always`.
+    pub(crate) fn seal(&self, now_us: u64) -> LogPosition {
+        let mut end = self.end.lock();
+        if !end.open.is_empty() {
+            end.seal(now_us);
+            self.announce_sealed(&end);
+        }
+        end.end
+    }
+
+    fn announce_sealed(&self, end: &MutexGuard<'_, End>) {
+        if end.retention == Retention::Disk {
+            self.work.notify_one();
+        }
+        self.sealed.notify(usize::MAX);
+    }
+
+    /// Wakes whoever waits for batches, though none came.
+    pub(crate) fn wake_followers(&self) {
+        self.sealed.notify(usize::MAX);
+    }
+
+    /// Resolves when a batch is sealed after this call.
+    pub(crate) fn listen(&self) -> EventListener {
+        self.sealed.listen()
+    }
+
+    /// Everything up to here survives the loss of power.
+    pub(crate) fn durable(&self) -> LogPosition {
+        self.end.lock().durable
+    }
+
+    /// Where the log ends.
+    pub(crate) fn end(&self) -> LogPosition {
+        self.end.lock().end
+    }
+
+    /// Why the log cannot be written at the moment, if so.
+    pub(crate) fn fault(&self) -> Option<String> {
+        self.end.lock().fault.clone()
+    }
+
+    /// Where to start reading for the writes of `origin` after a timestamp. None if none are held.
+    ///
+    /// # Errors
+    /// If the log starts later, from where it does.
+    pub(crate) fn find(&self, origin: Origin, after: Timestamp) -> Result<Option<LogPosition>, Timestamp> {
+        let end = self.end.lock();
+        let start = end.index.log_start().get(origin);
+        if after < start { Err(start) } else { Ok(end.index.start_for(origin, after)) }
+    }
+
+    /// The batches in memory from a position on, up to about `bytes_max`. None if memory begins later: then they
+    /// are to be read from disk, up to where memory begins.
+    pub(crate) fn recent(&self, from: LogPosition, bytes_max: usize) -> Option<Vec<Sealed>> {
+        let end = self.end.lock();
+        if from >= end.end {
+            return Some(Vec::new());
+        }
+        let place = end.recent.partition_point(|sealed| sealed.position < from);
+        if end.recent.get(place).is_none_or(|sealed| sealed.position != from) {
+            return None;
+        }
+        let mut bytes = 0;
+        let taken = end.recent.range(place..).take_while(|sealed| {
+            let room = bytes < bytes_max;
+            bytes += sealed.bytes.len();
+            room
+        });
+        Some(taken.cloned().collect())
+    }
+
+}
+
+/// How far ahead of the clock the ceiling is kept, in milliseconds.
+const CEILING_LEAD_MS: u64 = 1_000;
+
+const fn ahead_of(timestamp: Timestamp, by_ms: u64) -> Timestamp {
+    Timestamp(timestamp.0.saturating_add(by_ms << 16))
+}
+
+impl End {
+    fn unwritten_bytes(&self) -> usize {
+        if self.retention == Retention::Disk { (self.end.0 - self.written.0) as usize } else { 0 }
+    }
+
+    /// Does something with the clock, and if that needs a higher ceiling, raises it first.
+    fn with_ceiling<T>(
+        &mut self,
+        mut act: impl FnMut(&mut HybridClock) -> Result<T, BeyondCeiling>,
+    ) -> Result<T, WriteRefused> {
+        loop {
+            match act(&mut self.clock) {
+                Ok(done) => return Ok(done),
+                Err(BeyondCeiling { needed }) => self.raise(ahead_of(needed, CEILING_LEAD_MS))?,
+            }
+        }
+    }
+
+    fn raise(&mut self, ceiling: Timestamp) -> Result<(), WriteRefused> {
+        if let Some(raise) = &mut self.raise_ceiling {
+            raise(ceiling).map_err(|error| WriteRefused::Disk(format!("clock ceiling: {error}")))?;
+        }
+        self.clock.raise_ceiling(ceiling);
+        Ok(())
+    }
+
+    fn seal(&mut self, now_us: u64) {
+        let (header, bytes) = self.open.seal();
+        self.last_seal_us = now_us;
+        self.append(header, bytes.into());
+    }
+
+    fn append(&mut self, header: BatchHeader, bytes: Arc<[u8]>) {
+        let sealed = Sealed { position: self.end, header, bytes };
+        self.index.note(sealed.position, &header);
+        self.end = sealed.end();
+        self.recent_bytes += sealed.bytes.len();
+        self.recent.push_back(sealed);
+        self.trim();
+    }
+
+    /// Drops the oldest batches from memory: those on disk, or without a disk, for good.
+    fn trim(&mut self) {
+        let bytes_max = match self.retention {
+            Retention::Disk => RECENT_BYTES_MAX,
+            Retention::Memory { bytes_max } => bytes_max,
+        };
+        while self.recent_bytes > bytes_max
+            && let Some(oldest) = self.recent.front()
+            && (self.retention != Retention::Disk || oldest.end() <= self.written)
+        {
+            self.recent_bytes -= oldest.bytes.len();
+            if let Retention::Memory { .. } = self.retention {
+                let next = oldest.end();
+                self.index.drop_before(next);
+            }
+            self.recent.pop_front();
+        }
+    }
+}
+
+/// Reads what is no longer in memory, from disk.
+#[derive(Clone)]
+pub(crate) struct SealedReader(LogReader<Directory>);
+
+impl SealedReader {
+    pub(crate) const fn new(reader: LogReader<Directory>) -> Self {
+        Self(reader)
+    }
+
+    /// The batches from a position on, about `bytes_max` bytes of them, and where to go on.
+    pub(crate) fn read(&self, from: LogPosition, bytes_max: usize) -> std::io::Result<(Vec<Sealed>, LogPosition)> {
+        let mut batches = Vec::new();
+        let mut bad = None;
+        let next = self
+            .0
+            .read(from, bytes_max, &mut |position, bytes| match BatchHeader::peek(bytes) {
+                Ok(header) => batches.push(Sealed { position, header, bytes: bytes.into() }),
+                Err(error) => bad = Some(error),
+            })
+            .map_err(|error| std::io::Error::other(error.to_string()))?;
+        match bad {
+            Some(error) => Err(std::io::Error::other(error.to_string())),
+            None => Ok((batches, next)),
+        }
+    }
+}
+
+/// A write under way: its timestamp, and the log's lock, so that an origin's log is in order of timestamps.
+pub(crate) struct OpenWrite<'l> {
+    end: MutexGuard<'l, End>,
+    version: Version,
+}
+
+impl OpenWrite<'_> {
+    pub(crate) const fn version(&self) -> Version {
+        self.version
+    }
+
+    /// Appends the write's changes, all at its one timestamp.
+    pub(crate) fn append(mut self, changes: &[Change<'_>]) {
+        let Version { timestamp, origin } = self.version;
+        self.end.open.append(timestamp, changes);
+        self.end.frontier.advance(origin, timestamp);
+    }
+}

@@ -1,0 +1,269 @@
+//! What all threads of a node share, and how it starts and stops.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
+
+use event_listener::{Event, EventListener};
+use parking_lot::Mutex;
+use shared::feed::PeersReport;
+use shared::time::{MonoMillis, WallMillis};
+
+use crate::client::{ClientRecord, Clients};
+use crate::config::Config;
+use crate::error::CommandError;
+use crate::follow::Handover;
+use crate::log::identity::Identity;
+use crate::log::SealedReader;
+use crate::node::Node;
+use crate::transaction::Clocks;
+use crate::worker::Inbox;
+
+/// Why the node stops.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Stopped {
+    /// It was told to.
+    Asked,
+    /// It cannot go on; the log says why.
+    Failed,
+}
+
+/// What is counted for INFO.
+#[derive(Default)]
+pub(crate) struct Stats {
+    pub(crate) commands: AtomicU64,
+    pub(crate) connections_received: AtomicU64,
+    pub(crate) connections_rejected: AtomicU64,
+    pub(crate) error_replies: AtomicU64,
+    pub(crate) changes_made: AtomicU64,
+    pub(crate) expired_keys: AtomicU64,
+    pub(crate) keyspace_hits: AtomicU64,
+    pub(crate) keyspace_misses: AtomicU64,
+}
+
+/// Makes what the node is told of its group durable.
+pub(crate) type SaveGroup = Box<dyn FnMut(&str) -> std::io::Result<()> + Send>;
+
+/// What all threads of a node share.
+pub(crate) struct Server {
+    pub(crate) node: Node,
+    pub(crate) config: Config,
+    pub(crate) clients: Clients,
+    pub(crate) stats: Stats,
+    /// When the node was started, by its wall clock.
+    pub(crate) started: WallMillis,
+    /// 40 hexadecimal digits that no other run has.
+    pub(crate) run_id: String,
+    identity: Mutex<Identity>,
+    save_group: Mutex<Option<SaveGroup>>,
+    log_reader: Option<SealedReader>,
+    began: Instant,
+    workers: OnceLock<Vec<Arc<Inbox>>>,
+    streams: async_std::channel::Sender<Handover>,
+    stopped: OnceLock<Stopped>,
+    stop_event: Event,
+    kills: AtomicBool,
+    /// How many clients wait in WAIT now, and how many ever did.
+    waiting: AtomicUsize,
+    waits: AtomicU64,
+    /// The TCP addresses that are listened on; filled once they are bound.
+    pub(crate) addresses: OnceLock<Vec<SocketAddr>>,
+}
+
+/// What a server is put together from.
+pub(crate) struct Parts {
+    pub(crate) node: Node,
+    pub(crate) config: Config,
+    pub(crate) identity: Identity,
+    pub(crate) save_group: Option<SaveGroup>,
+    pub(crate) log_reader: Option<SealedReader>,
+    pub(crate) run_id: String,
+    pub(crate) streams: async_std::channel::Sender<Handover>,
+}
+
+impl Server {
+    pub(crate) fn new(parts: Parts) -> Self {
+        Self {
+            node: parts.node,
+            config: parts.config,
+            clients: Clients::default(),
+            stats: Stats::default(),
+            started: wall_clock(),
+            run_id: parts.run_id,
+            identity: Mutex::new(parts.identity),
+            save_group: Mutex::new(parts.save_group),
+            log_reader: parts.log_reader,
+            began: Instant::now(),
+            workers: OnceLock::new(),
+            streams: parts.streams,
+            stopped: OnceLock::new(),
+            stop_event: Event::new(),
+            kills: AtomicBool::new(false),
+            waiting: AtomicUsize::new(0),
+            waits: AtomicU64::new(0),
+            addresses: OnceLock::new(),
+        }
+    }
+
+    /// Microseconds since the start.
+    pub(crate) fn mono_us(&self) -> u64 {
+        u64::try_from(self.began.elapsed().as_micros()).unwrap_or(u64::MAX)
+    }
+
+    /// Milliseconds since the start.
+    pub(crate) fn mono_ms(&self) -> MonoMillis {
+        MonoMillis(self.mono_us() / 1_000)
+    }
+
+    /// Both clocks, read now.
+    pub(crate) fn clocks(&self) -> Clocks {
+        Clocks { wall: wall_clock(), mono_us: self.mono_us() }
+    }
+
+    /// The node's id, name and group.
+    pub(crate) fn identity(&self) -> Identity {
+        self.identity.lock().clone()
+    }
+
+    /// The bound on how far clocks of linked nodes may lie apart, in milliseconds.
+    pub(crate) const fn max_clock_drift_ms(&self) -> u64 {
+        self.config.max_clock_drift_ms
+    }
+
+    /// Makes the node a member of this group, if it has none yet.
+    ///
+    /// # Errors
+    /// If it is a member of another, or the name cannot be made durable.
+    pub(crate) fn join_group(&self, name: &str) -> Result<(), CommandError> {
+        let mut identity = self.identity.lock();
+        match &identity.group {
+            Some(group) if group == name => return Ok(()),
+            Some(group) => {
+                return Err(CommandError::composed(format!(
+                    "WRONGGROUP node {} belongs to group '{group}', not to '{name}': give the agent --group {group}, or start the node with an empty directory",
+                    identity.name
+                )));
+            }
+            None => {}
+        }
+        if let Some(save) = &mut *self.save_group.lock() {
+            save(name).map_err(|error| CommandError::composed(format!("MISCONF the group's name cannot be saved: {error}")))?;
+        }
+        identity.group = Some(name.to_owned());
+        Ok(())
+    }
+
+    /// Takes over an agent's report, and lets the clients in WAIT know.
+    pub(crate) fn report_peers(&self, report: PeersReport, clocks: Clocks) {
+        self.node.peers.lock().report(report, MonoMillis(clocks.mono_us / 1_000));
+        if self.waiting.load(Ordering::Acquire) > 0 {
+            self.wake_workers();
+        }
+    }
+
+    /// A client begins to wait for acknowledgements: followers are told, so that they send them at once.
+    pub(crate) fn begin_wait(&self) {
+        self.waiting.fetch_add(1, Ordering::AcqRel);
+        self.waits.fetch_add(1, Ordering::AcqRel);
+        self.node.log.seal(self.mono_us());
+        self.node.log.wake_followers();
+    }
+
+    /// A client waits no longer.
+    pub(crate) fn end_wait(&self) {
+        self.waiting.fetch_sub(1, Ordering::AcqRel);
+    }
+
+    /// How many clients wait in WAIT.
+    pub(crate) fn waiting(&self) -> usize {
+        self.waiting.load(Ordering::Acquire)
+    }
+
+    /// How many waits have begun since the start.
+    pub(crate) fn waits_begun(&self) -> u64 {
+        self.waits.load(Ordering::Acquire)
+    }
+
+    /// Ends a client's connection, whichever thread serves it.
+    pub(crate) fn kill(&self, record: &ClientRecord) {
+        record.killed.store(true, Ordering::Release);
+        self.kills.store(true, Ordering::Release);
+        if let Some(inbox) = self.workers().get(record.worker) {
+            inbox.wake();
+        }
+        // Streams of the feed look for it when they are woken.
+        self.node.log.wake_followers();
+    }
+
+    /// Whether any client was ever killed: workers look for it only then.
+    pub(crate) fn kills_pending(&self) -> bool {
+        self.kills.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn set_workers(&self, inboxes: Vec<Arc<Inbox>>) {
+        assert!(self.workers.set(inboxes).is_ok(), "workers are set once");
+    }
+
+    pub(crate) fn workers(&self) -> &[Arc<Inbox>] {
+        self.workers.get().map_or(&[], Vec::as_slice)
+    }
+
+    pub(crate) fn wake_workers(&self) {
+        self.workers().iter().for_each(|inbox| inbox.wake());
+    }
+
+    /// Gives a connection to the runtime, as a stream of the feed. If too many are on their way it is closed; its
+    /// follower dials again.
+    pub(crate) fn hand_over(&self, handover: Handover) {
+        let record = Arc::clone(&handover.record);
+        record.follows_feed.store(true, Ordering::Relaxed);
+        if self.streams.try_send(handover).is_err() {
+            self.clients.disconnect(record.id);
+        }
+    }
+
+    /// Reads the log on disk; none for a node without a directory.
+    pub(crate) fn log_reader(&self) -> Option<SealedReader> {
+        self.log_reader.clone()
+    }
+
+    /// Stops the node: everything is told, and `run` returns when all is on disk.
+    pub(crate) fn shutdown(&self) {
+        self.stop(Stopped::Asked);
+    }
+
+    pub(crate) fn stop(&self, why: Stopped) {
+        // The first reason stands.
+        let _ = self.stopped.set(why);
+        self.stop_event.notify(usize::MAX);
+        self.wake_workers();
+        self.node.log.wake_followers();
+    }
+
+    pub(crate) fn is_stopping(&self) -> bool {
+        self.stopped.get().is_some()
+    }
+
+    /// Why the node stops, if it does.
+    pub(crate) fn stopped(&self) -> Option<Stopped> {
+        self.stopped.get().copied()
+    }
+
+    /// Resolves when the node stops.
+    pub(crate) fn stop_listener(&self) -> EventListener {
+        self.stop_event.listen()
+    }
+
+    /// The Unix socket that is listened on, if any.
+    pub(crate) const fn unix_path(&self) -> Option<&PathBuf> {
+        self.config.unix.as_ref()
+    }
+}
+
+/// The wall clock now.
+pub(crate) fn wall_clock() -> WallMillis {
+    let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    WallMillis(u64::try_from(since_epoch.as_millis()).unwrap_or(u64::MAX))
+}

@@ -1,0 +1,159 @@
+//! What CONFIG SET may change while the node runs.
+
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use serde::Deserialize;
+use shared::announcement::Role;
+use shared::resp::RequestLimits;
+
+/// When the log is made durable.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Fsync {
+    /// Before the reply of every write.
+    Always,
+    /// Each second.
+    #[default]
+    Everysec,
+    /// When the operating system sees fit.
+    No,
+}
+
+impl Fsync {
+    const ALL: [Self; 3] = [Self::Always, Self::Everysec, Self::No];
+
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Always => "always",
+            Self::Everysec => "everysec",
+            Self::No => "no",
+        }
+    }
+}
+
+impl std::str::FromStr for Fsync {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let found = Self::ALL.into_iter().find(|fsync| fsync.name().eq_ignore_ascii_case(text));
+        found.ok_or_else(|| "expected always, everysec or no".to_owned())
+    }
+}
+
+/// The limits of a request that never change; the length of a bulk is a setting.
+const REQUEST_BYTES_MAX: usize = 1 << 30;
+
+/// The settings, each an atomic of its own: whoever reads two may meet one from before a change.
+pub(crate) struct Settings {
+    fsync: AtomicU8,
+    max_change: AtomicUsize,
+    max_clients: AtomicUsize,
+    idle_timeout_s: AtomicU64,
+    tcp_keepalive_s: AtomicU64,
+    output_bytes_max: AtomicUsize,
+    bulk_bytes_max: AtomicUsize,
+    read_only: AtomicBool,
+}
+
+/// The values that settings start with.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct InitialSettings {
+    pub(crate) fsync: Fsync,
+    pub(crate) max_change: usize,
+    pub(crate) max_clients: usize,
+    pub(crate) idle_timeout_s: u64,
+    pub(crate) tcp_keepalive_s: u64,
+    pub(crate) output_bytes_max: usize,
+}
+
+impl Settings {
+    pub(crate) fn new(initial: InitialSettings) -> Self {
+        Self {
+            fsync: AtomicU8::new(initial.fsync as u8),
+            max_change: AtomicUsize::new(initial.max_change),
+            max_clients: AtomicUsize::new(initial.max_clients),
+            idle_timeout_s: AtomicU64::new(initial.idle_timeout_s),
+            tcp_keepalive_s: AtomicU64::new(initial.tcp_keepalive_s),
+            output_bytes_max: AtomicUsize::new(initial.output_bytes_max),
+            bulk_bytes_max: AtomicUsize::new(RequestLimits::default().bulk_bytes_max),
+            read_only: AtomicBool::new(false),
+        }
+    }
+
+    pub(crate) fn fsync(&self) -> Fsync {
+        Fsync::ALL[usize::from(self.fsync.load(Ordering::Relaxed))]
+    }
+
+    pub(crate) fn set_fsync(&self, fsync: Fsync) {
+        self.fsync.store(fsync as u8, Ordering::Relaxed);
+    }
+
+    /// The largest encoded effect of one command or transaction, in bytes.
+    pub(crate) fn max_change(&self) -> usize {
+        self.max_change.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn set_max_change(&self, bytes: usize) {
+        self.max_change.store(bytes, Ordering::Relaxed);
+    }
+
+    pub(crate) fn max_clients(&self) -> usize {
+        self.max_clients.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn set_max_clients(&self, clients: usize) {
+        self.max_clients.store(clients, Ordering::Relaxed);
+    }
+
+    /// After how long a silent client is disconnected; none for never.
+    pub(crate) fn idle_timeout(&self) -> Option<Duration> {
+        let seconds = self.idle_timeout_s.load(Ordering::Relaxed);
+        (seconds > 0).then(|| Duration::from_secs(seconds))
+    }
+
+    pub(crate) fn set_idle_timeout(&self, seconds: u64) {
+        self.idle_timeout_s.store(seconds, Ordering::Relaxed);
+    }
+
+    /// After how long of silence TCP probes a client; none for never.
+    pub(crate) fn tcp_keepalive(&self) -> Option<Duration> {
+        let seconds = self.tcp_keepalive_s.load(Ordering::Relaxed);
+        (seconds > 0).then(|| Duration::from_secs(seconds))
+    }
+
+    pub(crate) fn set_tcp_keepalive(&self, seconds: u64) {
+        self.tcp_keepalive_s.store(seconds, Ordering::Relaxed);
+    }
+
+    /// A client that leaves more bytes of replies than this unread is disconnected.
+    pub(crate) fn output_bytes_max(&self) -> usize {
+        self.output_bytes_max.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn set_output_bytes_max(&self, bytes: usize) {
+        self.output_bytes_max.store(bytes, Ordering::Relaxed);
+    }
+
+    /// The longest argument and the longest string.
+    pub(crate) fn bulk_bytes_max(&self) -> usize {
+        self.bulk_bytes_max.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn set_bulk_bytes_max(&self, bytes: usize) {
+        self.bulk_bytes_max.store(bytes, Ordering::Relaxed);
+    }
+
+    /// What a client may send.
+    pub(crate) fn request_limits(&self) -> RequestLimits {
+        RequestLimits {
+            bulk_bytes_max: self.bulk_bytes_max(),
+            request_bytes_max: REQUEST_BYTES_MAX,
+            ..RequestLimits::default()
+        }
+    }
+
+    pub(crate) fn role(&self) -> Role {
+        if self.read_only.load(Ordering::Relaxed) { Role::ReadOnly } else { Role::Active }
+    }
+}

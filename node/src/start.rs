@@ -1,0 +1,436 @@
+//! Starts a node: reads its directory, binds its addresses, runs its threads, and stops them in order.
+
+use std::io;
+use std::net::ToSocketAddrs;
+use std::num::NonZeroU64;
+use std::os::fd::AsRawFd;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_std::net::TcpListener;
+use async_std::os::unix::net::UnixListener;
+use futures_util::StreamExt;
+use futures_util::future::{Either, select};
+use shared::clock::{HybridClock, Timestamp};
+use shared::id::{GroupId, NodeId, Origin};
+use shared::version::Frontier;
+use slog::{Logger, error, info, o, warn};
+
+use crate::client::Address;
+use crate::config::Config;
+use crate::follow::{Socket, serve};
+use crate::log::ceiling::{Ceiling, CeilingError};
+use crate::log::disk::{Directory, DirectoryError};
+use crate::log::identity::{Identity, IdentityError};
+use crate::log::index::{LogIndex, STRIDE_BYTES};
+use crate::log::recovery::{RecoveryError, recover};
+use crate::log::segment::{LogPosition, SEGMENT_BYTES_MAX};
+use crate::log::writer::Writer;
+use crate::log::{RaiseCeiling, Retention, SealedReader, Start};
+use crate::node::{Node, ReplayError};
+use crate::reaper;
+use crate::server::{Parts, SaveGroup, Server, Stopped, wall_clock};
+use crate::settings::Settings;
+use crate::store::Store;
+use crate::store::origins::TooManyOrigins;
+use crate::worker::{Inbox, Worker};
+
+/// Connections that became streams of the feed and are not yet taken over by the runtime.
+const HANDOVERS_MAX: usize = 256;
+
+/// How often the clock's ceiling is looked after.
+const CEILING_CYCLE: Duration = Duration::from_millis(250);
+
+/// Why the node does not start. Nothing was changed but for what the message says.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum StartError {
+    #[error(transparent)]
+    Directory(#[from] DirectoryError),
+    #[error(transparent)]
+    Identity(#[from] IdentityError),
+    #[error("the directory was made for the node named '{recorded}', and --name (by default the host's name) is '{configured}': start it with --name {recorded}, or with another directory")]
+    Name { recorded: String, configured: String },
+    #[error(transparent)]
+    Ceiling(#[from] CeilingError),
+    #[error(transparent)]
+    Recovery(#[from] RecoveryError),
+    #[error(transparent)]
+    TooManyOrigins(#[from] TooManyOrigins),
+    #[error("cannot listen on {address}: {error}")]
+    Bind { address: String, error: io::Error },
+    #[error("no randomness from the operating system: {0}")]
+    Random(getrandom::Error),
+    #[error("cannot {what}: {error}")]
+    System { what: &'static str, error: io::Error },
+}
+
+/// Runs a node until it is told to stop. Returns why it stopped.
+pub(crate) fn run(config: Config, logger: &Logger) -> Result<Stopped, StartError> {
+    let (sender, streams) = async_std::channel::bounded(HANDOVERS_MAX);
+    let Opened { node, identity, save_group, log_reader, writer } = open(&config, logger)?;
+    let mut run_id = [0; 20];
+    getrandom::fill(&mut run_id).map_err(StartError::Random)?;
+    let run_id = run_id.iter().map(|byte| format!("{byte:02x}")).collect();
+    let threads = config.threads;
+    let parts = Parts { node, config, identity, save_group, log_reader, run_id, streams: sender };
+    let server = Arc::new(Server::new(parts));
+
+    let listeners = async_std::task::block_on(listen(&server))?;
+    let mut handles = Vec::new();
+    let mut inboxes = Vec::new();
+    for index in 0..threads {
+        let system = |error| StartError::System { what: "start a worker", error };
+        let (worker, inbox) = Worker::new(logger.new(o!("worker" => index))).map_err(system)?;
+        inboxes.push(inbox);
+        let server = Arc::clone(&server);
+        let run = move || worker.run(&server);
+        handles.push(std::thread::Builder::new().name(format!("worker-{index}")).spawn(run).map_err(system)?);
+    }
+    server.set_workers(inboxes);
+    let writer = writer.map(|writer| {
+        let (server, logger) = (Arc::clone(&server), logger.clone());
+        std::thread::spawn(move || {
+            let progressed = || {
+                if server.node.settings.fsync() == crate::settings::Fsync::Always {
+                    server.wake_workers();
+                }
+            };
+            writer.run(&server.node.log, || server.node.settings.fsync(), progressed, &logger);
+        })
+    });
+    info!(logger, "node is ready";
+        "name" => server.identity().name,
+        "node_id" => %server.identity().node_id,
+        "origin" => %server.node.log.origin(),
+        "addresses" => ?server.addresses.get(),
+        "unix" => ?server.unix_path(),
+        "frontier" => %server.node.log.standing(wall_clock()).0,
+    );
+    async_std::task::block_on(runtime(&server, listeners, streams, logger));
+
+    info!(logger, "node is stopping");
+    for handle in handles {
+        // A worker that panicked has said so on standard error; the rest is stopped in order all the same.
+        let _ = handle.join();
+    }
+    server.node.log.stop(server.mono_us());
+    if let Some(writer) = writer {
+        let _ = writer.join();
+    }
+    if let Some(path) = server.unix_path() {
+        let _ = std::fs::remove_file(path);
+    }
+    info!(logger, "node has stopped");
+    Ok(server.stopped().unwrap_or(Stopped::Asked))
+}
+
+struct Opened {
+    node: Node,
+    identity: Identity,
+    save_group: Option<SaveGroup>,
+    log_reader: Option<SealedReader>,
+    writer: Option<Writer<Directory>>,
+}
+
+fn open(config: &Config, logger: &Logger) -> Result<Opened, StartError> {
+    let settings = Settings::new(config.initial);
+    let origin = Origin(random()?);
+    let node_id = NodeId(random()?);
+    match &config.dir {
+        None => open_memory(config, settings, origin, node_id),
+        Some(path) => open_directory(config, settings, origin, node_id, path, logger),
+    }
+}
+
+/// A number other than zero, which means none.
+fn random() -> Result<u64, StartError> {
+    loop {
+        let number = getrandom::u64().map_err(StartError::Random)?;
+        if number != 0 {
+            return Ok(number);
+        }
+    }
+}
+
+fn open_memory(
+    config: &Config,
+    settings: Settings,
+    origin: Origin,
+    node_id: NodeId,
+) -> Result<Opened, StartError> {
+    const STRIDES: usize = 256;
+    let stride = NonZeroU64::new((config.log_memory / STRIDES) as u64).unwrap_or(NonZeroU64::MIN).min(STRIDE_BYTES);
+    let start = Start {
+        origin,
+        clock: HybridClock::new(Timestamp::ZERO, Timestamp::MAX),
+        raise_ceiling: None,
+        frontier: Frontier::new(),
+        end: LogPosition::default(),
+        index: LogIndex::new(stride),
+        retention: Retention::Memory { bytes_max: config.log_memory },
+        max_drift_ms: config.max_clock_drift_ms,
+    };
+    let identity =
+        Identity { node_id, name: config.name.clone(), group: None, group_id: GroupId::default() };
+    let node = Node::new(Store::new(), start, settings)?;
+    Ok(Opened { node, identity, save_group: None, log_reader: None, writer: None })
+}
+
+fn open_directory(
+    config: &Config,
+    settings: Settings,
+    origin: Origin,
+    node_id: NodeId,
+    path: &Path,
+    logger: &Logger,
+) -> Result<Opened, StartError> {
+    let disk = Arc::new(Directory::open(path)?);
+    let identity = Identity::load_or_create(&*disk, &config.name, node_id)?;
+    if identity.name != config.name {
+        return Err(StartError::Name { recorded: identity.name, configured: config.name.clone() });
+    }
+    let (clock_start, mut ceiling) = Ceiling::open(&*disk)?;
+    let began = std::time::Instant::now();
+    let store = Store::new();
+    let mut frontier = Frontier::new();
+    let mut index = LogIndex::new(STRIDE_BYTES);
+    let mut too_many = None;
+    let (segments, recovery) = recover(Arc::clone(&disk), SEGMENT_BYTES_MAX, &mut |position, bytes| {
+        let header = shared::batch::BatchHeader::peek(bytes)?;
+        match Node::replay(&store, bytes, frontier.get(header.origin)) {
+            Ok(header) => {
+                index.note(position, &header);
+                frontier.advance(header.origin, header.upto);
+                Ok(())
+            }
+            Err(ReplayError::Batch(error)) => Err(error),
+            Err(ReplayError::TooManyOrigins(error)) => {
+                too_many = Some(error);
+                Ok(())
+            }
+        }
+    })?;
+    if let Some(error) = too_many {
+        return Err(error.into());
+    }
+    if let Some(cut) = &recovery.cut {
+        warn!(logger, "the log's torn end was cut; what peers have of it comes back from them";
+            "file" => &cut.file, "offset" => cut.offset, "bytes" => cut.bytes);
+    }
+    info!(logger, "log is read"; "batches" => recovery.batches, "ms" => began.elapsed().as_millis() as u64);
+    let clock_start = frontier.iter().map(|(_, at)| at).fold(clock_start, Timestamp::max);
+    let mut clock = HybridClock::new(clock_start, ceiling.current());
+    clock.raise_ceiling(clock_start);
+    let raise: RaiseCeiling =
+        Box::new(move |to| ceiling.raise(to).map_err(|error| io::Error::other(error.to_string())));
+    let start = Start {
+        origin,
+        clock,
+        raise_ceiling: Some(raise),
+        frontier,
+        end: recovery.end,
+        index,
+        retention: Retention::Disk,
+        max_drift_ms: config.max_clock_drift_ms,
+    };
+    let node = Node::new(store, start, settings)?;
+    let log_reader = Some(SealedReader::new(segments.reader()));
+    let mut saved = identity.clone();
+    let save_group: SaveGroup = Box::new(move |group| {
+        saved.set_group(&*disk, group, saved.group_id).map_err(|error| io::Error::other(error.to_string()))
+    });
+    Ok(Opened { node, identity, save_group: Some(save_group), log_reader, writer: Some(Writer::new(segments)) })
+}
+
+struct Listeners {
+    tcp: Vec<TcpListener>,
+    unix: Option<UnixListener>,
+}
+
+async fn listen(server: &Server) -> Result<Listeners, StartError> {
+    let config = &server.config;
+    let mut tcp = Vec::new();
+    let mut addresses = Vec::new();
+    for host in config.bind.iter().filter(|_| config.port != 0 || config.unix.is_none()) {
+        let failed = |error| StartError::Bind { address: format!("{host}:{}", config.port), error };
+        let address = (&**host, config.port).to_socket_addrs().map_err(failed)?.next();
+        let address = address.ok_or_else(|| failed(io::Error::other("the name has no address")))?;
+        let listener = bind_tcp(address).map_err(failed)?;
+        addresses.push(listener.local_addr().map_err(failed)?);
+        tcp.push(listener);
+    }
+    assert!(server.addresses.set(addresses).is_ok(), "addresses are set once");
+    let unix = match &config.unix {
+        None => None,
+        Some(path) => Some(bind_unix(path).await.map_err(|error| StartError::Bind {
+            address: path.display().to_string(),
+            error,
+        })?),
+    };
+    Ok(Listeners { tcp, unix })
+}
+
+/// As Redis's `tcp-backlog`: bursts of new clients wait here.
+const BACKLOG: i32 = 511;
+
+fn bind_tcp(address: std::net::SocketAddr) -> io::Result<TcpListener> {
+    let socket = socket2::Socket::new(socket2::Domain::for_address(address), socket2::Type::STREAM, None)?;
+    socket.set_reuse_address(true)?;
+    if address.is_ipv6() {
+        socket.set_only_v6(true)?;
+    }
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    Ok(std::net::TcpListener::from(socket).into())
+}
+
+/// A socket file that nobody answers at is left from a crash, and replaced.
+async fn bind_unix(path: &Path) -> io::Result<UnixListener> {
+    if path.exists() {
+        if std::os::unix::net::UnixStream::connect(path).is_ok() {
+            return Err(io::Error::new(io::ErrorKind::AddrInUse, "another process answers at this socket"));
+        }
+        if !std::os::unix::fs::FileTypeExt::is_socket(&std::fs::symlink_metadata(path)?.file_type()) {
+            return Err(io::Error::new(io::ErrorKind::AlreadyExists, "there is a file which is no socket"));
+        }
+        std::fs::remove_file(path)?;
+    }
+    UnixListener::bind(path).await
+}
+
+/// Accepts clients, serves streams of the feed, and looks after expiry, clock and signals, until the node stops.
+async fn runtime(
+    server: &Arc<Server>,
+    listeners: Listeners,
+    streams: async_std::channel::Receiver<crate::follow::Handover>,
+    logger: &Logger,
+) {
+    for listener in listeners.tcp {
+        async_std::task::spawn(accept_tcp(Arc::clone(server), listener, logger.clone()));
+    }
+    if let Some(listener) = listeners.unix {
+        async_std::task::spawn(accept_unix(Arc::clone(server), listener, logger.clone()));
+    }
+    async_std::task::spawn(reaper::run(Arc::clone(server), logger.clone()));
+    async_std::task::spawn(keep_ceiling(Arc::clone(server), logger.clone()));
+    async_std::task::spawn(stop_on_signal(Arc::clone(server), logger.clone()));
+    let (for_streams, stream_logger) = (Arc::clone(server), logger.clone());
+    async_std::task::spawn(async move {
+        while let Ok(handover) = streams.recv().await {
+            async_std::task::spawn(serve(Arc::clone(&for_streams), handover, stream_logger.clone()));
+        }
+    });
+    let stopped = server.stop_listener();
+    if !server.is_stopping() {
+        stopped.await;
+    }
+}
+
+async fn accept_tcp(server: Arc<Server>, listener: TcpListener, logger: Logger) {
+    loop {
+        match listener.accept().await {
+            Ok((socket, remote)) => {
+                let accepted = std::net::TcpStream::try_from(socket).and_then(|socket| {
+                    socket.set_nonblocking(true)?;
+                    socket.set_nodelay(true)?;
+                    let socket = socket2::Socket::from(socket);
+                    if let Some(idle) = server.node.settings.tcp_keepalive() {
+                        let probes = socket2::TcpKeepalive::new().with_time(idle).with_interval(idle / 3);
+                        socket.set_tcp_keepalive(&probes)?;
+                    }
+                    let socket = std::net::TcpStream::from(socket);
+                    let local = socket.local_addr()?;
+                    Ok((Socket::Tcp(socket), Address::Tcp { remote, local }))
+                });
+                place(&server, accepted, &logger);
+            }
+            Err(error) => accept_failed(&error, &logger).await,
+        }
+    }
+}
+
+async fn accept_unix(server: Arc<Server>, listener: UnixListener, logger: Logger) {
+    let path = server.unix_path().map(|path| path.display().to_string()).unwrap_or_default();
+    let mut incoming = listener.incoming();
+    while let Some(accepted) = incoming.next().await {
+        match accepted {
+            Ok(socket) => {
+                let accepted = to_std_unix(&socket).map(|socket| {
+                    (Socket::Unix(socket), Address::Unix { path: path.clone() })
+                });
+                place(&server, accepted, &logger);
+            }
+            Err(error) => accept_failed(&error, &logger).await,
+        }
+    }
+}
+
+/// The runtime's Unix stream gives its descriptor away only by copy.
+fn to_std_unix(socket: &async_std::os::unix::net::UnixStream) -> io::Result<std::os::unix::net::UnixStream> {
+    use std::os::fd::AsFd;
+    let socket = std::os::unix::net::UnixStream::from(socket.as_fd().try_clone_to_owned()?);
+    socket.set_nonblocking(true)?;
+    Ok(socket)
+}
+
+/// Out of descriptors, as a rule: the listener is left alone for a moment, so that the loop does not spin.
+async fn accept_failed(error: &io::Error, logger: &Logger) {
+    warn!(logger, "cannot accept a client"; "error" => %error);
+    async_std::task::sleep(Duration::from_millis(100)).await;
+}
+
+/// Gives a new client to the worker with the fewest, or turns it away.
+fn place(server: &Server, accepted: io::Result<(Socket, Address)>, logger: &Logger) {
+    crate::node::count(&server.stats.connections_received, 1);
+    let (socket, address) = match accepted {
+        Ok(accepted) => accepted,
+        Err(error) => return warn!(logger, "a client went before it was served"; "error" => %error),
+    };
+    if server.clients.count() >= server.node.settings.max_clients() {
+        crate::node::count(&server.stats.connections_rejected, 1);
+        turn_away(socket);
+        return;
+    }
+    let descriptor = match &socket {
+        Socket::Tcp(socket) => socket.as_raw_fd(),
+        Socket::Unix(socket) => socket.as_raw_fd(),
+    };
+    let workers: &[Arc<Inbox>] = server.workers();
+    let worker = server.clients.next_worker(workers.len());
+    let record = server.clients.connect(address, worker, descriptor, wall_clock());
+    workers[worker].accept(socket, record);
+}
+
+fn turn_away(socket: Socket) {
+    use std::io::Write;
+    let text = b"-ERR max number of clients reached\r\n";
+    // Whether it reads this or not, it is disconnected.
+    let _ = match socket {
+        Socket::Tcp(mut socket) => socket.write(text),
+        Socket::Unix(mut socket) => socket.write(text),
+    };
+}
+
+async fn keep_ceiling(server: Arc<Server>, logger: Logger) {
+    while !server.is_stopping() {
+        let task = Arc::clone(&server);
+        let kept = async_std::task::spawn_blocking(move || task.node.log.keep_ceiling_ahead(wall_clock())).await;
+        if let Err(problem) = kept {
+            error!(logger, "the clock's ceiling cannot be raised"; "error" => %problem);
+        }
+        async_std::task::sleep(CEILING_CYCLE).await;
+    }
+}
+
+async fn stop_on_signal(server: Arc<Server>, logger: Logger) {
+    use async_signal::{Signal, Signals};
+    let mut signals = match Signals::new([Signal::Int, Signal::Term]) {
+        Ok(signals) => signals,
+        Err(error) => return error!(logger, "signals cannot be received"; "error" => %error),
+    };
+    if let Either::Left((Some(Ok(signal)), _)) = select(signals.next(), server.stop_listener()).await {
+        info!(logger, "signal received"; "signal" => ?signal);
+        server.shutdown();
+    }
+}

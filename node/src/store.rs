@@ -1,0 +1,134 @@
+//! The state of a node: keys, their cells, and the rules by which writes merge.
+//!
+//! Everything here is pure: time, versions and randomness are passed in. Merging is commutative, associative
+//! and idempotent, so the order in which changes arrive, how often and by which way does not matter: equal
+//! frontiers mean equal data.
+//!
+//! - [`key`]: a key with its hash, its slot and its shard.
+//! - [`rich`]: the state of a key in full, and the merge rules.
+//! - [`entry`]: what a table holds for a key: a plain string packed into one allocation, or the full state.
+//! - [`shard`]: the tables of a run of slots, behind one lock.
+//! - [`canonical`]: the state as one comparable value, for tests.
+
+pub(crate) mod key;
+
+pub(crate) mod origins;
+
+pub(crate) mod rich;
+
+pub(crate) mod entry;
+
+pub(crate) mod shard;
+
+#[cfg(test)]
+pub(crate) mod canonical;
+
+#[cfg(test)]
+mod tests;
+
+use parking_lot::{Mutex, MutexGuard};
+use smallvec::SmallVec;
+
+use self::key::{Key, SHARDS, ShardId};
+use self::origins::Origins;
+use self::shard::Shard;
+
+/// Every key of a node, in shards with a lock each.
+pub(crate) struct Store {
+    shards: Box<[Mutex<Shard>]>,
+    /// The origins whose versions packed entries hold.
+    pub(crate) origins: Origins,
+}
+
+impl Store {
+    pub(crate) fn new() -> Self {
+        let hasher = foldhash::fast::RandomState::default();
+        Self {
+            shards: (0..SHARDS).map(|id| Mutex::new(Shard::new(ShardId(id as u8), hasher.clone()))).collect(),
+            origins: Origins::default(),
+        }
+    }
+
+    /// Locks the shards of the set, in order, so that two lockers never wait for each other in a circle.
+    pub(crate) fn lock(&self, set: ShardSet) -> LockedShards<'_> {
+        LockedShards { set, guards: set.iter().map(|id| self.shards[id.index()].lock()).collect() }
+    }
+
+    /// Locks one shard, for work that goes through them one by one.
+    pub(crate) fn lock_shard(&self, id: ShardId) -> MutexGuard<'_, Shard> {
+        self.shards[id.index()].lock()
+    }
+}
+
+/// Some of the shards, as a bit each.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct ShardSet(u64);
+
+const _: () = assert!(SHARDS == 64, "a shard set has a bit per shard");
+
+impl ShardSet {
+    pub(crate) const EMPTY: Self = Self(0);
+    pub(crate) const ALL: Self = Self(u64::MAX);
+
+    pub(crate) const fn of(id: ShardId) -> Self {
+        Self(1 << id.0)
+    }
+
+    pub(crate) const fn with(self, id: ShardId) -> Self {
+        Self(self.0 | 1 << id.0)
+    }
+
+    pub(crate) const fn union(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+
+    pub(crate) const fn contains(self, id: ShardId) -> bool {
+        self.0 & 1 << id.0 != 0
+    }
+
+    fn iter(self) -> impl Iterator<Item = ShardId> {
+        (0..SHARDS as u8).map(ShardId).filter(move |id| self.contains(*id))
+    }
+
+    /// At which place the shard's guard stands among those of the set.
+    const fn place(self, id: ShardId) -> usize {
+        (self.0 & ((1 << id.0) - 1)).count_ones() as usize
+    }
+}
+
+/// Shards under lock: what one command, transaction or batch works on.
+pub(crate) struct LockedShards<'s> {
+    set: ShardSet,
+    guards: SmallVec<[MutexGuard<'s, Shard>; 1]>,
+}
+
+impl LockedShards<'_> {
+    /// The shard of `key`, which must be in the set that was locked.
+    pub(crate) fn of(&self, key: &Key<'_>) -> &Shard {
+        &self.guards[self.place(key)]
+    }
+
+    /// As [`LockedShards::of`], to change it.
+    pub(crate) fn of_mut(&mut self, key: &Key<'_>) -> &mut Shard {
+        let place = self.place(key);
+        &mut self.guards[place]
+    }
+
+    fn place(&self, key: &Key<'_>) -> usize {
+        assert!(self.set.contains(key.shard()), "the key's shard was locked: the command's row names its keys");
+        self.set.place(key.shard())
+    }
+
+    /// Which shards these are.
+    pub(crate) const fn set(&self) -> ShardSet {
+        self.set
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Shard> {
+        self.guards.iter().map(|guard| &**guard)
+    }
+
+    pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Shard> {
+        self.guards.iter_mut().map(|guard| &mut **guard)
+    }
+}

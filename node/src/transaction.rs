@@ -1,0 +1,315 @@
+//! A transaction: the locks that a command holds, its one timestamp, and the changes that it makes.
+//!
+//! A command reads and writes its keys through this. A write is merged into the store at once, so that what
+//! follows sees it, and remembered; at the end all changes are coalesced to one per cell and appended to the log
+//! at the transaction's timestamp. MULTI/EXEC runs all its commands in one transaction. Peers merge it whole.
+//!
+//! Lock order: shards by number, then the log. A writing transaction takes its timestamp first, and judges expiry
+//! by it: so no write falls between an expiry and a key that was still seen as alive.
+
+mod coalesce;
+
+use std::borrow::Cow;
+
+use shared::change::{CellId, Change, Contribution, Kind, Op, Sum, Value};
+use shared::id::Origin;
+use shared::time::WallMillis;
+use shared::version::Version;
+use smallvec::SmallVec;
+
+use crate::error::CommandError;
+use crate::log::{OpenWrite, WriteRefused};
+use crate::node::Node;
+use crate::store::key::Key;
+use crate::store::rich::{Source, end_of, parse_integer};
+use crate::store::shard::{Shard, Writer, merge_change};
+use crate::store::{LockedShards, ShardSet};
+
+/// What happens to a key's TTL when its string is written whole.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum NewTtl {
+    /// It goes, as with a plain SET.
+    Clear,
+    /// It stays.
+    Keep,
+    /// It is set to this moment.
+    At(WallMillis),
+}
+
+/// The clocks as a worker read them once for a run of commands.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Clocks {
+    /// The wall clock.
+    pub(crate) wall: WallMillis,
+    /// Monotonic microseconds, for pacing and latency.
+    pub(crate) mono_us: u64,
+}
+
+/// One command's, or one EXEC's, work on the store. `'a` is the life of the arguments, within the node's.
+pub(crate) struct Transaction<'a> {
+    node: &'a Node,
+    locked: LockedShards<'a>,
+    write: Option<OpenWrite<'a>>,
+    writer: Writer,
+    now: WallMillis,
+    accessed: u32,
+    changes: SmallVec<[Change<'a>; 2]>,
+    change_bytes: usize,
+}
+
+impl<'a> Transaction<'a> {
+    /// Begins a transaction on the keys of these shards. One that writes holds the log until it ends.
+    pub(crate) fn begin(node: &'a Node, set: ShardSet, clocks: Clocks, writes: bool) -> Result<Self, WriteRefused> {
+        let locked = node.store.lock(set);
+        let write = if writes { Some(node.log.begin(clocks.wall)?) } else { None };
+        let version = write.as_ref().map_or(Version::ZERO, OpenWrite::version);
+        Ok(Self {
+            node,
+            locked,
+            write,
+            writer: Writer { at: version, index: node.own_index, source: Source::Local },
+            now: node.log.now(clocks.wall).max(version.timestamp.wall()),
+            accessed: node.idle_clock(clocks.wall),
+            changes: SmallVec::new(),
+            change_bytes: 0,
+        })
+    }
+
+    /// The time by which this transaction judges expiry.
+    pub(crate) const fn now(&self) -> WallMillis {
+        self.now
+    }
+
+    /// This transaction's version, if it wrote anything.
+    pub(crate) fn written(&self) -> Option<Version> {
+        (!self.changes.is_empty()).then_some(self.writer.at)
+    }
+
+    /// How many changes were made so far.
+    pub(crate) fn change_count(&self) -> usize {
+        self.changes.len()
+    }
+
+    /// The shards that are locked; all of them for commands that range over keys.
+    pub(crate) fn shards(&self) -> impl Iterator<Item = &Shard> {
+        self.locked.iter()
+    }
+
+    /// The shard of a key, for what is no reading or writing of it.
+    pub(crate) fn shard_mut(&mut self, key: &Key<'_>) -> &mut Shard {
+        self.locked.of_mut(key)
+    }
+
+    /// What kind of value the key holds, if it exists.
+    pub(crate) fn kind(&self, key: &Key<'_>) -> Option<Kind> {
+        self.locked.of(key).find(key)?.visible_kind(self.now)
+    }
+
+    /// Whether the key exists.
+    pub(crate) fn exists(&self, key: &Key<'_>) -> bool {
+        self.kind(key).is_some()
+    }
+
+    /// The string that the key holds, if it exists.
+    pub(crate) fn string(&self, key: &Key<'_>) -> Result<Option<Cow<'_, [u8]>>, CommandError> {
+        let Some(entry) = self.locked.of(key).find(key) else { return Ok(None) };
+        match entry.visible_kind(self.now) {
+            None => Ok(None),
+            Some(Kind::String) => Ok(Some(entry.string())),
+            Some(_) => Err(CommandError::WrongType),
+        }
+    }
+
+    /// As [`Transaction::string`], and notes that a client used the key.
+    pub(crate) fn read_string(&mut self, key: &Key<'_>) -> Result<Option<Cow<'_, [u8]>>, CommandError> {
+        let (now, accessed) = (self.now, self.accessed);
+        let Some(entry) = self.locked.of_mut(key).find_mut(key) else { return Ok(None) };
+        match entry.visible_kind(now) {
+            None => Ok(None),
+            Some(Kind::String) => {
+                entry.set_accessed(accessed);
+                Ok(Some(entry.string()))
+            }
+            Some(_) => Err(CommandError::WrongType),
+        }
+    }
+
+    /// Notes that a client used the key.
+    pub(crate) fn touch(&mut self, key: &Key<'_>) {
+        let accessed = self.accessed;
+        if let Some(entry) = self.locked.of_mut(key).find_mut(key) {
+            entry.set_accessed(accessed);
+        }
+    }
+
+    /// For how many seconds no client has used the key.
+    pub(crate) fn idle_seconds(&self, key: &Key<'_>) -> Option<u32> {
+        Some(self.accessed.saturating_sub(self.locked.of(key).find(key)?.accessed()))
+    }
+
+    /// When the key expires, if it does and exists.
+    pub(crate) fn expiry(&self, key: &Key<'_>) -> Option<WallMillis> {
+        let entry = self.locked.of(key).find(key)?;
+        entry.visible_kind(self.now).and_then(|_| entry.expiry())
+    }
+
+    /// Whether the key is there only because nobody has removed it since it expired.
+    pub(crate) fn has_expired(&self, key: &Key<'_>) -> bool {
+        let entry = self.locked.of(key).find(key);
+        entry.is_some_and(|entry| entry.kind().is_some() && entry.visible_kind(self.now).is_none())
+    }
+
+    /// Refuses what would not fit into this transaction's batch any more, before anything of it is done.
+    ///
+    /// Commands that make several changes call it first with the sum of their keys' and values' lengths.
+    pub(crate) fn reserve(&self, bytes: usize) -> Result<(), CommandError> {
+        let limit = self.node.settings.max_change();
+        if self.change_bytes.saturating_add(bytes) > limit {
+            return Err(CommandError::ChangeTooLarge { limit });
+        }
+        Ok(())
+    }
+
+    /// Writes the key's string whole: whatever it held before is gone.
+    pub(crate) fn set(
+        &mut self,
+        key: &Key<'a>,
+        value: impl Into<Cow<'a, [u8]>>,
+        ttl: NewTtl,
+    ) -> Result<(), CommandError> {
+        let expiry = match ttl {
+            NewTtl::Clear => None,
+            NewTtl::Keep => self.expiry(key),
+            NewTtl::At(expiry) => Some(expiry),
+        };
+        self.emit(key, Op::Set(value.into()))?;
+        if expiry.is_some() {
+            self.emit(key, Op::Expire(expiry))?;
+        }
+        let accessed = self.accessed;
+        if let Some(entry) = self.locked.of_mut(key).find_mut(key) {
+            entry.set_accessed(accessed);
+        }
+        Ok(())
+    }
+
+    /// Writes the key's string in place, its TTL untouched: APPEND, SETRANGE, SETBIT and their like.
+    pub(crate) fn write_string(&mut self, key: &Key<'a>, value: impl Into<Cow<'a, [u8]>>) -> Result<(), CommandError> {
+        let value = value.into();
+        self.reserve(value.len() + key.bytes.len())?;
+        self.begin_afresh(key)?;
+        self.emit(key, Op::Cell(CellId::STRING, Some(Value::Bytes(value))))
+    }
+
+    /// Adds to the key's counter. The caller has seen that the key holds a whole number, or nothing, and that the
+    /// sum does not overflow. Returns nothing: the new value is the old one and `by`.
+    pub(crate) fn increment(&mut self, key: &Key<'a>, by: i64) -> Result<(), CommandError> {
+        self.begin_afresh(key)?;
+        let Version { timestamp, origin } = self.writer.at;
+        if self.was_written_here(key) {
+            // One timestamp cannot order an increment behind a write or reset of the same transaction: fold it.
+            let value = self.string(key)?.as_deref().and_then(parse_integer).unwrap_or(0).saturating_add(by);
+            let text = itoa::Buffer::new().format(value).as_bytes().to_vec();
+            return self.emit(key, Op::Cell(CellId::STRING, Some(Value::Bytes(text.into()))));
+        }
+        let (first, sum) = match self.contribution(key, origin) {
+            Some((first, sum)) => (first, sum.saturating_add(i128::from(by))),
+            None => (timestamp, i128::from(by)),
+        };
+        let contribution = Contribution { first, sum: Sum::Int(sum), contributor: None };
+        self.emit(key, Op::Count(CellId::STRING, contribution))
+    }
+
+    /// Removes the key. Returns whether it existed.
+    pub(crate) fn delete(&mut self, key: &Key<'a>) -> Result<bool, CommandError> {
+        if !self.exists(key) {
+            return Ok(false);
+        }
+        self.emit(key, Op::Reset)?;
+        Ok(true)
+    }
+
+    /// Sets or clears when an existing key expires.
+    pub(crate) fn expire(&mut self, key: &Key<'a>, expiry: Option<WallMillis>) -> Result<(), CommandError> {
+        self.emit(key, Op::Expire(expiry))
+    }
+
+    /// Removes every key of the database. All shards must be locked.
+    pub(crate) fn flush_db(&mut self, db: u8) -> Result<(), CommandError> {
+        self.emit_change(Change::new(db, &b""[..], Op::FlushDb))
+    }
+
+    /// Removes every key. All shards must be locked.
+    pub(crate) fn flush_all(&mut self) -> Result<(), CommandError> {
+        self.emit_change(Change::new(0, &b""[..], Op::FlushAll))
+    }
+
+    /// Removes an expired key for good, by a mark that spares what was not seen here.
+    pub(crate) fn reap(&mut self, key: &Key<'a>) -> Result<(), CommandError> {
+        let Some(entry) = self.locked.of(key).find(key) else { return Ok(()) };
+        let (Some(expiry), Some(_)) = (entry.expiry(), entry.kind()) else { return Ok(()) };
+        if self.now <= expiry {
+            return Ok(());
+        }
+        let above = entry.newest(&self.node.store.origins).next();
+        let below_expiry = shared::clock::Timestamp(end_of(expiry).0.saturating_sub(1));
+        let reset = Version::new(above.min(below_expiry).min(self.writer.at.timestamp), Origin::NONE);
+        self.emit(key, Op::Mark { reset, expiry })
+    }
+
+    /// Logs an observed reset if the key is absent but something of it is left, such as expired cells, a TTL or a
+    /// tombstone: so that nothing of that clings to what is written next, while writes that nobody here has seen
+    /// survive.
+    fn begin_afresh(&mut self, key: &Key<'a>) -> Result<(), CommandError> {
+        let Some(entry) = self.locked.of(key).find(key) else { return Ok(()) };
+        if entry.visible_kind(self.now).is_some() {
+            return Ok(());
+        }
+        let origins = &self.node.store.origins;
+        let veiled = entry.expiry().map_or(shared::clock::Timestamp::ZERO, end_of);
+        let above = entry.newest(origins).next().max(veiled).max(entry.mark_end());
+        let reset = Version::new(above.min(self.writer.at.timestamp), Origin::NONE);
+        if reset > entry.reset(origins) { self.emit(key, Op::ObservedReset(reset)) } else { Ok(()) }
+    }
+
+    fn was_written_here(&self, key: &Key<'_>) -> bool {
+        let at = self.writer.at;
+        let shard = self.locked.of(key);
+        shard.flushed(key.db) == at
+            || shard.find(key).is_some_and(|entry| entry.written_at(at, &self.node.store.origins))
+    }
+
+    fn contribution(&self, key: &Key<'_>, origin: Origin) -> Option<(shared::clock::Timestamp, i128)> {
+        let own = self.locked.of(key).find(key)?.contribution(origin)?;
+        match own.sum {
+            Sum::Int(sum) => Some((own.first, sum)),
+            Sum::Float(_) => None,
+        }
+    }
+
+    fn emit(&mut self, key: &Key<'a>, op: Op<'a>) -> Result<(), CommandError> {
+        self.emit_change(Change::new(key.db, key.bytes, op))
+    }
+
+    fn emit_change(&mut self, change: Change<'a>) -> Result<(), CommandError> {
+        debug_assert!(self.write.is_some(), "a command that writes says so in its row");
+        let bytes = change.encoded_bytes_max();
+        self.reserve(bytes)?;
+        merge_change(&mut self.locked, change.clone(), self.writer, &self.node.store.origins)?;
+        self.change_bytes += bytes;
+        self.changes.push(change);
+        Ok(())
+    }
+
+    /// Ends the transaction: its changes go to the log as one.
+    pub(crate) fn commit(mut self) {
+        if self.changes.len() > 1 {
+            self.changes = coalesce::coalesce(self.changes);
+        }
+        if let Some(write) = self.write.take()
+            && !self.changes.is_empty()
+        {
+            write.append(&self.changes);
+        }
+    }
+}
