@@ -404,6 +404,7 @@ impl Driver {
                 self.record.count_in(bytes.len());
                 self.apply.apply(header.origin, serial, bytes);
             }
+            Action::PassedOver(batch_bytes) => self.record.count_in(batch_bytes),
             Action::Greeted(hello) => self.on_greeted(hello),
             Action::Follow(list) if list.is_empty() => {
                 self.follow.close();

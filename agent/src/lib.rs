@@ -1,1 +1,63 @@
-//! x
+//! `tandem-agent`: links a `tandem-node` with those of its peers, and nothing more.
+//!
+//! All that is durable lives in the node. The agent may be killed, replaced, or told other peers at any moment: it asks
+//! its node what that holds, and its peers for what is missing.
+//!
+//! Read it in this order:
+//!
+//! - `router`: which origin is pulled from which peer. Pure, like `members`: who has which name.
+//! - `session`: what the tasks share, and all that they say to each other.
+//! - `hub`: the one task that knows all links; `control` asks the node for it.
+//! - `driver`: the task of one link, which carries the batches. What two agents say to each other is [`shared::link`].
+//! - `dial`, `accept` and `socket`: where links come from.
+//! - `node_client`: RESP to the node, as [`shared::feed`] has it.
+//! - `run`: an agent's life, from contact to contact with its node.
+//! - `config`, `cli`, `logging`, `tail`: the program.
+//!
+//! ```text
+//!         questions                events            batches
+//! node <------------- control <--- hub <--- driver(s) <-----> peers
+//!   ^                              |  commands  ^  |
+//!   |                              +------------+  |
+//!   +----------------------------------------------+  FEED FOLLOW, FEED APPLY
+//! ```
+
+pub mod router;
+
+mod members;
+
+mod session;
+
+mod hub;
+
+mod control;
+
+mod driver;
+
+mod dial;
+
+mod accept;
+
+mod socket;
+
+mod node_client;
+
+mod record;
+
+mod backoff;
+
+pub mod run;
+
+pub mod config;
+
+mod logging;
+
+mod tail;
+
+mod cli;
+
+pub use cli::main;
+pub use config::Config;
+pub use dial::{PeerAddress, PeerSyntax};
+pub use node_client::{AddressSyntax, NodeAddress};
+pub use run::{Agent, BindError};

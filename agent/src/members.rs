@@ -77,25 +77,23 @@ impl Members {
     /// A member announced, perhaps by way of others. Says whether it is news, and so to be passed on.
     pub(crate) fn announce(&mut self, announcement: &Announcement, now: MonoMillis) -> bool {
         let node_id = announcement.member.node_id;
-        match self.known.get_mut(&node_id) {
+        let mut newest = announcement.clone();
+        match self.known.get(&node_id) {
             Some(known) if !is_newer(announcement, &known.newest) => return false,
-            Some(known) if known.newest.member.origin == announcement.member.origin => {
-                let mut newest = announcement.clone();
+            Some(known) if known.newest.member.origin == newest.member.origin => {
                 newest.frontier.merge(&known.newest.frontier);
-                *known = Known { newest, heard_at: now, is_news: true };
             }
             None if self.known.len() >= MEMBERS_MAX => return false,
-            _ => {
-                self.known.insert(node_id, Known { newest: announcement.clone(), heard_at: now, is_news: true });
-            }
+            _ => {}
         }
+        self.known.insert(node_id, Known { newest, heard_at: now, is_news: true });
         true
     }
 
     /// What the node has not been told yet.
     pub(crate) fn take_news(&mut self) -> Vec<Announcement> {
-        let news = self.known.values_mut().filter(|known| std::mem::take(&mut known.is_news));
-        news.map(|known| known.newest.clone()).collect()
+        let told = |known: &mut Known| std::mem::take(&mut known.is_news).then(|| known.newest.clone());
+        self.known.values_mut().filter_map(told).collect()
     }
 
     /// Every member that is known.

@@ -20,7 +20,7 @@ mod follow;
 mod info;
 
 pub use address::{AddressSyntax, NodeAddress};
-pub(crate) use address::NodeStream;
+pub(crate) use address::{NodeStream, has_port};
 pub(crate) use apply::ApplyLane;
 pub(crate) use follow::{FollowEvent, FollowLane, parse_truncated};
 pub(crate) use info::{NodePoint, parse_info, parse_peers_reply};
@@ -33,7 +33,7 @@ const ANSWER_TIME_MAX: Duration = Duration::from_secs(30);
 
 /// Why the node did not serve the agent. Its connection is of no more use, and all links end with it.
 #[derive(Debug, thiserror::Error)]
-pub enum NodeError {
+pub(crate) enum NodeError {
     /// The node, or the network to it, went away.
     #[error("connection to the node failed: {0}")]
     Io(#[from] io::Error),

@@ -264,7 +264,7 @@ impl Router {
         let best = self
             .peers
             .iter()
-            .filter(|(link, peer)| peer.origin == origin || self.is_ahead(peer, origin))
+            .filter(|(_, peer)| peer.origin == origin || self.is_ahead(peer, origin))
             .filter(|(link, _)| !self.avoided.contains_key(&(**link, origin)))
             .max_by_key(|(_, peer)| (peer.origin == origin, peer.announced.get(origin), !peer.round_trip_ms));
         if let Some((link, _)) = best {

@@ -128,7 +128,7 @@ impl Session {
 
     /// What a new link says of this side.
     pub(crate) fn local(&self, dialled: bool) -> Local {
-        let NodePoint { frontier, clock } = self.point.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let NodePoint { frontier, clock } = self.point();
         Local {
             group: self.group.clone(),
             group_id: self.group_id(),
@@ -143,6 +143,11 @@ impl Session {
 
     pub(crate) fn group_id(&self) -> GroupId {
         self.info.group_id
+    }
+
+    /// What the node held when it was last asked.
+    pub(crate) fn point(&self) -> NodePoint {
+        self.point.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Notes what the node holds, for links to come.

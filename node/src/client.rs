@@ -33,6 +33,7 @@ impl Address {
 }
 
 /// What CLIENT LIST tells of a client, and how others end it.
+#[derive(Debug)]
 pub(crate) struct ClientRecord {
     pub(crate) id: u64,
     pub(crate) address: Address,

@@ -109,6 +109,16 @@ impl Keys {
 }
 
 impl Command {
+    /// A command that touches no key.
+    pub(crate) const fn without_keys(
+        name: &'static str,
+        arity: i32,
+        flags: &'static [&'static str],
+        handler: Handler,
+    ) -> Self {
+        Self { name, arity, access: Access::None, flags, keys: Keys::None, handler }
+    }
+
     /// Whether a call with so many arguments, the name included, fits.
     pub(crate) fn accepts(&self, count: usize) -> bool {
         let arity = self.arity.unsigned_abs() as usize;

@@ -190,7 +190,7 @@ pub(crate) enum ConfigError {
 }
 
 /// A transaction of the largest `--max-change` fits into a batch.
-const MAX_CHANGE_LIMIT: usize = 256 << 20;
+pub(crate) const MAX_CHANGE_LIMIT: usize = 256 << 20;
 const _: () = assert!(MAX_CHANGE_LIMIT < BATCH_BYTES_MAX);
 
 impl Config {

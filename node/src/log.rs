@@ -97,6 +97,20 @@ impl Sealed {
     }
 }
 
+/// How the log stands, for people and tools: all of one moment.
+#[derive(Clone, Debug)]
+pub(crate) struct LogStatus {
+    pub(crate) origin: Origin,
+    pub(crate) frontier: Frontier,
+    /// The newest timestamp, which stays behind the wall clock while nobody writes.
+    pub(crate) clock: Timestamp,
+    /// Where the log ends, and what of it survives the loss of power.
+    pub(crate) end: LogPosition,
+    pub(crate) durable: LogPosition,
+    /// Why it cannot be written at the moment, if so.
+    pub(crate) fault: Option<String>,
+}
+
 /// The log's end. See the module's documentation.
 pub(crate) struct Log {
     end: Mutex<End>,
@@ -226,6 +240,11 @@ impl Log {
             self.clock.store(end.clock.last().0, Ordering::Relaxed);
         }
         (end.frontier.clone(), end.clock.last())
+    }
+
+    /// How the log stands. A transaction that writes has a status of its own, for it holds the lock.
+    pub(crate) fn status(&self) -> LogStatus {
+        self.end.lock().status()
     }
 
     /// This run's origin.
@@ -358,6 +377,17 @@ const fn ahead_of(timestamp: Timestamp, by_ms: u64) -> Timestamp {
 }
 
 impl End {
+    fn status(&self) -> LogStatus {
+        LogStatus {
+            origin: self.open.header().origin,
+            frontier: self.frontier.clone(),
+            clock: self.clock.last(),
+            end: self.end,
+            durable: self.durable,
+            fault: self.fault.clone(),
+        }
+    }
+
     fn unwritten_bytes(&self) -> usize {
         if self.retention == Retention::Disk { (self.end.0 - self.written.0) as usize } else { 0 }
     }
@@ -456,6 +486,11 @@ impl OpenWrite<'_> {
         self.version
     }
 
+    /// How the log stands, but for this write.
+    pub(crate) fn log_status(&self) -> LogStatus {
+        self.end.status()
+    }
+
     /// Appends the write's changes, all at its one timestamp.
     pub(crate) fn append(mut self, changes: &[Change<'_>]) {
         let Version { timestamp, origin } = self.version;
@@ -463,3 +498,6 @@ impl OpenWrite<'_> {
         self.end.frontier.advance(origin, timestamp);
     }
 }
+
+#[cfg(test)]
+mod durability_tests;

@@ -212,3 +212,6 @@ fn shards_of(changes: &[Change<'_>]) -> ShardSet {
         _ => set.with(Key::new(change.db, &change.key).shard()),
     })
 }
+
+#[cfg(test)]
+pub(crate) mod tests;

@@ -51,10 +51,18 @@ impl Peers {
         if self.has_agent(now) { &self.upstreams } else { &[] }
     }
 
+    /// How many members are linked.
+    pub(crate) fn linked(&self, now: MonoMillis) -> usize {
+        self.links_up(now).count()
+    }
+
     /// How many linked members have announced that they hold this write.
     pub(crate) fn acknowledged(&self, write: Version, now: MonoMillis) -> usize {
-        let up = self.links(now).iter().filter(|link| link.up);
         let covers = |name: &str| self.members.get(name).is_some_and(|member| member.frontier.covers(write));
-        up.filter(|link| covers(&link.name)).count()
+        self.links_up(now).filter(|link| covers(&link.name)).count()
+    }
+
+    fn links_up(&self, now: MonoMillis) -> impl Iterator<Item = &LinkReport> {
+        self.links(now).iter().filter(|link| link.up)
     }
 }

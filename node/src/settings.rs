@@ -21,7 +21,7 @@ pub(crate) enum Fsync {
 }
 
 impl Fsync {
-    const ALL: [Self; 3] = [Self::Always, Self::Everysec, Self::No];
+    pub(crate) const ALL: [Self; 3] = [Self::Always, Self::Everysec, Self::No];
 
     pub(crate) const fn name(self) -> &'static str {
         match self {
@@ -42,7 +42,7 @@ impl std::str::FromStr for Fsync {
 }
 
 /// The limits of a request that never change; the length of a bulk is a setting.
-const REQUEST_BYTES_MAX: usize = 1 << 30;
+pub(crate) const REQUEST_BYTES_MAX: usize = 1 << 30;
 
 /// The settings, each an atomic of its own: whoever reads two may meet one from before a change.
 pub(crate) struct Settings {

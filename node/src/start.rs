@@ -159,6 +159,8 @@ fn open_memory(
     origin: Origin,
     node_id: NodeId,
 ) -> Result<Opened, StartError> {
+    /// Few enough that a stride is a small part of what is kept: an origin counts as dropped from one as soon as
+    /// its first batch there is.
     const STRIDES: usize = 256;
     let stride = NonZeroU64::new((config.log_memory / STRIDES) as u64).unwrap_or(NonZeroU64::MIN).min(STRIDE_BYTES);
     let start = Start {

@@ -23,9 +23,6 @@ pub(crate) mod shard;
 #[cfg(test)]
 pub(crate) mod canonical;
 
-#[cfg(test)]
-mod tests;
-
 use parking_lot::{Mutex, MutexGuard};
 use smallvec::SmallVec;
 

@@ -18,7 +18,7 @@ use shared::version::Version;
 use smallvec::SmallVec;
 
 use crate::error::CommandError;
-use crate::log::{OpenWrite, WriteRefused};
+use crate::log::{LogStatus, OpenWrite, WriteRefused};
 use crate::node::Node;
 use crate::store::key::Key;
 use crate::store::rich::{Source, end_of, parse_integer};
@@ -83,6 +83,11 @@ impl<'a> Transaction<'a> {
     /// This transaction's version, if it wrote anything.
     pub(crate) fn written(&self) -> Option<Version> {
         (!self.changes.is_empty()).then_some(self.writer.at)
+    }
+
+    /// How the log stands. Handlers ask here, and not the log: an EXEC that writes holds its lock.
+    pub(crate) fn log_status(&self) -> LogStatus {
+        self.write.as_ref().map_or_else(|| self.node.log.status(), OpenWrite::log_status)
     }
 
     /// How many changes were made so far.

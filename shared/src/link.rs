@@ -172,6 +172,8 @@ pub enum Action {
         /// Where its bytes are.
         bytes: BatchBytes,
     },
+    /// A batch of this many bytes came that is not applied: it was on its way when its subscription ended, or is held.
+    PassedOver(usize),
     /// The peer's node holds this much more.
     Heard(Holding),
     /// A member announces.
@@ -206,6 +208,15 @@ pub enum BatchBytes {
     InMessage(Range<usize>),
     /// Put together from several messages.
     Assembled(Vec<u8>),
+}
+
+impl BatchBytes {
+    fn len(&self) -> usize {
+        match self {
+            Self::InMessage(range) => range.len(),
+            Self::Assembled(bytes) => bytes.len(),
+        }
+    }
 }
 
 /// Why an origin cannot be pulled from a peer at the moment.
@@ -406,6 +417,7 @@ impl Link {
             BatchBytes::InMessage(range) => BatchHeader::peek(&message[range.clone()]),
             BatchBytes::Assembled(bytes) => BatchHeader::peek(bytes),
         };
+        let length = bytes.len();
         let header = match peeked {
             Ok(header) => header,
             Err(error) => return self.refuse(Reason::BadBatch, &error.to_string()),
@@ -415,8 +427,11 @@ impl Link {
                 self.applies_issued += 1;
                 self.actions.push_back(Action::Apply { serial, header, bytes });
             }
-            Arrival::PassOver => {}
-            Arrival::Gap => self.stop_pulling(header.origin, PullRefusal::Gap),
+            Arrival::PassOver => self.actions.push_back(Action::PassedOver(length)),
+            Arrival::Gap => {
+                self.actions.push_back(Action::PassedOver(length));
+                self.stop_pulling(header.origin, PullRefusal::Gap);
+            }
         }
     }
 

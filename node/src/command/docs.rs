@@ -1,1 +1,210 @@
 //! What COMMAND DOCS tells of each command.
+
+/// What a command does, for people.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Doc {
+    pub(super) summary: &'static str,
+    /// The version of Redis that had it first; of Tandem for what only that has.
+    pub(super) since: &'static str,
+    pub(super) group: Group,
+    pub(super) complexity: &'static str,
+}
+
+/// What a command is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Group {
+    Bitmap,
+    Connection,
+    Generic,
+    Server,
+    String,
+    Transactions,
+}
+
+impl Group {
+    pub(super) const fn name(self) -> &'static str {
+        match self {
+            Self::Bitmap => "bitmap",
+            Self::Connection => "connection",
+            Self::Generic => "generic",
+            Self::Server => "server",
+            Self::String => "string",
+            Self::Transactions => "transactions",
+        }
+    }
+}
+
+/// What there is to tell of a command whose row has come before its words.
+const UNKNOWN: Doc = Doc { summary: "", since: "", group: Group::Server, complexity: "" };
+
+/// What the command of this name, in lower case, does.
+pub(super) fn find(name: &str) -> Doc {
+    let rows = GROUPS.iter().flat_map(|(group, rows)| rows.iter().map(|row| (*group, row)));
+    let found = rows.into_iter().find(|(_, (known, ..))| *known == name);
+    found.map_or(UNKNOWN, |(group, &(_, since, complexity, summary))| Doc {
+        summary,
+        since,
+        group,
+        complexity,
+    })
+}
+
+/// Name, since, complexity, summary.
+type Row = (&'static str, &'static str, &'static str, &'static str);
+
+const GROUPS: [(Group, &[Row]); 6] = [
+    (Group::Connection, CONNECTION),
+    (Group::Server, SERVER),
+    (Group::Generic, GENERIC),
+    (Group::String, STRING),
+    (Group::Bitmap, BITMAP),
+    (Group::Transactions, TRANSACTIONS),
+];
+
+const CONNECTION: &[Row] = &[
+    ("auth", "1.0.0", "O(N), N the passwords of the user", "Proves who the client is."),
+    ("client", "2.4.0", "by subcommand", "Tells and changes what the server knows of connections."),
+    ("client|caching", "6.0.0", "O(1)", "Says whether the next command's keys are to be tracked."),
+    ("client|getname", "2.6.9", "O(1)", "Tells the connection's name."),
+    ("client|getredir", "6.0.0", "O(1)", "Tells where tracking messages go."),
+    ("client|help", "5.0.0", "O(1)", "Lists the subcommands."),
+    ("client|id", "5.0.0", "O(1)", "Tells the connection's number."),
+    ("client|info", "6.2.0", "O(1)", "Tells what the server knows of the connection."),
+    ("client|kill", "2.4.0", "O(N), N the connections", "Ends connections."),
+    ("client|list", "2.4.0", "O(N), N the connections", "Tells what the server knows of all connections."),
+    ("client|no-evict", "7.0.0", "O(1)", "Spares the connection when memory is short."),
+    ("client|reply", "3.2.0", "O(1)", "Switches replies off and on."),
+    ("client|setinfo", "7.2.0", "O(1)", "Notes the client library's name or version."),
+    ("client|setname", "2.6.9", "O(1)", "Names the connection."),
+    ("client|tracking", "6.0.0", "O(1)", "Switches messages about changed keys."),
+    ("client|trackinginfo", "6.2.0", "O(1)", "Tells how keys are tracked for the connection."),
+    ("echo", "1.0.0", "O(1)", "Answers with its argument."),
+    ("hello", "6.0.0", "O(1)", "Chooses the protocol's version, and tells what the server is."),
+    ("ping", "1.0.0", "O(1)", "Answers, so that one knows that the server does."),
+    ("quit", "1.0.0", "O(1)", "Ends the connection."),
+    ("reset", "6.2.0", "O(1)", "Makes the connection as good as new."),
+    ("select", "1.0.0", "O(1)", "Chooses the database."),
+];
+
+const SERVER: &[Row] = &[
+    ("command", "2.8.13", "O(N), N the commands", "Describes the commands that there are."),
+    ("command|count", "2.8.13", "O(1)", "Counts the commands."),
+    ("command|docs", "7.0.0", "O(N), N the commands asked for", "Tells what commands do."),
+    ("command|getkeys", "2.8.13", "O(N), N the arguments", "Picks the keys out of a whole command."),
+    ("command|getkeysandflags", "7.0.0", "O(N), N the arguments", "Picks the keys out, with their flags."),
+    ("command|help", "5.0.0", "O(1)", "Lists the subcommands."),
+    ("command|info", "2.8.13", "O(N), N the commands asked for", "Tells how commands are called."),
+    ("command|list", "7.0.0", "O(N), N the commands", "Names the commands."),
+    ("config", "2.0.0", "by subcommand", "Reads and changes parameters."),
+    ("config|get", "2.0.0", "O(N), N the parameters and patterns", "Tells the values of parameters."),
+    ("config|help", "5.0.0", "O(1)", "Lists the subcommands."),
+    ("config|resetstat", "2.0.0", "O(1)", "Sets statistics back to zero."),
+    ("config|rewrite", "2.8.0", "O(1)", "Would save parameters to the configuration file."),
+    ("config|set", "2.0.0", "O(N), N the parameters given", "Changes parameters."),
+    ("dbsize", "1.0.0", "O(1)", "Counts the keys of the database."),
+    ("feed", "0.1.0", "by subcommand", "Reads and merges the writes of nodes: the agents' side door."),
+    ("feed|apply", "0.1.0", "O(N), N the changes", "Merges a batch of another node's writes."),
+    ("feed|follow", "0.1.0", "O(N), N the batches", "Streams the writes of chosen origins."),
+    ("feed|group", "0.1.0", "O(1)", "Makes the node a member of a group."),
+    ("feed|help", "0.1.0", "O(1)", "Lists the subcommands."),
+    ("feed|info", "0.1.0", "O(N), N the origins", "Tells the node's identity, frontier and clock."),
+    ("feed|peers", "0.1.0", "O(N), N the links and origins", "Takes an agent's report of links and members."),
+    ("flushall", "1.0.0", "O(N), N the keys", "Removes all keys of all databases."),
+    ("flushdb", "1.0.0", "O(N), N the keys", "Removes all keys of the database."),
+    ("info", "1.0.0", "O(1)", "Tells how the server is and what it has done."),
+    ("replicaof", "5.0.0", "O(1)", "Answered for the sake of tools: agents replicate here."),
+    ("role", "2.8.12", "O(1)", "Tells that the server takes writes."),
+    ("shutdown", "1.0.0", "O(N), N the bytes not on disk yet", "Stops the server."),
+    ("slaveof", "1.0.0", "O(1)", "The old name of REPLICAOF."),
+    ("time", "2.6.0", "O(1)", "Tells the server's time."),
+];
+
+const GENERIC: &[Row] = &[
+    ("copy", "6.2.0", "O(N), N the size of the value", "Copies a key's value and expiry to another key."),
+    ("del", "1.0.0", "O(N), N the keys", "Removes keys."),
+    ("exists", "1.0.0", "O(N), N the keys", "Counts which of the keys exist."),
+    ("expire", "1.0.0", "O(1)", "Lets a key expire some seconds from now."),
+    ("expireat", "1.2.0", "O(1)", "Lets a key expire at a moment given in seconds."),
+    ("expiretime", "7.0.0", "O(1)", "Tells the second at which a key expires."),
+    ("keys", "1.0.0", "O(N), N the keys of the database", "Finds the keys that match a pattern."),
+    ("move", "1.0.0", "O(1)", "Moves a key to another database."),
+    ("object", "2.2.3", "by subcommand", "Tells how a value is kept."),
+    ("object|encoding", "2.2.3", "O(1)", "Tells the form in which a value is kept."),
+    ("object|freq", "4.0.0", "O(1)", "Tells how often a key is used."),
+    ("object|help", "6.2.0", "O(1)", "Lists the subcommands."),
+    ("object|idletime", "2.2.3", "O(1)", "Tells for how long a key was not used."),
+    ("object|refcount", "2.2.3", "O(1)", "Tells how many hold on to a value."),
+    ("persist", "2.2.0", "O(1)", "Takes a key's expiry away."),
+    ("pexpire", "2.6.0", "O(1)", "Lets a key expire some milliseconds from now."),
+    ("pexpireat", "2.6.0", "O(1)", "Lets a key expire at a moment given in milliseconds."),
+    ("pexpiretime", "7.0.0", "O(1)", "Tells the millisecond at which a key expires."),
+    ("pttl", "2.6.0", "O(1)", "Tells the milliseconds until a key expires."),
+    ("randomkey", "1.0.0", "O(1)", "Picks any key."),
+    ("rename", "1.0.0", "O(1)", "Moves a value to another key, whatever is there."),
+    ("renamenx", "1.0.0", "O(1)", "Moves a value to another key if nothing is there."),
+    ("scan", "2.8.0", "O(1) a call, O(N) in all", "Goes through the keys in many short calls."),
+    ("touch", "3.2.1", "O(N), N the keys", "Makes keys count as just used."),
+    ("ttl", "1.0.0", "O(1)", "Tells the seconds until a key expires."),
+    ("type", "1.0.0", "O(1)", "Tells what kind of value a key holds."),
+    ("unlink", "4.0.0", "O(N), N the keys", "Removes keys; here the same as DEL."),
+    ("wait", "3.0.0", "O(1)", "Waits until linked members hold this connection's writes."),
+];
+
+const STRING: &[Row] = &[
+    ("append", "2.0.0", "O(1)", "Adds bytes to the end of a string."),
+    ("decr", "1.0.0", "O(1)", "Takes one from a number."),
+    ("decrby", "1.0.0", "O(1)", "Takes an integer from a number."),
+    ("get", "1.0.0", "O(1)", "Reads a string."),
+    ("getdel", "6.2.0", "O(1)", "Reads a string and removes its key."),
+    ("getex", "6.2.0", "O(1)", "Reads a string and changes when its key expires."),
+    ("getrange", "2.4.0", "O(N), N the bytes read", "Reads a part of a string."),
+    ("getset", "1.0.0", "O(1)", "Writes a string and tells the one before."),
+    ("incr", "1.0.0", "O(1)", "Adds one to a number."),
+    ("incrby", "1.0.0", "O(1)", "Adds an integer to a number."),
+    ("incrbyfloat", "2.6.0", "O(1)", "Adds a decimal to a number."),
+    ("lcs", "7.0.0", "O(N*M), N and M the lengths", "Finds the longest subsequence that two strings share."),
+    ("mget", "1.0.0", "O(N), N the keys", "Reads several strings at once."),
+    ("mset", "1.0.1", "O(N), N the keys", "Writes several strings at once."),
+    ("msetnx", "1.0.1", "O(N), N the keys", "Writes several strings if none of the keys exists."),
+    ("psetex", "2.6.0", "O(1)", "Writes a string that expires some milliseconds from now."),
+    ("set", "1.0.0", "O(1)", "Writes a string, whatever the key held."),
+    ("setex", "2.0.0", "O(1)", "Writes a string that expires some seconds from now."),
+    ("setnx", "1.0.0", "O(1)", "Writes a string if its key does not exist."),
+    ("setrange", "2.2.0", "O(N), N the bytes written", "Writes over a part of a string."),
+    ("strlen", "2.2.0", "O(1)", "Counts a string's bytes."),
+    ("substr", "1.0.0", "O(N), N the bytes read", "The old name of GETRANGE."),
+];
+
+const BITMAP: &[Row] = &[
+    ("bitcount", "2.6.0", "O(N), N the bytes looked at", "Counts the bits that are set."),
+    ("bitfield", "3.2.0", "O(N), N the operations", "Reads and writes integers of any width in a string."),
+    ("bitfield_ro", "6.0.0", "O(N), N the operations", "Reads integers of any width within a string."),
+    ("bitop", "2.6.0", "O(N), N the longest string's bytes", "Combines strings bit by bit into another."),
+    ("bitpos", "2.8.7", "O(N), N the bytes looked at", "Finds the first bit that is set, or clear."),
+    ("getbit", "2.2.0", "O(1)", "Reads a bit."),
+    ("setbit", "2.2.0", "O(1)", "Writes a bit and tells what it was."),
+];
+
+const TRANSACTIONS: &[Row] = &[
+    ("discard", "2.0.0", "O(N), N the commands", "Forgets the queued commands."),
+    ("exec", "1.2.0", "as the queued commands", "Carries out the queued commands as one."),
+    ("multi", "1.2.0", "O(1)", "Begins to queue commands."),
+    ("unwatch", "2.2.0", "O(1)", "Watches no key any more."),
+    ("watch", "2.2.0", "O(N), N the keys", "Lets the next EXEC fail if a key has changed by then."),
+];
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+    use crate::command::table;
+
+    #[test]
+    fn every_command_is_told_of_once_and_nothing_else() {
+        let told: Vec<&str> = GROUPS.iter().flat_map(|(_, rows)| rows.iter().map(|row| row.0)).collect();
+        let commands: BTreeSet<&str> = table::all().map(|row| row.name).collect();
+        assert_eq!(told.iter().copied().collect::<BTreeSet<_>>(), commands);
+        assert_eq!(told.len(), commands.len());
+    }
+}

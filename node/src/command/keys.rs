@@ -1,3 +1,203 @@
-use super::Command;
+//! Commands on keys of any kind: whether they exist and what they hold, to remove, rename, copy and move them.
 
-pub(super) const COMMANDS: &[Command] = &[];
+mod object;
+
+use shared::change::CHANGE_OVERHEAD_BYTES;
+
+use super::arguments::is;
+use super::connection::database;
+use super::context::Context;
+use super::{Access, Command, Handler, Keys};
+use crate::error::{CommandError, CommandResult};
+use crate::store::key::Key;
+use crate::transaction::{NewTtl, Transaction};
+
+const BOTH: Keys = Keys::Range { first: 1, last: 2, step: 1 };
+const SUBCOMMAND: Keys = Keys::Range { first: 2, last: 2, step: 1 };
+
+pub(super) const COMMANDS: &[Command] = &[
+    write("del", -2, &[], Keys::EVERY, del),
+    write("unlink", -2, &["fast"], Keys::EVERY, del),
+    read("exists", -2, &["fast"], Keys::EVERY, exists),
+    read("type", 2, &["fast"], Keys::ONE, kind),
+    read("touch", -2, &["fast"], Keys::EVERY, touch),
+    write("rename", 3, &[], BOTH, rename),
+    write("renamenx", 3, &["fast"], BOTH, rename_if_absent),
+    write("copy", -3, &["denyoom"], BOTH, copy),
+    write("move", 3, &["fast"], Keys::ONE, move_to),
+    no_key("object", -2, &["container"]),
+    no_key("object|help", 2, &["loading", "stale"]),
+    read("object|encoding", 3, &[], SUBCOMMAND, object::encoding),
+    read("object|freq", 3, &[], SUBCOMMAND, object::frequency),
+    read("object|idletime", 3, &[], SUBCOMMAND, object::idle_time),
+    read("object|refcount", 3, &[], SUBCOMMAND, object::reference_count),
+];
+
+const fn read(
+    name: &'static str,
+    arity: i32,
+    flags: &'static [&'static str],
+    keys: Keys,
+    handler: Handler,
+) -> Command {
+    Command { name, arity, access: Access::Read, flags, keys, handler }
+}
+
+const fn write(
+    name: &'static str,
+    arity: i32,
+    flags: &'static [&'static str],
+    keys: Keys,
+    handler: Handler,
+) -> Command {
+    Command { name, arity, access: Access::Write, flags, keys, handler }
+}
+
+const fn no_key(name: &'static str, arity: i32, flags: &'static [&'static str]) -> Command {
+    Command { name, arity, access: Access::None, flags, keys: Keys::None, handler: object::help }
+}
+
+fn del<'a>(context: &mut Context<'_, 'a>, arguments: &[&'a [u8]]) -> CommandResult {
+    let keys = &arguments[1..];
+    context.transaction.reserve(keys.iter().map(|key| CHANGE_OVERHEAD_BYTES + key.len()).sum())?;
+    let mut deleted = 0;
+    for bytes in keys {
+        let key = context.key(bytes);
+        deleted += i64::from(context.transaction.delete(&key)?);
+    }
+    context.reply.integer(deleted);
+    Ok(())
+}
+
+/// A key that is named twice counts twice.
+fn exists<'a>(context: &mut Context<'_, 'a>, arguments: &[&'a [u8]]) -> CommandResult {
+    let found = arguments[1..].iter().filter(|bytes| context.transaction.exists(&context.key(bytes))).count();
+    context.reply.integer(found as i64);
+    Ok(())
+}
+
+fn kind<'a>(context: &mut Context<'_, 'a>, arguments: &[&'a [u8]]) -> CommandResult {
+    let kind = context.transaction.kind(&context.key(arguments[1]));
+    context.reply.simple(kind.map_or("none", |kind| kind.name()));
+    Ok(())
+}
+
+fn touch<'a>(context: &mut Context<'_, 'a>, arguments: &[&'a [u8]]) -> CommandResult {
+    let mut touched = 0;
+    for bytes in &arguments[1..] {
+        let key = context.key(bytes);
+        if context.transaction.exists(&key) {
+            context.transaction.touch(&key);
+            touched += 1;
+        }
+    }
+    context.reply.integer(touched);
+    Ok(())
+}
+
+fn rename<'a>(context: &mut Context<'_, 'a>, arguments: &[&'a [u8]]) -> CommandResult {
+    let (source, target) = existing_pair(context, arguments)?;
+    if source != target {
+        move_key(context.transaction, &source, &target)?;
+    }
+    context.reply.ok();
+    Ok(())
+}
+
+fn rename_if_absent<'a>(context: &mut Context<'_, 'a>, arguments: &[&'a [u8]]) -> CommandResult {
+    let (source, target) = existing_pair(context, arguments)?;
+    let is_free = !context.transaction.exists(&target);
+    if is_free {
+        move_key(context.transaction, &source, &target)?;
+    }
+    context.reply.integer(is_free.into());
+    Ok(())
+}
+
+/// The two keys of a RENAME, of which the first exists.
+fn existing_pair<'a>(
+    context: &Context<'_, 'a>,
+    arguments: &[&'a [u8]],
+) -> Result<(Key<'a>, Key<'a>), CommandError> {
+    let pair = (context.key(arguments[1]), context.key(arguments[2]));
+    if context.transaction.exists(&pair.0) { Ok(pair) } else { Err(CommandError::NoSuchKey) }
+}
+
+fn copy<'a>(context: &mut Context<'_, 'a>, arguments: &[&'a [u8]]) -> CommandResult {
+    let options = CopyOptions::parse(context.client.db, &arguments[3..])?;
+    let (source, target) = (context.key(arguments[1]), Key::new(options.db, arguments[2]));
+    check_distinct(&source, &target)?;
+    let transaction = &mut *context.transaction;
+    let copies = transaction.exists(&source) && (options.replace || !transaction.exists(&target));
+    if copies {
+        copy_key(transaction, &source, &target)?;
+    }
+    transaction.touch(&source);
+    context.reply.integer(copies.into());
+    Ok(())
+}
+
+/// What stands behind COPY's keys.
+struct CopyOptions {
+    /// The target's database.
+    db: u8,
+    /// Whether a key that stands there already is written over.
+    replace: bool,
+}
+
+impl CopyOptions {
+    fn parse(db: u8, arguments: &[&[u8]]) -> Result<Self, CommandError> {
+        let mut options = Self { db, replace: false };
+        let mut rest = arguments;
+        loop {
+            rest = match rest {
+                [] => return Ok(options),
+                [option, rest @ ..] if is(option, "replace") => {
+                    options.replace = true;
+                    rest
+                }
+                [option, db, rest @ ..] if is(option, "db") => {
+                    options.db = database(db)?;
+                    rest
+                }
+                _ => return Err(CommandError::Syntax),
+            };
+        }
+    }
+}
+
+fn move_to<'a>(context: &mut Context<'_, 'a>, arguments: &[&'a [u8]]) -> CommandResult {
+    let source = context.key(arguments[1]);
+    let target = Key { db: database(arguments[2])?, ..source };
+    check_distinct(&source, &target)?;
+    let transaction = &mut *context.transaction;
+    let moves = transaction.exists(&source) && !transaction.exists(&target);
+    if moves {
+        move_key(transaction, &source, &target)?;
+    }
+    context.reply.integer(moves.into());
+    Ok(())
+}
+
+fn check_distinct(source: &Key<'_>, target: &Key<'_>) -> CommandResult {
+    if source == target {
+        return Err(CommandError::text("ERR source and destination objects are the same"));
+    }
+    Ok(())
+}
+
+/// Moves what `source`, which exists, holds over whatever `target` holds, the TTL included.
+fn move_key<'a>(transaction: &mut Transaction<'a>, source: &Key<'a>, target: &Key<'a>) -> CommandResult {
+    copy_key(transaction, source, target)?;
+    transaction.delete(source)?;
+    Ok(())
+}
+
+/// As [`move_key`], but `source` stays. Reserves enough for both.
+fn copy_key<'a>(transaction: &mut Transaction<'a>, source: &Key<'a>, target: &Key<'a>) -> CommandResult {
+    let value = transaction.string(source)?.unwrap_or_default().into_owned();
+    let ttl = transaction.expiry(source).map_or(NewTtl::Clear, NewTtl::At);
+    let keys = source.bytes.len() + 2 * target.bytes.len();
+    transaction.reserve(3 * CHANGE_OVERHEAD_BYTES + keys + value.len())?;
+    transaction.set(target, value, ttl)
+}

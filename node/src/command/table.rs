@@ -12,6 +12,7 @@ type Rows = HashMap<&'static [u8], &'static Command, FixedState>;
 /// The rows, each family's beside its handlers.
 static FAMILIES: &[&[Command]] = &[
     super::connection::COMMANDS,
+    super::connection::client::COMMANDS,
     super::server::COMMANDS,
     super::info::COMMANDS,
     super::config::COMMANDS,

@@ -44,6 +44,8 @@ impl<D: Disk> Writer<D> {
             let bytes: Vec<Arc<[u8]>> = batches.into_iter().map(|sealed| sealed.bytes).collect();
             let end = self.segments.append(&bytes)?;
             assert_eq!(end, expected, "the log's positions in memory are those on disk");
+            // Before the sync, which may fail: what was appended must not be appended again.
+            log.wrote(end, self.segments.synced());
         }
         if sync && self.segments.synced() < self.segments.end() {
             self.segments.sync()?;

@@ -48,6 +48,11 @@ impl<'o> ReplyWriter<'o> {
         self.protocol
     }
 
+    /// Writes what follows in another protocol: the reply to HELLO is in the one that it has chosen.
+    pub fn set_protocol(&mut self, protocol: Protocol) {
+        self.protocol = protocol;
+    }
+
     /// The length of the output buffer: where the next reply begins.
     pub fn position(&self) -> usize {
         self.out.len()

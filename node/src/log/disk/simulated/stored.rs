@@ -6,12 +6,16 @@ use std::collections::BTreeMap;
 /// How kind a power cut is to what was not synced.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Luck {
+    /// All of it survives.
     KeepAll,
+    /// None of it does.
     LoseAll,
+    /// Each change has its own fate.
     EachItsOwn,
 }
 
 impl Luck {
+    /// Draws the luck of one power cut.
     pub(super) fn draw(random: &mut Random) -> Self {
         match random.below(6) {
             0 => Self::KeepAll,
@@ -32,20 +36,27 @@ impl Luck {
 /// One file: what is durable, what was done to it since, and what a reader sees.
 #[derive(Debug, Default)]
 pub(super) struct Stored {
+    /// What survives a power cut for sure.
     pub(super) durable: Vec<u8>,
+    /// What a reader sees.
     pub(super) seen: Vec<u8>,
+    /// What lies between, in the order in which it was done.
     pending: Vec<Pending>,
 }
 
 /// A change to a file that is not durable yet.
 #[derive(Clone, Debug)]
 pub(super) enum Pending {
-    /// `lost`: a sync failed on it, so no later one makes it durable.
+    /// Bytes were written.
     Write {
+        /// Where.
         offset: usize,
+        /// Which.
         bytes: Vec<u8>,
+        /// A sync failed on it, so no later one makes it durable.
         lost: bool,
     },
+    /// The file was cut to this length.
     Truncate(usize),
 }
 
@@ -101,11 +112,13 @@ impl Stored {
         Self { durable: bytes.to_vec(), seen: bytes.to_vec(), pending: Vec::new() }
     }
 
+    /// Does a change, which is not durable yet.
     pub(super) fn change(&mut self, change: Pending) {
         change.apply(&mut self.seen);
         self.pending.push(change);
     }
 
+    /// Makes all changes durable, save those that are lost.
     pub(super) fn sync(&mut self) {
         for change in &self.pending {
             if !change.is_lost() {
@@ -115,6 +128,7 @@ impl Stored {
         self.pending.retain(Pending::is_lost);
     }
 
+    /// Loses some of what a sync should have made durable; readers do not notice.
     pub(super) fn fail_sync(&mut self, random: &mut Random) {
         for change in &mut self.pending {
             if let Pending::Write { lost, .. } = change {
@@ -123,6 +137,7 @@ impl Stored {
         }
     }
 
+    /// Shows readers what the disk holds, not what memory remembers.
     pub(super) fn forget(&mut self) {
         self.seen.clone_from(&self.durable);
         self.pending.retain(|change| !change.is_lost());
@@ -131,6 +146,7 @@ impl Stored {
         }
     }
 
+    /// Leaves what survives a power cut.
     pub(super) fn lose_power(&mut self, luck: Luck, random: &mut Random) {
         for change in std::mem::take(&mut self.pending) {
             match luck {
@@ -147,16 +163,22 @@ impl Stored {
 /// The names of files: durable ones, changes since, and what a reader sees.
 #[derive(Debug, Default)]
 pub(super) struct Names {
+    /// What survives a power cut for sure: the number of each name's file.
     pub(super) durable: BTreeMap<String, usize>,
+    /// What a reader sees.
     pub(super) seen: BTreeMap<String, usize>,
+    /// What lies between, in the order in which it was done.
     pending: Vec<Naming>,
 }
 
 /// A change of names.
 #[derive(Debug)]
 pub(super) enum Naming {
+    /// A file was made.
     Create { name: String, file: usize },
+    /// A name was removed; its file may still be open.
     Remove(String),
+    /// A file got another name.
     Rename { from: String, to: String, file: usize },
 }
 
@@ -180,16 +202,19 @@ impl Naming {
 }
 
 impl Names {
+    /// Does a change, which is not durable yet.
     pub(super) fn change(&mut self, naming: Naming) {
         naming.apply(&mut self.seen);
         self.pending.push(naming);
     }
 
+    /// Makes all changes durable.
     pub(super) fn sync(&mut self) {
         self.pending.clear();
         self.durable.clone_from(&self.seen);
     }
 
+    /// Leaves what survives a power cut.
     pub(super) fn lose_power(&mut self, luck: Luck, random: &mut Random) {
         for naming in std::mem::take(&mut self.pending) {
             if luck.keeps(random) {

@@ -1,0 +1,203 @@
+//! An agent's life: from contact to contact with its node.
+
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use async_std::channel::{self, Receiver};
+use async_std::net::TcpListener;
+use async_std::task::{self, JoinHandle};
+use futures_util::future::{Either, select};
+use slog::{Logger, debug, error, info, o, warn};
+
+use crate::accept::{self, CurrentSession};
+use crate::backoff::Backoff;
+use crate::config::Config;
+use crate::control;
+use crate::dial;
+use crate::hub::{self, HubChannels, SessionEnd};
+use crate::node_client::{NodeClient, NodeError};
+use crate::record::{Ledger, Record};
+use crate::session::{EVENTS_MAX, Session};
+
+/// The hub has an Info and a Report under way, at most.
+const QUESTIONS_MAX: usize = 4;
+
+/// The agent cannot listen where it was told to. Nothing was started.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot listen on {address}: {error}; is another agent running there?")]
+pub struct BindError {
+    address: String,
+    error: std::io::Error,
+}
+
+/// An agent that listens, if it is to, and has not begun to work.
+///
+/// ```no_run
+/// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+/// let config = agent::Config { listen: Some("127.0.0.1:0".into()), ..agent::Config::default() };
+/// let agent = agent::Agent::bind(config, slog::Logger::root(slog::Discard, slog::o!())).await?;
+/// println!("peers may dial ws://{}", agent.local_address().expect("it listens"));
+/// let (stop, stopped) = async_std::channel::bounded(1);
+/// let running = async_std::task::spawn(agent.run(stopped));
+/// drop(stop);
+/// running.await;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug)]
+pub struct Agent {
+    config: Config,
+    listener: Option<TcpListener>,
+    local_address: Option<SocketAddr>,
+    logger: Logger,
+}
+
+impl Agent {
+    /// Begins to listen, if the configuration says where.
+    ///
+    /// # Errors
+    /// If that address is taken or not this host's.
+    pub async fn bind(config: Config, logger: Logger) -> Result<Self, BindError> {
+        let (mut listener, mut local_address) = (None, None);
+        if let Some(address) = &config.listen {
+            let failed = |error| BindError { address: address.clone(), error };
+            let bound = TcpListener::bind(address).await.map_err(failed)?;
+            let local = bound.local_addr().map_err(failed)?;
+            info!(logger, "listening for peers"; "address" => %local);
+            (listener, local_address) = (Some(bound), Some(local));
+        }
+        Ok(Self { config, listener, local_address, logger })
+    }
+
+    /// Where it listens: with the port that the system chose, if it was to choose.
+    #[must_use]
+    pub const fn local_address(&self) -> Option<SocketAddr> {
+        self.local_address
+    }
+
+    /// Works until `stop` is closed, or something comes from it: then every link says goodbye.
+    pub async fn run(self, stop: Receiver<()>) {
+        let Self { config, listener, logger, .. } = self;
+        let current = CurrentSession::default();
+        let accepting = listener.map(|listener| task::spawn(accept::run(listener, current.clone(), logger.clone())));
+        let mut life = Life {
+            ledger: Arc::default(),
+            records: Vec::new(),
+            current,
+            random: fastrand::Rng::new(),
+            config,
+            logger,
+            stop,
+        };
+        life.note_peers();
+        while let Some(contact) = life.contact().await {
+            if let SessionEnd::NodeLost(error) = life.serve(contact).await {
+                warn!(life.logger, "the node is lost, all links end"; "error" => error);
+            } else {
+                break;
+            }
+        }
+        if let Some(accepting) = accepting {
+            accepting.cancel().await;
+        }
+        info!(life.logger, "stopped");
+    }
+}
+
+struct Life {
+    config: Config,
+    ledger: Arc<Mutex<Ledger>>,
+    records: Vec<Arc<Record>>,
+    current: CurrentSession,
+    random: fastrand::Rng,
+    logger: Logger,
+    stop: Receiver<()>,
+}
+
+struct Contact {
+    client: NodeClient,
+    info: shared::feed::FeedInfo,
+}
+
+impl Life {
+    fn note_peers(&mut self) {
+        let mut ledger = self.ledger.lock().unwrap_or_else(PoisonError::into_inner);
+        self.records = self.config.peers.iter().map(|peer| ledger.add_configured(&peer.to_string())).collect();
+    }
+
+    /// Tries until the node answers; none if the agent is to stop.
+    async fn contact(&mut self) -> Option<Contact> {
+        let mut backoff = Backoff::new(self.random.fork());
+        let mut complaint = String::new();
+        loop {
+            let error = match self.or_stop(self.try_contact()).await? {
+                Ok(contact) => return Some(contact),
+                Err(error) => error,
+            };
+            let text = error.to_string();
+            match error {
+                _ if text == complaint => debug!(self.logger, "still no contact with the node"; "error" => &text),
+                NodeError::Refused(..) | NodeError::Unexpected(..) | NodeError::Reply(_) => {
+                    error!(self.logger, "the node does not take this agent, trying again";
+                        "node" => %self.config.node, "group" => &self.config.group, "error" => &text);
+                }
+                _ => warn!(self.logger, "cannot reach the node, trying again";
+                    "node" => %self.config.node, "error" => &text),
+            }
+            complaint = text;
+            self.or_stop(task::sleep(backoff.next())).await?;
+        }
+    }
+
+    async fn try_contact(&self) -> Result<Contact, NodeError> {
+        let mut client = NodeClient::connect(&self.config.node).await?;
+        client.group(&self.config.group).await?;
+        let info = client.info().await?;
+        Ok(Contact { client, info })
+    }
+
+    async fn or_stop<T>(&self, future: impl Future<Output = T>) -> Option<T> {
+        let (future, stop) = (std::pin::pin!(future), std::pin::pin!(self.stop.recv()));
+        match select(future, stop).await {
+            Either::Left((value, _)) => Some(value),
+            Either::Right(_) => None,
+        }
+    }
+
+    /// Links the node with its peers until it is lost or the agent is to stop.
+    async fn serve(&mut self, contact: Contact) -> SessionEnd {
+        let Contact { client, info } = contact;
+        info!(self.logger, "serving the node"; "node" => %self.config.node, "name" => &info.name,
+            "node id" => %info.node_id, "origin" => %info.origin, "group" => &self.config.group);
+        let (events, heard) = channel::bounded(EVENTS_MAX);
+        let (questions, asked) = channel::bounded(QUESTIONS_MAX);
+        // Nothing is ever sent: that the sender is dropped is the message.
+        let (running, ended) = channel::bounded::<()>(1);
+        let logger = self.logger.new(o!("name" => info.name.clone()));
+        let (node, group) = (self.config.node.clone(), self.config.group.clone());
+        let session = Arc::new(Session::new(node, group, info, events, ended, logger));
+        let control = task::spawn(control::run(client, asked, session.clone()));
+        let dialling = self.dial(&session);
+        *self.current.lock().unwrap_or_else(PoisonError::into_inner) = Some(session.clone());
+
+        let channels = HubChannels { events: heard, questions, stop: self.stop.clone() };
+        let end = hub::run(session, self.ledger.clone(), channels, self.random.u64(..)).await;
+
+        *self.current.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        drop(running);
+        control.cancel().await;
+        for dialling in dialling {
+            dialling.await;
+        }
+        end
+    }
+
+    fn dial(&mut self, session: &Arc<Session>) -> Vec<JoinHandle<()>> {
+        let (peers, random) = (self.config.peers.iter().zip(&self.records), &mut self.random);
+        peers
+            .map(|(peer, record)| {
+                task::spawn(dial::run(peer.clone(), record.clone(), session.clone(), random.fork()))
+            })
+            .collect()
+    }
+}

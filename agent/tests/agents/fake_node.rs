@@ -1,0 +1,313 @@
+//! As much of a node as an agent sees: the `FEED` commands over a log in memory.
+
+use std::collections::BTreeMap;
+use std::io::{ErrorKind, Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard};
+use std::thread;
+use std::time::{Duration, Instant, SystemTime};
+
+use shared::announcement::Role;
+use shared::batch::{Batch, BatchBuilder, BatchHeader};
+use shared::change::{Change, Op};
+use shared::clock::Timestamp;
+use shared::feed::PeersReport;
+use shared::id::{NodeId, Origin};
+use shared::resp::{Protocol, ReplyWriter, RequestDecoder, RequestLimits};
+use shared::time::WallMillis;
+use shared::version::Frontier;
+
+/// Tests wait this long for what must happen.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+
+/// How often a connection looks for news.
+const LOOK: Duration = Duration::from_millis(2);
+
+pub(crate) struct FakeNode {
+    shared: Arc<Shared>,
+    pub(crate) address: SocketAddr,
+}
+
+struct Shared {
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+pub(crate) struct State {
+    pub(crate) name: String,
+    pub(crate) node_id: NodeId,
+    pub(crate) origin: Origin,
+    pub(crate) group: String,
+    pub(crate) clock: Timestamp,
+    pub(crate) clock_ahead_ms: i64,
+    pub(crate) frontier: Frontier,
+    pub(crate) log: BTreeMap<Origin, Vec<(BatchHeader, Arc<Vec<u8>>)>>,
+    pub(crate) log_start: Frontier,
+    /// Batches applied, and batches that were held already.
+    pub(crate) applied: u64,
+    pub(crate) duplicates: u64,
+    /// Answers every FEED APPLY with this.
+    pub(crate) apply_error: Option<String>,
+    /// Counts the clients that began to wait.
+    pub(crate) waits: u64,
+    pub(crate) report: PeersReport,
+    pub(crate) announced: BTreeMap<String, Frontier>,
+    connections: Vec<TcpStream>,
+}
+
+impl FakeNode {
+    pub(crate) fn start(name: &str, node_id: u64) -> Self {
+        let state = State {
+            name: name.into(),
+            node_id: NodeId(node_id),
+            origin: Origin(0x1000 + node_id),
+            group: String::new(),
+            clock: Timestamp::of_wall(WallMillis(wall())),
+            clock_ahead_ms: 0,
+            frontier: Frontier::new(),
+            log: BTreeMap::new(),
+            log_start: Frontier::new(),
+            applied: 0,
+            duplicates: 0,
+            apply_error: None,
+            waits: 0,
+            report: PeersReport::default(),
+            announced: BTreeMap::new(),
+            connections: Vec::new(),
+        };
+        let shared = Arc::new(Shared { state: Mutex::new(state), changed: Condvar::new() });
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let accepting = shared.clone();
+        thread::spawn(move || {
+            for stream in listener.incoming() {
+                let (stream, shared) = (stream.unwrap(), accepting.clone());
+                shared.lock().connections.push(stream.try_clone().unwrap());
+                thread::spawn(move || serve(stream, &shared));
+            }
+        });
+        Self { shared, address }
+    }
+
+    pub(crate) fn state(&self) -> MutexGuard<'_, State> {
+        self.shared.lock()
+    }
+
+    /// Writes a batch of some changes of its own.
+    pub(crate) fn write(&self, changes: usize, value_bytes: usize) {
+        let mut state = self.state();
+        let origin = state.origin;
+        let mut builder = BatchBuilder::new(origin, state.frontier.get(origin));
+        let value = vec![b'x'; value_bytes];
+        for index in 0..changes {
+            state.clock = state.clock.next();
+            let key = format!("key:{index}").into_bytes();
+            builder.append(state.clock, [&Change::new(0, key, Op::Set(value.as_slice().into()))]);
+        }
+        let (header, bytes) = builder.seal();
+        state.append(header, bytes);
+        self.shared.changed.notify_all();
+    }
+
+    pub(crate) fn frontier(&self) -> Frontier {
+        self.state().frontier.clone()
+    }
+
+    /// Waits until `is_so`, and says what did not come.
+    #[track_caller]
+    pub(crate) fn wait_until(&self, what: &str, mut is_so: impl FnMut(&State) -> bool) {
+        let (start, mut state) = (Instant::now(), self.state());
+        while !is_so(&state) {
+            assert!(start.elapsed() < PATIENCE, "{}: not within {PATIENCE:?}: {what}", state.name);
+            state = self.shared.changed.wait_timeout(state, Duration::from_millis(50)).unwrap().0;
+        }
+    }
+
+    #[track_caller]
+    pub(crate) fn wait_for(&self, frontier: &Frontier) {
+        self.wait_until(&format!("frontier {frontier}"), |state| state.frontier.covers_frontier(frontier));
+    }
+
+    #[track_caller]
+    pub(crate) fn wait_for_links(&self, count: usize) {
+        self.wait_until(&format!("{count} links"), |state| {
+            state.report.links.iter().filter(|link| link.up).count() == count
+        });
+    }
+
+    /// Cuts all connections, and goes on as another run.
+    pub(crate) fn restart(&self) {
+        let mut state = self.state();
+        state.origin = Origin(state.origin.0 + 0x1_0000);
+        state.report = PeersReport::default();
+        for connection in state.connections.drain(..) {
+            let _ = connection.shutdown(Shutdown::Both);
+        }
+    }
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn append(&mut self, header: BatchHeader, bytes: Vec<u8>) {
+        self.frontier.advance(header.origin, header.upto);
+        self.log.entry(header.origin).or_default().push((header, Arc::new(bytes)));
+    }
+
+    fn apply(&mut self, bytes: &[u8], reply: &mut ReplyWriter<'_>) {
+        if let Some(error) = &self.apply_error {
+            return reply.error(error);
+        }
+        let header = match Batch::decode(bytes) {
+            Ok(batch) => batch.header,
+            Err(error) => return reply.error(&format!("BADBATCH {error}")),
+        };
+        let held = self.frontier.get(header.origin);
+        if header.after > held {
+            return reply.error(&format!("GAP {} {held}", header.origin));
+        }
+        if header.upto > held {
+            self.applied += 1;
+            self.append(header, bytes.to_vec());
+        } else {
+            self.duplicates += 1;
+        }
+        reply.array(3);
+        reply.integer(header.count.into());
+        reply.integer(0);
+        reply.bulk(self.frontier.get(header.origin).to_string().as_bytes());
+    }
+
+    fn info(&self, reply: &mut ReplyWriter<'_>) {
+        let fields = [
+            ("node-id", self.node_id.to_string()),
+            ("name", self.name.clone()),
+            ("group", self.group.clone()),
+            ("group-id", "0".into()),
+            ("origin", self.origin.to_string()),
+            ("role", Role::Active.name().into()),
+            ("frontier", self.frontier.to_string()),
+            ("clock", self.clock.to_string()),
+            ("wall", wall().saturating_add_signed(self.clock_ahead_ms).to_string()),
+            ("start-time", "1".into()),
+            ("log-start", self.log_start.to_string()),
+            ("batch-format", "1".into()),
+            ("max-clock-drift", "5000".into()),
+        ];
+        reply.map(fields.len());
+        for (name, value) in fields {
+            reply.bulk(name.as_bytes());
+            reply.bulk(value.as_bytes());
+        }
+    }
+
+    fn group(&mut self, name: &str, reply: &mut ReplyWriter<'_>) {
+        if self.group.is_empty() {
+            self.group = name.into();
+        }
+        if self.group == name { reply.ok() } else { reply.error(&format!("WRONGGROUP node is of {}", self.group)) }
+    }
+
+    fn peers(&mut self, report: &[u8], reply: &mut ReplyWriter<'_>) {
+        self.report = rmp_serde::from_slice(report).unwrap();
+        for announcement in &self.report.announcements {
+            self.announced.insert(announcement.member.name.clone(), announcement.frontier.clone());
+        }
+        reply.array(2);
+        reply.bulk(self.frontier.to_string().as_bytes());
+        reply.bulk(self.clock.to_string().as_bytes());
+    }
+}
+
+/// The feed of one connection.
+#[derive(Default)]
+struct Follow {
+    positions: BTreeMap<Origin, Timestamp>,
+    waits: Option<u64>,
+}
+
+impl Follow {
+    fn change(&mut self, words: &[&[u8]], state: &State, reply: &mut ReplyWriter<'_>) {
+        let text = |word: &[u8]| String::from_utf8(word.to_vec()).unwrap();
+        let mut positions = BTreeMap::new();
+        for pair in words.chunks(2) {
+            let origin: Origin = text(pair[0]).parse().unwrap();
+            let after = match pair[1] {
+                b"+" => self.positions[&origin],
+                word => text(word).parse().unwrap(),
+            };
+            if after < state.log_start.get(origin) {
+                return reply.error(&format!("TRUNCATED {origin}:{}", state.log_start.get(origin)));
+            }
+            positions.insert(origin, after);
+        }
+        self.positions = positions;
+        self.waits.get_or_insert(state.waits);
+        reply.ok();
+    }
+
+    fn news(&mut self, state: &State, reply: &mut ReplyWriter<'_>) {
+        for (origin, position) in &mut self.positions {
+            let log = state.log.get(origin).map_or(&[][..], Vec::as_slice);
+            let start = log.partition_point(|(header, _)| header.upto <= *position);
+            for (header, bytes) in log[start..].iter().take(64) {
+                reply.bulk(bytes);
+                *position = header.upto;
+            }
+        }
+        if self.waits.is_some_and(|waits| waits < state.waits) {
+            self.waits = Some(state.waits);
+            reply.simple("WAITING");
+        }
+    }
+}
+
+fn serve(mut stream: TcpStream, shared: &Shared) {
+    let limits = RequestLimits { bulk_bytes_max: 64 << 20, request_bytes_max: 65 << 20, ..RequestLimits::default() };
+    let (mut decoder, mut follow) = (RequestDecoder::new(limits), Follow::default());
+    let (mut input, mut out) = (Vec::new(), Vec::new());
+    let mut buffer = vec![0; 64 << 10];
+    stream.set_nodelay(true).unwrap();
+    stream.set_read_timeout(Some(LOOK)).unwrap();
+    loop {
+        match stream.read(&mut buffer) {
+            Ok(0) => return,
+            Ok(count) => input.extend_from_slice(&buffer[..count]),
+            Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {}
+            Err(_) => return,
+        }
+        let mut used = 0;
+        while let Some(length) = decoder.decode(&input[used..]).unwrap() {
+            let words: Vec<&[u8]> = decoder.arguments(&input[used..]).collect();
+            let mut reply = ReplyWriter::new(&mut out, Protocol::Resp2);
+            let mut state = shared.lock();
+            match words[1] {
+                b"INFO" => state.info(&mut reply),
+                b"GROUP" => state.group(std::str::from_utf8(words[2]).unwrap(), &mut reply),
+                b"PEERS" => state.peers(words[2], &mut reply),
+                b"APPLY" => state.apply(words[2], &mut reply),
+                b"FOLLOW" => follow.change(&words[2..], &state, &mut reply),
+                word => panic!("FEED {word:?}"),
+            }
+            drop(state);
+            used += length;
+        }
+        if used > 0 {
+            shared.changed.notify_all();
+        }
+        input.drain(..used);
+        follow.news(&shared.lock(), &mut ReplyWriter::new(&mut out, Protocol::Resp2));
+        if stream.write_all(&out).is_err() {
+            return;
+        }
+        out.clear();
+    }
+}
+
+fn wall() -> u64 {
+    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_millis() as u64
+}

@@ -1,0 +1,277 @@
+//! The parameters of CONFIG: their names, how each is read, and how set.
+//!
+//! Besides what this node has, there are the parameters of Redis that clients and tools ask for before they begin,
+//! with the answer that is true here: redis-benchmark wants `save` and `appendonly`, others `databases`,
+//! `maxmemory-policy` and the like.
+
+use std::fmt;
+use std::ops::RangeInclusive;
+
+use shared::change::DATABASES;
+
+use crate::command::arguments::lossy;
+use crate::config::{Bytes, MAX_CHANGE_LIMIT};
+use crate::server::Server;
+use crate::settings::{Fsync, REQUEST_BYTES_MAX, Settings};
+use crate::store::rich::parse_integer;
+
+/// A row of the table.
+pub(super) struct Parameter {
+    pub(super) name: &'static str,
+    pub(super) get: fn(&Server) -> String,
+    /// None if it stays as it is while the node runs.
+    set: Option<(Form, Set)>,
+}
+
+/// Makes a value, which was read by its [`Form`], the setting.
+pub(super) type Set = fn(&Settings, u64);
+
+/// What values look like; whatever it is, it comes to a number.
+enum Form {
+    Integer(RangeInclusive<i64>),
+    /// Bytes, with Redis's units.
+    Memory(RangeInclusive<u64>),
+    Fsync,
+    OutputLimit,
+}
+
+/// Why a value was refused: the end of CONFIG SET's error.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Refusal(String);
+
+impl From<&str> for Refusal {
+    fn from(text: &str) -> Self {
+        Self(text.to_owned())
+    }
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+const fn fixed(name: &'static str, get: fn(&Server) -> String) -> Parameter {
+    Parameter { name, get, set: None }
+}
+
+const fn settable(name: &'static str, get: fn(&Server) -> String, form: Form, set: Set) -> Parameter {
+    Parameter { name, get, set: Some((form, set)) }
+}
+
+const INT_MAX: i64 = i32::MAX as i64;
+
+pub(super) const PARAMETERS: &[Parameter] = &[
+    settable(
+        "appendfsync",
+        |server| server.node.settings.fsync().name().to_owned(),
+        Form::Fsync,
+        |settings, value| {
+            settings.set_fsync(Fsync::ALL[value as usize]);
+        },
+    ),
+    fixed("appendonly", |server| yes_or_no(server.config.dir.is_some())),
+    fixed("bind", |server| server.config.bind.join(" ")),
+    settable("client-output-buffer-limit", output_limits, Form::OutputLimit, |settings, value| {
+        settings.set_output_bytes_max(value as usize);
+    }),
+    fixed("cluster-enabled", |_| yes_or_no(false)),
+    fixed("databases", |_| DATABASES.to_string()),
+    fixed("dir", |server| path(server.config.dir.as_ref())),
+    fixed("io-threads", |server| server.config.threads.to_string()),
+    fixed("log-memory", |server| server.config.log_memory.to_string()),
+    fixed("loglevel", |server| server.config.log_level.as_str().to_ascii_lowercase()),
+    settable(
+        "max-change",
+        |server| server.node.settings.max_change().to_string(),
+        Form::Memory(1 << 10..=MAX_CHANGE_LIMIT as u64),
+        |settings, value| settings.set_max_change(value as usize),
+    ),
+    fixed("max-clock-drift", |server| server.max_clock_drift_ms().to_string()),
+    settable(
+        "maxclients",
+        |server| server.node.settings.max_clients().to_string(),
+        Form::Integer(1..=u32::MAX as i64),
+        |settings, value| settings.set_max_clients(value as usize),
+    ),
+    fixed("maxmemory", |_| "0".to_owned()),
+    fixed("maxmemory-policy", |_| "noeviction".to_owned()),
+    fixed("name", |server| server.config.name.clone()),
+    fixed("port", |server| server.config.port.to_string()),
+    settable(
+        "proto-max-bulk-len",
+        |server| server.node.settings.bulk_bytes_max().to_string(),
+        Form::Memory(1 << 20..=REQUEST_BYTES_MAX as u64),
+        |settings, value| settings.set_bulk_bytes_max(value as usize),
+    ),
+    fixed("save", |_| String::new()),
+    settable(
+        "tcp-keepalive",
+        |server| seconds(server.node.settings.tcp_keepalive()),
+        Form::Integer(0..=INT_MAX),
+        Settings::set_tcp_keepalive,
+    ),
+    settable(
+        "timeout",
+        |server| seconds(server.node.settings.idle_timeout()),
+        Form::Integer(0..=INT_MAX),
+        Settings::set_idle_timeout,
+    ),
+    fixed("unixsocket", |server| path(server.config.unix.as_ref())),
+];
+
+/// The parameter of this name, in any case.
+pub(super) fn find(name: &[u8]) -> Option<&'static Parameter> {
+    PARAMETERS.iter().find(|parameter| parameter.name.as_bytes().eq_ignore_ascii_case(name))
+}
+
+fn yes_or_no(yes: bool) -> String {
+    if yes { "yes" } else { "no" }.to_owned()
+}
+
+fn path(path: Option<&std::path::PathBuf>) -> String {
+    path.map(|path| path.display().to_string()).unwrap_or_default()
+}
+
+fn seconds(duration: Option<std::time::Duration>) -> String {
+    duration.map_or(0, |duration| duration.as_secs()).to_string()
+}
+
+/// Redis has a limit for each class of clients, here one holds for all.
+fn output_limits(server: &Server) -> String {
+    let bytes = match server.node.settings.output_bytes_max() {
+        UNLIMITED => 0,
+        bytes => bytes,
+    };
+    format!("normal {bytes} 0 0 slave {bytes} 0 0 pubsub {bytes} 0 0")
+}
+
+const UNLIMITED: usize = usize::MAX;
+
+impl Parameter {
+    /// Reads a value for it. Returns none if there is nothing to change: what stays as it is may be set to what it
+    /// is, as scripts do that say `CONFIG SET save ""` to every server.
+    pub(super) fn parse(&self, value: &[u8], server: &Server) -> Result<Option<(Set, u64)>, Refusal> {
+        match &self.set {
+            Some((form, set)) => Ok(Some((*set, form.parse(value)?))),
+            None if (self.get)(server).as_bytes() == value => Ok(None),
+            None => Err(Refusal::from("can't set immutable config")),
+        }
+    }
+}
+
+impl Form {
+    fn parse(&self, value: &[u8]) -> Result<u64, Refusal> {
+        match self {
+            Self::Integer(range) => parse_integer_within(value, range),
+            Self::Memory(range) => parse_memory(value, range),
+            Self::Fsync => parse_fsync(value),
+            Self::OutputLimit => parse_output_limits(&lossy(value)),
+        }
+    }
+}
+
+fn parse_integer_within(value: &[u8], range: &RangeInclusive<i64>) -> Result<u64, Refusal> {
+    let number = parse_integer(value).ok_or(Refusal::from("argument couldn't be parsed into an integer"))?;
+    let within = if range.contains(&number) { u64::try_from(number).ok() } else { None };
+    within.ok_or_else(|| beyond(range.start(), range.end()))
+}
+
+fn parse_memory(value: &[u8], range: &RangeInclusive<u64>) -> Result<u64, Refusal> {
+    let bytes: Bytes = lossy(value).parse().map_err(|_| Refusal::from("argument must be a memory value"))?;
+    let bytes = bytes.0 as u64;
+    if range.contains(&bytes) { Ok(bytes) } else { Err(beyond(range.start(), range.end())) }
+}
+
+fn beyond(start: &impl fmt::Display, end: &impl fmt::Display) -> Refusal {
+    Refusal(format!("argument must be between {start} and {end} inclusive"))
+}
+
+fn parse_fsync(value: &[u8]) -> Result<u64, Refusal> {
+    let place = Fsync::ALL.iter().position(|fsync| value.eq_ignore_ascii_case(fsync.name().as_bytes()));
+    place
+        .map(|place| place as u64)
+        .ok_or(Refusal::from("argument(s) must be one of the following: everysec, always, no"))
+}
+
+/// Reads Redis's `class hard soft seconds [...]`. There is one limit for all classes: what cannot be had is refused.
+fn parse_output_limits(value: &str) -> Result<u64, Refusal> {
+    let words: Vec<&str> = value.split_whitespace().collect();
+    if words.is_empty() || words.len() % 4 != 0 {
+        return Err(Refusal::from("Wrong number of arguments in buffer limit configuration."));
+    }
+    let limits: Vec<(&str, u64)> = words.chunks_exact(4).map(parse_output_limit).collect::<Result<_, _>>()?;
+    let normal = limits.iter().find(|(class, _)| *class == "normal");
+    normal
+        .map(|(_, limit)| *limit)
+        .filter(|limit| limits.iter().all(|(_, other)| other == limit))
+        .ok_or(Refusal::from("there is one limit for all classes here: give that of class normal"))
+}
+
+/// Reads the four words of a class. There is no soft limit.
+fn parse_output_limit(words: &[&str]) -> Result<(&'static str, u64), Refusal> {
+    const CLASSES: [&str; 4] = ["normal", "slave", "replica", "pubsub"];
+    let class = CLASSES.into_iter().find(|class| class.eq_ignore_ascii_case(words[0]));
+    let class =
+        class.ok_or(Refusal::from("Invalid client class specified in buffer limit configuration."))?;
+    match (words[1].parse::<Bytes>(), words[2].parse::<Bytes>(), words[3].parse::<u32>()) {
+        (Ok(Bytes(0)), Ok(Bytes(0)), Ok(_)) => Ok((class, UNLIMITED as u64)),
+        (Ok(hard), Ok(Bytes(0)), Ok(_)) => Ok((class, hard.0 as u64)),
+        (Ok(_), Ok(_), Ok(_)) => Err(Refusal::from("there is no soft limit here: give 0 for it")),
+        _ => Err(Refusal::from("Error in hard, soft or soft_seconds setting in buffer limit configuration.")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(form: &Form, value: &str, expected: Result<u64, &str>) {
+        assert_eq!(form.parse(value.as_bytes()), expected.map_err(Refusal::from), "{value}");
+    }
+
+    #[test]
+    fn numbers_are_read_as_by_redis() {
+        let form = Form::Integer(0..=100);
+        check(&form, "0", Ok(0));
+        check(&form, "100", Ok(100));
+        check(&form, "101", Err("argument must be between 0 and 100 inclusive"));
+        check(&form, "-1", Err("argument must be between 0 and 100 inclusive"));
+        check(&form, "+1", Err("argument couldn't be parsed into an integer"));
+        check(&form, "", Err("argument couldn't be parsed into an integer"));
+    }
+
+    #[test]
+    fn memory_has_units() {
+        let form = Form::Memory(1024..=1 << 20);
+        check(&form, "2kb", Ok(2048));
+        check(&form, "2k", Ok(2000));
+        check(&form, "1MB", Ok(1 << 20));
+        check(&form, "2mb", Err("argument must be between 1024 and 1048576 inclusive"));
+        check(&form, "2x", Err("argument must be a memory value"));
+        check(&form, "-2kb", Err("argument must be a memory value"));
+    }
+
+    #[test]
+    fn fsync_is_one_of_three_words() {
+        check(&Form::Fsync, "Always", Ok(0));
+        check(&Form::Fsync, "often", Err("argument(s) must be one of the following: everysec, always, no"));
+    }
+
+    #[test]
+    fn the_output_limit_has_the_form_of_redis() {
+        let form = Form::OutputLimit;
+        check(&form, "normal 1mb 0 0", Ok(1 << 20));
+        check(&form, "normal 0 0 0", Ok(u64::MAX));
+        check(&form, "slave 5 0 0 normal 5 0 0", Ok(5));
+        check(&form, "normal 5", Err("Wrong number of arguments in buffer limit configuration."));
+        check(&form, "other 5 0 0", Err("Invalid client class specified in buffer limit configuration."));
+        check(&form, "normal 5 1 1", Err("there is no soft limit here: give 0 for it"));
+        let one = "there is one limit for all classes here: give that of class normal";
+        check(&form, "normal 5 0 0 pubsub 6 0 0", Err(one));
+        check(&form, "pubsub 6 0 0", Err(one));
+        let form_error = "Error in hard, soft or soft_seconds setting in buffer limit configuration.";
+        check(&form, "normal x 0 0", Err(form_error));
+    }
+}

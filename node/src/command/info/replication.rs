@@ -1,0 +1,159 @@
+//! The section `Replication`: this member, what it has, and its links.
+//!
+//! ```text
+//! role:active-replica                                     takes writes, and gets those of its peers
+//! connected_slaves:2                                      links that are up
+//! link_payload_bytes_out:123                              bytes of batches that followers of this node were sent
+//! upstream0:origin=..,peer=..,lag_ms=..                   where each origin's writes are pulled from
+//! link0:name=..,node_id=..,address=..,...                 each link, as the agent reported it within five seconds
+//! link0_link_status:up
+//! ```
+
+use shared::announcement::Role;
+use shared::feed::LinkReport;
+use shared::time::MonoMillis;
+
+use super::Page;
+use crate::command::context::Context;
+use crate::log::LogStatus;
+
+/// What Redis gives for the id of a replication history that there is none of.
+const NO_REPLID: &str = "0000000000000000000000000000000000000000";
+
+pub(super) fn write(page: &mut Page, context: &Context<'_, '_>) {
+    let log = context.transaction.log_status();
+    write_as_redis(page, context, &log);
+    write_member(page, context, &log);
+    write_counters(page, context);
+    write_links(page, context);
+}
+
+/// What tools for Redis read: a master whose offset is its log's length.
+fn write_as_redis(page: &mut Page, context: &Context<'_, '_>, log: &LogStatus) {
+    let server = context.server;
+    let role = match server.node.settings.role() {
+        Role::Active => "active-replica",
+        Role::ReadOnly => "read-only-replica",
+    };
+    page.field("role", role);
+    page.field("connected_slaves", server.node.peers.lock().linked(now(context)));
+    page.field("master_failover_state", "no-failover");
+    page.field("master_replid", &server.run_id);
+    page.field("master_replid2", NO_REPLID);
+    page.field("master_repl_offset", log.end.0);
+    page.field("second_repl_offset", -1);
+    page.zeros(&[
+        "repl_backlog_active",
+        "repl_backlog_size",
+        "repl_backlog_first_byte_offset",
+        "repl_backlog_histlen",
+    ]);
+}
+
+fn write_member(page: &mut Page, context: &Context<'_, '_>, log: &LogStatus) {
+    let identity = context.server.identity();
+    page.field("node_id", identity.node_id);
+    page.field("name", value(&identity.name));
+    page.field("group", value(&identity.group.unwrap_or_default()));
+    page.field("group_id", identity.group_id);
+    page.field("origin", log.origin);
+    page.field("frontier", &log.frontier);
+    page.field("clock", log.clock);
+    if let Some(fault) = &log.fault {
+        page.field("log_fault", line(fault));
+    }
+}
+
+fn write_counters(page: &mut Page, context: &Context<'_, '_>) {
+    let merged = &context.server.node.merged;
+    page.count("link_payload_bytes_in", &merged.bytes_in);
+    page.count("link_payload_bytes_out", &merged.bytes_out);
+    page.count("batches_in", &merged.batches_in);
+    page.count("batches_out", &merged.batches_out);
+    page.count("batches_duplicate", &merged.batches_duplicate);
+    page.count("changes_won", &merged.changes_won);
+    page.count("changes_stale", &merged.changes_stale);
+}
+
+fn write_links(page: &mut Page, context: &Context<'_, '_>) {
+    let now = now(context);
+    let peers = context.server.node.peers.lock();
+    page.field("agent", if peers.has_agent(now) { "connected" } else { "none" });
+    for (number, upstream) in peers.upstreams(now).iter().enumerate() {
+        let (origin, peer, lag_ms) = (upstream.origin, value(&upstream.peer), upstream.lag_ms);
+        page.field(
+            format_args!("upstream{number}"),
+            format_args!("origin={origin},peer={peer},lag_ms={lag_ms}"),
+        );
+    }
+    for (number, link) in peers.links(now).iter().enumerate() {
+        write_link(page, number, link);
+    }
+}
+
+fn write_link(page: &mut Page, number: usize, link: &LinkReport) {
+    page.field(
+        format_args!("link{number}"),
+        format_args!(
+            "name={},node_id={},address={},payload_bytes_in={},payload_bytes_out={},batches_in={},batches_out={},\
+             round_trip_us={},clock_offset_ms={}",
+            value(&link.name),
+            link.node_id,
+            value(&link.address),
+            link.payload_bytes_in,
+            link.payload_bytes_out,
+            link.batches_in,
+            link.batches_out,
+            link.round_trip_us,
+            link.clock_offset_ms,
+        ),
+    );
+    page.field(format_args!("link{number}_link_status"), if link.up { "up" } else { "down" });
+    if !link.error.is_empty() {
+        page.field(format_args!("link{number}_error"), line(&link.error));
+    }
+}
+
+const fn now(context: &Context<'_, '_>) -> MonoMillis {
+    MonoMillis(context.clocks.mono_us / 1_000)
+}
+
+/// Text from elsewhere as a whole line: it must not begin a field of its own.
+fn line(text: &str) -> String {
+    text.replace(char::is_control, " ")
+}
+
+/// Text from elsewhere as a value among others in one line.
+fn value(text: &str) -> String {
+    text.replace(|c: char| c.is_control() || matches!(c, ',' | '='), "_")
+}
+
+#[cfg(test)]
+mod tests {
+    use shared::id::NodeId;
+
+    use super::*;
+
+    #[test]
+    fn what_a_peer_calls_itself_cannot_make_fields() {
+        let mut page = Page::default();
+        let link = LinkReport {
+            name: "b,address=x\r\nrole:master".to_owned(),
+            node_id: NodeId(1),
+            address: "ws://b:7102".to_owned(),
+            up: false,
+            error: "refused\r\nrole:master".to_owned(),
+            payload_bytes_in: 1,
+            payload_bytes_out: 2,
+            batches_in: 3,
+            batches_out: 4,
+            round_trip_us: 5,
+            clock_offset_ms: -6,
+        };
+        write_link(&mut page, 0, &link);
+        let expected = "link0:name=b_address_x__role:master,node_id=0000000000000001,address=ws://b:7102,\
+                        payload_bytes_in=1,payload_bytes_out=2,batches_in=3,batches_out=4,round_trip_us=5,\
+                        clock_offset_ms=-6\r\nlink0_link_status:down\r\nlink0_error:refused  role:master\r\n";
+        assert_eq!(page.0, expected);
+    }
+}

@@ -1,0 +1,107 @@
+//! OBJECT: what Redis tells about how it keeps a key. None of it counts as use of the key.
+//!
+//! Here all strings are kept alike, so encoding and reference count are told by the value alone: what Redis would
+//! say of a key that was written by SET. It remembers in what way a value came about, and says otherwise in two
+//! cases: after APPEND, SETRANGE, SETBIT or INCRBYFLOAT an integer or short string is `raw` or `embstr` there, and
+//! a COPY of a small integer is not shared.
+
+use shared::change::Kind;
+
+use super::super::context::Context;
+use crate::error::{CommandError, CommandResult};
+use crate::store::rich::parse_integer;
+
+/// Redis keeps one object of each small integer for all keys.
+const SHARED_INTEGERS: std::ops::Range<i64> = 0..10_000;
+/// The reference count that Redis gives to objects that it never frees.
+const SHARED_REFERENCES: i64 = i32::MAX as i64;
+/// The longest string that Redis keeps in one allocation with its object.
+const EMBEDDED_BYTES_MAX: usize = 44;
+
+const HELP: &[&str] = &[
+    "OBJECT <subcommand> [<arg> [value] [opt] ...]. Subcommands are:",
+    "ENCODING <key>",
+    "    Return the kind of internal representation used in order to store the value",
+    "    associated with a <key>.",
+    "FREQ <key>",
+    "    Return the access frequency index of the <key>. The returned integer is",
+    "    proportional to the logarithm of the recent access frequency of the key.",
+    "IDLETIME <key>",
+    "    Return the idle time of the <key>, that is the approximated number of",
+    "    seconds elapsed since the last access to the key.",
+    "REFCOUNT <key>",
+    "    Return the number of references of the value associated with the specified",
+    "    <key>.",
+    "HELP",
+    "    Prints this help.",
+];
+
+pub(super) fn help(context: &mut Context<'_, '_>, _: &[&[u8]]) -> CommandResult {
+    context.reply.array(HELP.len());
+    for line in HELP {
+        context.reply.simple(line);
+    }
+    Ok(())
+}
+
+pub(super) fn encoding<'a>(context: &mut Context<'_, 'a>, arguments: &[&'a [u8]]) -> CommandResult {
+    let key = context.key(arguments[2]);
+    let encoding = match context.transaction.kind(&key) {
+        None => {
+            context.reply.null();
+            return Ok(());
+        }
+        Some(Kind::String) => string_encoding(&context.transaction.string(&key)?.unwrap_or_default()),
+        Some(Kind::List) => "quicklist",
+        Some(Kind::Set | Kind::Hash) => "hashtable",
+        Some(Kind::SortedSet) => "skiplist",
+    };
+    context.reply.bulk(encoding.as_bytes());
+    Ok(())
+}
+
+fn string_encoding(value: &[u8]) -> &'static str {
+    match value.len() {
+        _ if parse_integer(value).is_some() => "int",
+        ..=EMBEDDED_BYTES_MAX => "embstr",
+        _ => "raw",
+    }
+}
+
+pub(super) fn frequency<'a>(context: &mut Context<'_, 'a>, arguments: &[&'a [u8]]) -> CommandResult {
+    if context.transaction.exists(&context.key(arguments[2])) {
+        return Err(CommandError::text(
+            "ERR An LFU maxmemory policy is not selected, access frequency not tracked. Please note that when \
+             switching between policies at runtime LRU and LFU data will take some time to adjust.",
+        ));
+    }
+    context.reply.null();
+    Ok(())
+}
+
+pub(super) fn idle_time<'a>(context: &mut Context<'_, 'a>, arguments: &[&'a [u8]]) -> CommandResult {
+    let key = context.key(arguments[2]);
+    let idle = context.transaction.idle_seconds(&key).filter(|_| context.transaction.exists(&key));
+    match idle {
+        Some(seconds) => context.reply.integer(seconds.into()),
+        None => context.reply.null(),
+    }
+    Ok(())
+}
+
+pub(super) fn reference_count<'a>(context: &mut Context<'_, 'a>, arguments: &[&'a [u8]]) -> CommandResult {
+    let key = context.key(arguments[2]);
+    let is_shared = match context.transaction.kind(&key) {
+        None => {
+            context.reply.null();
+            return Ok(());
+        }
+        Some(Kind::String) => {
+            let value = context.transaction.string(&key)?.unwrap_or_default();
+            parse_integer(&value).is_some_and(|integer| SHARED_INTEGERS.contains(&integer))
+        }
+        Some(_) => false,
+    };
+    context.reply.integer(if is_shared { SHARED_REFERENCES } else { 1 });
+    Ok(())
+}

@@ -1,0 +1,87 @@
+//! The choice of a random key.
+
+use shared::time::WallMillis;
+
+use crate::store::entry::Entry;
+use crate::store::key::SLOTS_PER_SHARD;
+use crate::store::shard::Shard;
+
+/// So many entries are drawn before the rest are searched in order: enough unless hardly any entry is live.
+const DRAWS_MAX: usize = 100;
+
+/// A generator of numbers that look random: SplitMix64. Nobody's safety may hang on it.
+pub(super) struct Random(u64);
+
+impl Random {
+    pub(super) const fn new(seed: u64) -> Self {
+        Self(seed)
+    }
+
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mixed = (self.0 ^ self.0 >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let mixed = (mixed ^ mixed >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
+        mixed ^ mixed >> 31
+    }
+
+    pub(super) fn below(&mut self, bound: usize) -> usize {
+        ((u128::from(self.next()) * bound as u128) >> u64::BITS) as usize
+    }
+
+    /// A live key of the database, if it has one: about each as likely as another.
+    pub(super) fn entry<'s>(&mut self, shards: &[&'s Shard], db: u8, now: WallMillis) -> Option<&'s Entry> {
+        let total: usize = shards.iter().map(|shard| shard.live(db)).sum();
+        if total == 0 {
+            return None;
+        }
+        let is_live = |entry: &&Entry| entry.visible_kind(now).is_some();
+        let drawn = (0..DRAWS_MAX).find_map(|_| self.draw(shards, db, total).filter(is_live));
+        drawn.or_else(|| {
+            let rotated = shards.iter().cycle().skip(self.below(shards.len())).take(shards.len());
+            rotated.filter(|shard| shard.live(db) > 0).flat_map(|shard| shard.entries(db)).find(is_live)
+        })
+    }
+
+    /// An entry, dead or alive, from a shard that is drawn by its share in the `total` of live keys.
+    fn draw<'s>(&mut self, shards: &[&'s Shard], db: u8, total: usize) -> Option<&'s Entry> {
+        let (place, _) = locate(self.below(total), shards.iter().map(|shard| shard.live(db)))?;
+        let shard = shards[place];
+        let entries = shard.slot_lengths(db).sum();
+        let (place, rest) = locate(self.below(entries), shard.slot_lengths(db))?;
+        let slot = shard.id().index() * SLOTS_PER_SHARD + place;
+        shard.slot(db, slot).nth(rest)
+    }
+}
+
+/// In which of the runs of these lengths a place lies, and where in it.
+fn locate(place: usize, lengths: impl Iterator<Item = usize>) -> Option<(usize, usize)> {
+    let mut rest = place;
+    for (run, length) in lengths.enumerate() {
+        if rest < length {
+            return Some((run, rest));
+        }
+        rest -= length;
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_place_lies_in_the_run_that_covers_it() {
+        let lengths = || [2, 0, 3].into_iter();
+        let found: Vec<_> = (0..6).map(|place| locate(place, lengths())).collect();
+        let expected = [Some((0, 0)), Some((0, 1)), Some((2, 0)), Some((2, 1)), Some((2, 2)), None];
+        assert_eq!(found, expected);
+    }
+
+    #[test]
+    fn numbers_spread_over_their_range() {
+        let mut random = Random::new(7);
+        let mut counts = [0; 10];
+        (0..10_000).for_each(|_| counts[random.below(10)] += 1);
+        assert!(counts.iter().all(|count| (900..1_100).contains(count)), "{counts:?}");
+    }
+}

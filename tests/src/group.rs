@@ -1,0 +1,148 @@
+//! Hosts in a topology.
+
+use std::ops::{Index, IndexMut};
+use std::path::Path;
+
+use shared::version::Frontier;
+use tempfile::TempDir;
+
+use crate::host::{Host, Programs};
+use crate::wait::wait_for;
+
+/// Who dials whom.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Topology {
+    /// Everybody everybody.
+    Mesh,
+    /// Each the one before it, the first the last.
+    Ring,
+    /// Each the one before it.
+    Chain,
+    /// Each the first.
+    Star,
+}
+
+/// Hosts that replicate to each other.
+#[derive(Debug)]
+pub struct Group {
+    hosts: Vec<Host>,
+    dir: TempDir,
+}
+
+impl Group {
+    /// Hosts that are not started and dial nobody.
+    ///
+    /// # Panics
+    /// If no temporary directory can be made.
+    #[must_use]
+    pub fn new(programs: &Programs, count: usize) -> Self {
+        let dir = TempDir::new().expect("a temporary directory");
+        let hosts =
+            (0..count).map(|index| Host::new(programs.clone(), &format!("host{index}"), dir.path())).collect();
+        Self { hosts, dir }
+    }
+
+    /// Hosts that are started and linked.
+    #[must_use]
+    pub fn start(programs: &Programs, count: usize, topology: Topology) -> Self {
+        let mut group = Self::new(programs, count);
+        group.connect(topology);
+        group.start_all();
+        group
+    }
+
+    /// Says who dials whom.
+    pub fn connect(&mut self, topology: Topology) {
+        let urls: Vec<String> = self.hosts.iter().map(Host::url).collect();
+        let count = urls.len();
+        for (index, host) in self.hosts.iter_mut().enumerate() {
+            let peers: Vec<usize> = match topology {
+                Topology::Mesh => (0..count).filter(|peer| *peer != index).collect(),
+                Topology::Ring => vec![(index + count - 1) % count],
+                Topology::Chain => index.checked_sub(1).into_iter().collect(),
+                Topology::Star => if index == 0 { Vec::new() } else { vec![0] },
+            };
+            host.peers = peers.into_iter().map(|peer| urls[peer].clone()).collect();
+        }
+    }
+
+    /// Starts every node and agent, and waits until a write of each has reached all.
+    pub fn start_all(&mut self) {
+        for host in &mut self.hosts {
+            host.start_node();
+            host.start_agent();
+        }
+        self.wait_linked();
+    }
+
+    /// Waits until a write of each has reached all.
+    #[track_caller]
+    pub fn wait_linked(&self) {
+        for host in &self.hosts {
+            host.run(&["SET", &format!("linked:{}", host.name()), "1"]);
+        }
+        self.wait_converged();
+    }
+
+    /// Waits until all nodes hold the same, and returns what that is.
+    #[track_caller]
+    pub fn wait_converged(&self) -> Frontier {
+        wait_for("frontiers to be equal", || {
+            let frontiers: Vec<Frontier> = self.hosts.iter().map(Host::frontier).collect();
+            if frontiers.iter().all(|frontier| *frontier == frontiers[0]) {
+                Ok(frontiers[0].clone())
+            } else {
+                let shown: Vec<String> = frontiers.iter().map(ToString::to_string).collect();
+                Err(shown.join(" / "))
+            }
+        })
+    }
+
+    /// Waits until all nodes hold the same, and compares them key by key.
+    #[track_caller]
+    pub fn check_equal(&self) {
+        self.wait_converged();
+        crate::compare::check_equal(&self.hosts);
+    }
+
+    /// The hosts.
+    #[must_use]
+    pub fn hosts(&self) -> &[Host] {
+        &self.hosts
+    }
+
+    /// The hosts, to change them.
+    pub fn hosts_mut(&mut self) -> &mut [Host] {
+        &mut self.hosts
+    }
+
+    /// Where the hosts' files lie.
+    #[must_use]
+    pub fn dir(&self) -> &Path {
+        self.dir.path()
+    }
+
+    /// Cuts every cable.
+    pub fn cut_all(&self) {
+        self.hosts.iter().for_each(|host| host.cable.cut());
+    }
+
+    /// Puts every cable back.
+    pub fn heal_all(&self) {
+        self.hosts.iter().for_each(|host| host.cable.heal());
+    }
+}
+
+impl Index<usize> for Group {
+    type Output = Host;
+
+    fn index(&self, index: usize) -> &Host {
+        &self.hosts[index]
+    }
+}
+
+impl IndexMut<usize> for Group {
+    fn index_mut(&mut self, index: usize) -> &mut Host {
+        &mut self.hosts[index]
+    }
+}
