@@ -88,7 +88,9 @@ async fn serve(mut stream: TcpStream, address: SocketAddr, current: &CurrentSess
     let session = current.lock().unwrap_or_else(PoisonError::into_inner).clone();
     let (answer, session) = match (judge(&head), session) {
         (Verdict::Link { key, length }, Some(session)) => (Answer::Upgrade { key, length }, Some(session)),
-        (Verdict::Link { .. }, None) => (Answer::Refusal("503 Service Unavailable", "this agent's node is away\n"), None),
+        (Verdict::Link { .. }, None) => {
+            (Answer::Refusal("503 Service Unavailable", "this agent's node is away\n"), None)
+        }
         (Verdict::Refused(status, text), _) => (Answer::Refusal(status, text), None),
     };
     match (answer, session) {
@@ -209,7 +211,9 @@ mod tests {
 
     #[test]
     fn what_follows_the_head_belongs_to_the_link() {
-        let Verdict::Link { key, length } = judge(format!("{UPGRADE}frame").as_bytes()) else { panic!("no link") };
+        let Verdict::Link { key, length } = judge(format!("{UPGRADE}frame").as_bytes()) else {
+            panic!("no link")
+        };
         assert_eq!((key.as_str(), length), ("abc", UPGRADE.len()));
     }
 }

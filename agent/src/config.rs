@@ -95,7 +95,10 @@ pub enum ConfigError {
     #[error("--peer: {0}")]
     Peer(#[from] PeerSyntax),
     /// A group's name is empty or too long.
-    #[error("--group: a group's name has 1 to {} bytes, and no control characters", shared::link::message::NAME_BYTES_MAX)]
+    #[error(
+        "--group: a group's name has 1 to {} bytes, and no control characters",
+        shared::link::message::NAME_BYTES_MAX
+    )]
     Group,
     /// There is no such level.
     #[error("--log-level: not one of error, warn, info, debug, trace: {0:?}")]

@@ -25,6 +25,9 @@ const GOOD_LINK: Duration = Duration::from_secs(5);
 /// A peer that does not answer a dial for this long is given up until the next.
 const DIAL_TIME_MAX: Duration = Duration::from_secs(5);
 
+/// That a peer cannot be reached is no news while hosts are starting.
+const WARNING_AFTER: Duration = Duration::from_secs(2);
+
 /// That a peer cannot be reached is warned of again after this.
 const WARNING_INTERVAL: Duration = Duration::from_secs(60);
 
@@ -67,7 +70,12 @@ enum DialError {
 }
 
 /// Dials the peer, runs the link, and dials again, until the session ends.
-pub(crate) async fn run(peer: PeerAddress, record: Arc<Record>, session: Arc<Session>, random: fastrand::Rng) {
+pub(crate) async fn run(
+    peer: PeerAddress,
+    record: Arc<Record>,
+    session: Arc<Session>,
+    random: fastrand::Rng,
+) {
     let dialling = std::pin::pin!(keep(peer, record, session.clone(), random));
     let ended = std::pin::pin!(session.ended.recv());
     // A link that is up ends by itself with the session, and says goodbye: only what comes before is cut short.
@@ -137,15 +145,17 @@ async fn after_link(ended: &Ended, backoff: &mut Backoff, session: &Session) {
     }
 }
 
-/// Warns of a peer that cannot be reached once, and then seldom.
+/// Warns of a peer that cannot be reached for a while, and then seldom.
 #[derive(Debug, Default)]
 struct Warnings {
+    since: Option<Instant>,
     newest: Option<Instant>,
 }
 
 impl Warnings {
     fn warn(&mut self, logger: &Logger, error: &DialError) {
-        if self.newest.is_none_or(|at| at.elapsed() >= WARNING_INTERVAL) {
+        let is_lasting = self.since.get_or_insert_with(Instant::now).elapsed() >= WARNING_AFTER;
+        if is_lasting && self.newest.is_none_or(|at| at.elapsed() >= WARNING_INTERVAL) {
             self.newest = Some(Instant::now());
             warn!(logger, "cannot reach the peer, trying again every few seconds"; "error" => %error);
         } else {
@@ -164,7 +174,9 @@ mod tests {
             assert_eq!(good.parse::<PeerAddress>().unwrap().to_string(), "ws://host:7101");
         }
         assert_eq!("ws://[::1]:7101".parse::<PeerAddress>().unwrap().to_string(), "ws://[::1]:7101");
-        for wrong in ["", "host:7101", "http://host:7101", "ws://host", "ws://host:7101/other", "wss://host:1"] {
+        for wrong in
+            ["", "host:7101", "http://host:7101", "ws://host", "ws://host:7101/other", "wss://host:1"]
+        {
             assert!(wrong.parse::<PeerAddress>().is_err(), "{wrong:?}");
         }
     }

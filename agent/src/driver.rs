@@ -24,7 +24,9 @@ use shared::announcement::{Announcement, Member};
 use shared::clock::Timestamp;
 use shared::id::Origin;
 use shared::link::message::CHUNK_BYTES_MAX;
-use shared::link::{Action, Applied, BatchBytes, Chunk, Goodbye, Hello, Input, Link, Now, PullRefusal, Reason};
+use shared::link::{
+    Action, Applied, BatchBytes, Chunk, Goodbye, Hello, Input, Link, Now, PullRefusal, Reason,
+};
 use slog::{Logger, debug, error, info, o, warn};
 
 use crate::node_client::{ApplyLane, FollowEvent, FollowLane, NodeError};
@@ -225,7 +227,7 @@ impl Driver {
         self.record = record;
         self.up_at = Some(Instant::now());
         self.session.complaints.lock().unwrap_or_else(PoisonError::into_inner).forget(&peer.name);
-        info!(self.logger, "link is up"; "node" => %peer.node_id, "dialled" => self.start.dialled.is_some());
+        info!(self.logger, "link is up"; "node id" => %peer.node_id, "dialled" => self.start.dialled.is_some());
     }
 
     fn may_read(&self) -> bool {
@@ -244,7 +246,9 @@ impl Driver {
                 Poll::Pending => return false,
                 Poll::Ready(Some(Ok(message))) => self.on_socket_message(message, now),
                 Poll::Ready(Some(Err(error))) => return self.end(Ending::Broken(error.to_string())),
-                Poll::Ready(None) => return self.end(Ending::Broken("the peer closed the connection".into())),
+                Poll::Ready(None) => {
+                    return self.end(Ending::Broken("the peer closed the connection".into()));
+                }
             }
         }
         true
@@ -260,7 +264,8 @@ impl Driver {
                 self.end(Ending::Broken("the peer closed the connection".into()));
             }
             SocketMessage::Text(_) => {
-                let goodbye = Goodbye::new(Reason::Malformed, "a text message came where binary ones are due");
+                let goodbye =
+                    Goodbye::new(Reason::Malformed, "a text message came where binary ones are due");
                 self.handle(Input::Leave(goodbye), now);
             }
             SocketMessage::Ping(_) | SocketMessage::Pong(_) | SocketMessage::Frame(_) => {}
@@ -377,7 +382,8 @@ impl Driver {
         }
         self.handle(Input::Tick, now);
         // A message that is due and was not sent waits for the connection, not for the clock.
-        let link_due = self.link.deadline().map(|at| if at <= now.mono() { now.mono().after(BLOCKED) } else { at });
+        let link_due =
+            self.link.deadline().map(|at| if at <= now.mono() { now.mono().after(BLOCKED) } else { at });
         let due = [link_due, self.apply.deadline(), self.progress.deadline()].into_iter().flatten().min();
         due.is_some_and(|due| self.timer.poll(cx, due, now.mono())) || self.ending.is_some()
     }
@@ -442,7 +448,7 @@ impl Driver {
     fn on_greeted(&mut self, hello: Box<Hello>) {
         let Some(commands) = self.commands_sender.take() else { return };
         self.logger = self.logger.new(o!("peer" => hello.member.name.clone()));
-        debug!(self.logger, "peer says hello"; "node" => %hello.member.node_id, "frontier" => %hello.frontier);
+        debug!(self.logger, "peer says hello"; "node id" => %hello.member.node_id, "frontier" => %hello.frontier);
         self.outlet.push(Event::Greeted { link: self.id, commands, hello, start: self.start.clone() });
     }
 
@@ -531,7 +537,9 @@ impl Driver {
             let now = self.session.clocks().now();
             let applied = std::future::poll_fn(|cx| self.apply.poll_applied(cx, now.mono())).await;
             match applied {
-                Ok(Applied { origin, result: Ok(held), .. }) => self.progress.on_applied(origin, held, now.mono()),
+                Ok(Applied { origin, result: Ok(held), .. }) => {
+                    self.progress.on_applied(origin, held, now.mono())
+                }
                 Ok(_) => {}
                 Err(_) => return,
             }
@@ -545,7 +553,9 @@ impl Driver {
             Ending::Broken(text) if self.up_at.is_some() => {
                 return warn!(logger, "link is lost, dialling again"; "error" => text);
             }
-            Ending::Broken(text) => return info!(logger, "connection ends before it became a link"; "error" => text),
+            Ending::Broken(text) => {
+                return info!(logger, "connection ends before it became a link"; "error" => text);
+            }
             Ending::Goodbye { goodbye, by_peer } => (goodbye, *by_peer),
         };
         match goodbye.reason {

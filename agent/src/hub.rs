@@ -115,7 +115,12 @@ struct Reports {
 }
 
 impl Hub {
-    fn new(session: Arc<Session>, ledger: Arc<Mutex<Ledger>>, questions: Sender<Question>, seed: u64) -> Self {
+    fn new(
+        session: Arc<Session>,
+        ledger: Arc<Mutex<Ledger>>,
+        questions: Sender<Question>,
+        seed: u64,
+    ) -> Self {
         let info = &session.info;
         Self {
             router: Router::new(info.node_id, info.origin, info.frontier.clone(), seed),
@@ -190,7 +195,9 @@ impl Hub {
     fn on_event(&mut self, event: Event) -> Option<String> {
         let now = self.now();
         match event {
-            Event::Greeted { link, commands, hello, start } => self.on_greeted(link, commands, &hello, &start, now),
+            Event::Greeted { link, commands, hello, start } => {
+                self.on_greeted(link, commands, &hello, &start, now)
+            }
             Event::Link(link, event) => self.on_link_event(link, event, now),
             Event::Closed(link) => self.on_closed(link, now),
             Event::AwaitUnlinked(node_id, sender) => {
@@ -240,7 +247,10 @@ impl Hub {
         let Some((_, entry)) = self.links.iter().find(|(_, entry)| entry.node_id == peer.node_id) else {
             return Ok(());
         };
-        let names = format!("\"{}\" (node {own}) and \"{}\" (node {})", self.session.info.name, peer.name, peer.node_id);
+        let names = format!(
+            "\"{}\" (node {own}) and \"{}\" (node {})",
+            self.session.info.name, peer.name, peer.node_id
+        );
         if entry.dialler != dialler && dialled_link_stays(dialler, entry.dialler) {
             let text = format!("{names} have dialled each other: this link makes room for the other");
             entry.tell(Command::Leave(Goodbye::new(Reason::Duplicate, text)));
@@ -259,7 +269,9 @@ impl Hub {
         match event {
             LinkEvent::Heard(holding) => self.on_heard(link, node_id, &holding, now),
             LinkEvent::Announced(announcement) => self.on_announced(link, &announcement, now),
-            LinkEvent::PeerSubscribed(origin, after) => self.router.on_peer_subscribed(link, origin, after, now),
+            LinkEvent::PeerSubscribed(origin, after) => {
+                self.router.on_peer_subscribed(link, origin, after, now)
+            }
             LinkEvent::PeerUnsubscribed(origin) => self.router.on_peer_unsubscribed(link, origin),
             LinkEvent::Progress { held, delivered } => {
                 self.router.on_held(&held);
@@ -293,7 +305,8 @@ impl Hub {
             return;
         }
         let announcement = Arc::new(announcement.clone());
-        for (_, entry) in self.links.iter().filter(|(other, entry)| **other != link && entry.node_id != from) {
+        for (_, entry) in self.links.iter().filter(|(other, entry)| **other != link && entry.node_id != from)
+        {
             entry.tell(Command::Announce(announcement.clone()));
         }
         self.news_by(self.reports.asked_at.after(NEWS_INTERVAL).max(now));

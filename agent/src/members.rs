@@ -120,8 +120,12 @@ mod tests {
     use super::*;
 
     fn announcement(name: &str, node_id: u64, origin: u64, sequence: u64) -> Announcement {
-        let member =
-            Member { name: name.into(), node_id: NodeId(node_id), origin: Origin(origin), role: Role::Active };
+        let member = Member {
+            name: name.into(),
+            node_id: NodeId(node_id),
+            origin: Origin(origin),
+            role: Role::Active,
+        };
         Announcement {
             member,
             sequence,
@@ -140,7 +144,9 @@ mod tests {
         let other = announcement("a", 2, 20, 1).member;
         let refused = members.admit(&other, MonoMillis(4_999)).unwrap_err();
         assert_eq!(refused.reason, Reason::NameTaken);
-        assert!(refused.text.contains(&NodeId(1).to_string()) && refused.text.contains(&NodeId(2).to_string()));
+        assert!(
+            refused.text.contains(&NodeId(1).to_string()) && refused.text.contains(&NodeId(2).to_string())
+        );
         assert_eq!(members.admit(&other, MonoMillis(5_000)), Ok(()));
     }
 
@@ -151,7 +157,11 @@ mod tests {
         let renamed = announcement("b", 1, 20, 1).member;
         assert_eq!(members.admit(&renamed, MonoMillis(10)).unwrap_err().reason, Reason::NodeIdTaken);
         assert_eq!(members.admit(&renamed, MonoMillis(5_000)), Ok(()));
-        assert_eq!(members.admit(&announcement("a", 1, 30, 1).member, MonoMillis(10)), Ok(()), "it started again");
+        assert_eq!(
+            members.admit(&announcement("a", 1, 30, 1).member, MonoMillis(10)),
+            Ok(()),
+            "it started again"
+        );
     }
 
     #[test]

@@ -133,7 +133,9 @@ impl Inbox {
 
     /// The next whole reply, if one has arrived.
     pub(crate) fn next(&mut self) -> Result<Option<Value<'_>>, ReplyError> {
-        let Some((value, length)) = self.decoder.decode(&self.bytes[self.start..self.end])? else { return Ok(None) };
+        let Some((value, length)) = self.decoder.decode(&self.bytes[self.start..self.end])? else {
+            return Ok(None);
+        };
         self.start += length;
         Ok(Some(value))
     }
@@ -144,7 +146,11 @@ impl Inbox {
     }
 
     /// Reads what is there. The connection's end is an error: a node never ends it of its own.
-    pub(crate) fn poll_fill(&mut self, stream: &mut NodeStream, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    pub(crate) fn poll_fill(
+        &mut self,
+        stream: &mut NodeStream,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<()>> {
         self.make_room();
         let count = ready!(std::pin::Pin::new(stream).poll_read(cx, &mut self.bytes[self.end..]))?;
         if count == 0 {
@@ -190,7 +196,11 @@ impl Outbox {
     }
 
     /// Writes all of it, if the connection takes it.
-    pub(crate) fn poll_flush(&mut self, stream: &mut NodeStream, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    pub(crate) fn poll_flush(
+        &mut self,
+        stream: &mut NodeStream,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<()>> {
         while self.written < self.bytes.len() {
             let rest = &self.bytes[self.written..];
             let count = ready!(std::pin::Pin::new(&mut *stream).poll_write(cx, rest))?;

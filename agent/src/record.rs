@@ -47,8 +47,7 @@ impl Record {
 
     pub(crate) fn on_up(&self, peer: &Member) {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        *state =
-            State { name: peer.name.clone(), node_id: peer.node_id, is_up: true, error: String::new() };
+        *state = State { name: peer.name.clone(), node_id: peer.node_id, is_up: true, error: String::new() };
     }
 
     pub(crate) fn on_down(&self, error: impl Into<String>) {

@@ -125,7 +125,8 @@ impl Router {
         now: MonoMillis,
     ) {
         let concerned: BTreeSet<_> = announced.iter().map(|(origin, _)| origin).chain([origin]).collect();
-        self.peers.insert(link, Peer { node_id, origin, announced, follows: BTreeSet::new(), round_trip_ms: 0 });
+        self.peers
+            .insert(link, Peer { node_id, origin, announced, follows: BTreeSet::new(), round_trip_ms: 0 });
         self.settle_all(concerned, now);
     }
 
@@ -133,7 +134,8 @@ impl Router {
     pub fn on_link_down(&mut self, link: LinkId, now: MonoMillis) {
         self.peers.remove(&link);
         self.avoided.retain(|(avoided, _), _| *avoided != link);
-        let orphans: Vec<_> = self.routes.iter().filter(|(_, route)| route.link() == link).map(|(o, _)| *o).collect();
+        let orphans: Vec<_> =
+            self.routes.iter().filter(|(_, route)| route.link() == link).map(|(o, _)| *o).collect();
         for origin in &orphans {
             self.routes.remove(origin);
         }
@@ -205,7 +207,8 @@ impl Router {
 
     /// Time has passed. A late or extra tick changes nothing.
     pub fn on_tick(&mut self, now: MonoMillis) {
-        let over: Vec<_> = self.avoided.iter().filter(|(_, until)| **until <= now).map(|(key, _)| *key).collect();
+        let over: Vec<_> =
+            self.avoided.iter().filter(|(_, until)| **until <= now).map(|(key, _)| *key).collect();
         for key in &over {
             self.avoided.remove(key);
         }
@@ -285,13 +288,13 @@ impl Router {
         let is_usable = |other: LinkId| other != link && !self.avoided.contains_key(&(other, origin));
         let another_is_ahead =
             self.peers.iter().any(|(other, peer)| is_usable(*other) && self.is_ahead(peer, origin));
-        let author_is_linked = self.peers.iter().any(|(other, peer)| is_usable(*other) && peer.origin == origin);
+        let author_is_linked =
+            self.peers.iter().any(|(other, peer)| is_usable(*other) && peer.origin == origin);
         let is_author = self.peers.get(&link).is_some_and(|peer| peer.origin == origin);
         let patience = self.patience(link);
         Pulling {
             link,
-            stalls_at: another_is_ahead
-                .then(|| stalls_at.unwrap_or_else(|| self.with_jitter(patience, now))),
+            stalls_at: another_is_ahead.then(|| stalls_at.unwrap_or_else(|| self.with_jitter(patience, now))),
             yields_at: (author_is_linked && !is_author)
                 .then(|| yields_at.unwrap_or_else(|| self.with_jitter(AUTHOR_SETTLED, now))),
         }

@@ -79,7 +79,8 @@ impl Agent {
     pub async fn run(self, stop: Receiver<()>) {
         let Self { config, listener, logger, .. } = self;
         let current = CurrentSession::default();
-        let accepting = listener.map(|listener| task::spawn(accept::run(listener, current.clone(), logger.clone())));
+        let accepting =
+            listener.map(|listener| task::spawn(accept::run(listener, current.clone(), logger.clone())));
         let mut life = Life {
             ledger: Arc::default(),
             records: Vec::new(),
@@ -122,7 +123,8 @@ struct Contact {
 impl Life {
     fn note_peers(&mut self) {
         let mut ledger = self.ledger.lock().unwrap_or_else(PoisonError::into_inner);
-        self.records = self.config.peers.iter().map(|peer| ledger.add_configured(&peer.to_string())).collect();
+        self.records =
+            self.config.peers.iter().map(|peer| ledger.add_configured(&peer.to_string())).collect();
     }
 
     /// Tries until the node answers; none if the agent is to stop.
@@ -136,7 +138,9 @@ impl Life {
             };
             let text = error.to_string();
             match error {
-                _ if text == complaint => debug!(self.logger, "still no contact with the node"; "error" => &text),
+                _ if text == complaint => {
+                    debug!(self.logger, "still no contact with the node"; "error" => &text)
+                }
                 NodeError::Refused(..) | NodeError::Unexpected(..) | NodeError::Reply(_) => {
                     error!(self.logger, "the node does not take this agent, trying again";
                         "node" => %self.config.node, "group" => &self.config.group, "error" => &text);

@@ -61,7 +61,10 @@ pub(crate) enum LinkEvent {
     PeerSubscribed(Origin, Timestamp),
     PeerUnsubscribed(Origin),
     /// The node holds this much of these origins now, and batches of those came or are being applied.
-    Progress { held: Frontier, delivered: Vec<Origin> },
+    Progress {
+        held: Frontier,
+        delivered: Vec<Origin>,
+    },
     Drained(Origin),
     /// Not to be pulled from here for this many milliseconds.
     Refused(Origin, u64),

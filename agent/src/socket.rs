@@ -50,7 +50,11 @@ impl Metered {
 }
 
 impl Read for Metered {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut [u8],
+    ) -> Poll<io::Result<usize>> {
         let polled = Pin::new(&mut self.stream).poll_read(cx, buffer);
         if let Poll::Ready(Ok(count)) = &polled {
             self.received += *count as u64;

@@ -86,7 +86,7 @@ pub(crate) enum After {
     /// Closes, when the reply is sent.
     Close,
     /// Stops until enough members have acknowledged the client's last write, or the moment has come.
-    Wait { write: Version, members: usize, deadline: Option<MonoMillis> },
+    Wait { write: Version, members: usize, deadline: Option<MonoMillis>, silent: bool },
     /// Becomes a stream of the feed.
     Follow(crate::follow::Subscription),
 }

@@ -42,13 +42,10 @@ pub(crate) mod feed;
 use smallvec::SmallVec;
 
 use self::context::Context;
-use crate::error::{CommandError, CommandResult};
+use crate::error::CommandResult;
 
 /// Carries out a command: writes its reply, or says why not.
 pub(crate) type Handler = for<'c, 'a> fn(&mut Context<'c, 'a>, &[&'a [u8]]) -> CommandResult;
-
-/// Finds the keys among a command's arguments.
-pub(crate) type FindKeys = for<'a> fn(&[&'a [u8]]) -> Result<SmallVec<[&'a [u8]; 4]>, CommandError>;
 
 /// A row of the command table.
 pub(crate) struct Command {
@@ -82,8 +79,6 @@ pub(crate) enum Keys {
     None,
     /// From the first place to the last, which counts from the end if negative, each so many places.
     Range { first: usize, last: isize, step: usize },
-    /// As a function finds them.
-    Found(FindKeys),
     /// The command ranges over all keys.
     All,
 }
@@ -95,14 +90,17 @@ impl Keys {
     pub(crate) const EVERY: Self = Self::Range { first: 1, last: -1, step: 1 };
 
     /// The keys among `arguments`, the command's name included.
-    pub(crate) fn of<'a>(&self, arguments: &[&'a [u8]]) -> Result<SmallVec<[&'a [u8]; 4]>, CommandError> {
+    pub(crate) fn of<'a>(&self, arguments: &[&'a [u8]]) -> SmallVec<[&'a [u8]; 4]> {
         match *self {
-            Self::None | Self::All => Ok(SmallVec::new()),
-            Self::Found(find) => find(arguments),
+            Self::None | Self::All => SmallVec::new(),
             Self::Range { first, last, step } => {
-                let end = if last < 0 { arguments.len().saturating_add_signed(last + 1) } else { last as usize + 1 };
+                let end = if last < 0 {
+                    arguments.len().saturating_add_signed(last + 1)
+                } else {
+                    last as usize + 1
+                };
                 let range = arguments.get(first..end.min(arguments.len())).unwrap_or_default();
-                Ok(range.iter().step_by(step).copied().collect())
+                range.iter().step_by(step).copied().collect()
             }
         }
     }

@@ -83,6 +83,8 @@ struct Waiting {
     write: Version,
     members: usize,
     deadline: Option<MonoMillis>,
+    /// Whether its reply is left out.
+    silent: bool,
     /// Whether the worker knows.
     told: bool,
 }
@@ -135,7 +137,12 @@ pub(crate) struct Connection {
 }
 
 impl Connection {
-    pub(crate) fn new(stream: Stream, record: Arc<ClientRecord>, limits: RequestLimits, now: MonoMillis) -> Self {
+    pub(crate) fn new(
+        stream: Stream,
+        record: Arc<ClientRecord>,
+        limits: RequestLimits,
+        now: MonoMillis,
+    ) -> Self {
         Self {
             stream,
             client: Client::new(record),
@@ -165,7 +172,11 @@ impl Connection {
         let mut commands = 0;
         let wrote_before = self.client.last_write;
         if self.may_go_on() {
-            let served = if self.input_left { Ok(self.carry_out_input(server, clocks)) } else { self.read(server, buffer, clocks) };
+            let served = if self.input_left {
+                Ok(self.carry_out_input(server, clocks))
+            } else {
+                self.read(server, buffer, clocks)
+            };
             match served {
                 Ok(count) => commands = count,
                 Err(error) if error.kind() == ErrorKind::WouldBlock => self.readable = false,
@@ -193,6 +204,7 @@ impl Connection {
         if !self.readable {
             return Ok(0);
         }
+        self.decoder.set_limits(server.node.settings.request_limits());
         let length = self.stream.read(buffer)?;
         if length == 0 {
             self.closing = true;
@@ -258,8 +270,8 @@ impl Connection {
         match std::mem::take(&mut self.client.after) {
             After::Continue => {}
             After::Close => self.closing = true,
-            After::Wait { write, members, deadline } => {
-                self.waiting = Some(Waiting { write, members, deadline, told: false });
+            After::Wait { write, members, deadline, silent } => {
+                self.waiting = Some(Waiting { write, members, deadline, silent, told: false });
             }
             After::Follow(subscription) => self.following = Some(subscription),
         }
@@ -278,7 +290,6 @@ impl Connection {
         let record = &self.client.record;
         record.last_active.store(clocks.wall.0, Ordering::Relaxed);
         record.input_bytes.store(self.input.len(), Ordering::Relaxed);
-        record.output_bytes.store(self.output.len() - self.sent, Ordering::Relaxed);
         *record.last_command.lock() = self.client.last_command;
     }
 
@@ -293,6 +304,7 @@ impl Connection {
             return Next::Close;
         }
         let pending = self.output.len() - self.sent;
+        self.client.record.output_bytes.store(pending, Ordering::Relaxed);
         if pending > server.node.settings.output_bytes_max() {
             return Next::Close;
         }
@@ -333,10 +345,13 @@ impl Connection {
     pub(crate) fn finish_wait(&mut self, server: &Server, now: MonoMillis) -> bool {
         let Some(waiting) = self.waiting else { return true };
         let acknowledged = server.node.peers.lock().acknowledged(waiting.write, now);
-        let over = acknowledged >= waiting.members || waiting.deadline.is_some_and(|deadline| now >= deadline);
+        let over =
+            acknowledged >= waiting.members || waiting.deadline.is_some_and(|deadline| now >= deadline);
         if over {
             self.waiting = None;
-            ReplyWriter::new(&mut self.output, self.client.protocol).integer(acknowledged as i64);
+            if !waiting.silent {
+                ReplyWriter::new(&mut self.output, self.client.protocol).integer(acknowledged as i64);
+            }
         }
         over
     }

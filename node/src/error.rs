@@ -37,7 +37,9 @@ pub(crate) enum CommandError {
     #[error("ERR string exceeds maximum allowed size (proto-max-bulk-len)")]
     StringTooLong,
     /// The command's changes are larger than a batch may be.
-    #[error("ERR this command's changes are larger than max-change ({limit} bytes): write less at once, or raise it at every node")]
+    #[error(
+        "ERR this command's changes are larger than max-change ({limit} bytes): write less at once, or raise it at every node"
+    )]
     ChangeTooLarge { limit: usize },
     /// The node takes no writes at the moment: not the client's fault.
     #[error(transparent)]
@@ -59,10 +61,5 @@ impl CommandError {
     /// As [`CommandError::text`], composed.
     pub(crate) const fn composed(text: String) -> Self {
         Self::Other(Cow::Owned(text))
-    }
-
-    /// The error's code, such as `ERR` or `WRONGTYPE`: the first word of its text.
-    pub(crate) fn code(&self) -> String {
-        self.to_string().split(' ').next().unwrap_or("ERR").to_owned()
     }
 }

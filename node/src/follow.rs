@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use async_std::io::{ReadExt, WriteExt};
 use futures_util::future::{Either, select};
@@ -13,6 +14,7 @@ use shared::id::Origin;
 use shared::resp::{ReplyWriter, RequestDecoder, RequestLimits};
 use slog::{Logger, debug, warn};
 
+use crate::client::ClientRecord;
 use crate::command::feed::subscription;
 use crate::log::Sealed;
 use crate::log::segment::LogPosition;
@@ -61,7 +63,8 @@ impl Cursor {
             Wanted::After(after) => after,
             Wanted::Continued => here.unwrap_or(Timestamp::ZERO),
         };
-        let listed = asked.origins.iter().map(|(origin, wanted)| (*origin, point(*wanted, self.after(*origin))));
+        let listed =
+            asked.origins.iter().map(|(origin, wanted)| (*origin, point(*wanted, self.after(*origin))));
         let mut origins: BTreeMap<_, _> = listed.collect();
         if asked.others == Some(Wanted::Continued) {
             for (origin, at) in &self.origins {
@@ -91,7 +94,7 @@ pub(crate) struct Handover {
     pub(crate) input: Vec<u8>,
     /// Replies that it had not sent yet.
     pub(crate) output: Vec<u8>,
-    pub(crate) record: Arc<crate::client::ClientRecord>,
+    pub(crate) record: Arc<ClientRecord>,
     pub(crate) protocol: shared::resp::Protocol,
 }
 
@@ -107,10 +110,14 @@ pub(crate) async fn serve(server: Arc<Server>, handover: Handover, logger: Logge
     let stream = |input, output| Stream {
         server: Arc::clone(&server),
         cursor: Cursor::default(),
-        decoder: RequestDecoder::new(RequestLimits { request_bytes_max: REQUEST_BYTES_MAX, ..RequestLimits::default() }),
+        decoder: RequestDecoder::new(RequestLimits {
+            request_bytes_max: REQUEST_BYTES_MAX,
+            ..RequestLimits::default()
+        }),
         input,
         output,
         protocol,
+        record: Arc::clone(&record),
         logger: logger.clone(),
     };
     let ended = match socket {
@@ -137,6 +144,7 @@ struct Stream {
     input: Vec<u8>,
     output: Vec<u8>,
     protocol: shared::resp::Protocol,
+    record: Arc<ClientRecord>,
     logger: Logger,
 }
 
@@ -163,7 +171,7 @@ impl Stream {
                 waits_seen = waits;
                 ReplyWriter::new(&mut self.output, self.protocol).simple("WAITING");
             }
-            if self.server.is_stopping() {
+            if self.server.is_stopping() || self.record.killed.load(Ordering::Acquire) {
                 return Ok(());
             }
             if !self.output.is_empty() {
@@ -280,7 +288,9 @@ impl Stream {
             // Memory only, and what comes next here has been dropped meanwhile: the follower is too slow.
             warn!(self.logger, "follower fell behind what the log in memory holds; its stream is closed";
                 "position" => self.cursor.position.0);
-            return Err(std::io::Error::other("the log in memory no longer holds what the follower needs next"));
+            return Err(std::io::Error::other(
+                "the log in memory no longer holds what the follower needs next",
+            ));
         };
         let from = self.cursor.position;
         async_std::task::spawn_blocking(move || reader.read(from, TURN_BYTES)).await

@@ -44,6 +44,8 @@ mod settings;
 
 mod config;
 
+mod descriptors;
+
 mod start;
 
 use std::process::ExitCode;

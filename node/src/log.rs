@@ -11,12 +11,24 @@
 //! - [`identity`]: the node's id, name and group.
 //! - [`writer`]: sealed batches to disk, group commit, and what happens when the disk is full.
 
+#[cfg_attr(
+    not(test),
+    allow(dead_code, reason = "dropping segments and restarting at a snapshot come with snapshots")
+)]
 pub(crate) mod disk;
 
+#[cfg_attr(
+    not(test),
+    allow(dead_code, reason = "dropping segments and restarting at a snapshot come with snapshots")
+)]
 pub(crate) mod segment;
 
 pub(crate) mod recovery;
 
+#[cfg_attr(
+    not(test),
+    allow(dead_code, reason = "dropping segments and restarting at a snapshot come with snapshots")
+)]
 pub(crate) mod index;
 
 pub(crate) mod ceiling;
@@ -38,8 +50,8 @@ use shared::id::Origin;
 use shared::time::WallMillis;
 use shared::version::{Frontier, Version};
 
-use self::index::LogIndex;
 use self::disk::Directory;
+use self::index::LogIndex;
 use self::segment::{LogPosition, LogReader};
 
 /// The open batch is sealed at this size at the latest. A larger transaction makes a larger batch.
@@ -74,7 +86,9 @@ pub(crate) type RaiseCeiling = Box<dyn FnMut(Timestamp) -> std::io::Result<()> +
 /// Why a write gets no timestamp. Nothing was changed.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum WriteRefused {
-    #[error("MISCONF the log cannot be written: {0}. Writes are refused until it can; reads are served. See this node's log and its disk")]
+    #[error(
+        "MISCONF the log cannot be written: {0}. Writes are refused until it can; reads are served. See this node's log and its disk"
+    )]
     Disk(String),
     #[error(
         "CLOCK this node's hybrid clock is {ahead_ms} ms ahead of its wall clock, more than ten times max-clock-drift: writes are refused, lest they win over everybody's. Put the wall clock right; if it is, the clock was poisoned by a write from the future: tandem-agent reissue"
@@ -366,7 +380,6 @@ impl Log {
         });
         Some(taken.cloned().collect())
     }
-
 }
 
 /// How far ahead of the clock the ceiling is kept, in milliseconds.
@@ -414,9 +427,9 @@ impl End {
     }
 
     fn seal(&mut self, now_us: u64) {
-        let (header, bytes) = self.open.seal();
+        let (header, bytes) = self.open.seal(|bytes| Arc::from(bytes));
         self.last_seal_us = now_us;
-        self.append(header, bytes.into());
+        self.append(header, bytes);
     }
 
     fn append(&mut self, header: BatchHeader, bytes: Arc<[u8]>) {
@@ -458,7 +471,11 @@ impl SealedReader {
     }
 
     /// The batches from a position on, about `bytes_max` bytes of them, and where to go on.
-    pub(crate) fn read(&self, from: LogPosition, bytes_max: usize) -> std::io::Result<(Vec<Sealed>, LogPosition)> {
+    pub(crate) fn read(
+        &self,
+        from: LogPosition,
+        bytes_max: usize,
+    ) -> std::io::Result<(Vec<Sealed>, LogPosition)> {
         let mut batches = Vec::new();
         let mut bad = None;
         let next = self

@@ -55,16 +55,22 @@ pub(crate) enum ApplyError {
     #[error("BADBATCH {0}")]
     Batch(#[from] BatchError),
     /// It claims to be of this very run.
-    #[error("BADBATCH batch of this node's own origin {0} beyond what it wrote: is another process running as it?")]
+    #[error(
+        "BADBATCH batch of this node's own origin {0} beyond what it wrote: is another process running as it?"
+    )]
     Own(Origin),
     /// It has a kind of change that this build does not know.
-    #[error("BADBATCH batch of origin {origin} writes a {kind}, which this build cannot merge: upgrade this node")]
+    #[error(
+        "BADBATCH batch of origin {origin} writes a {kind}, which this build cannot merge: upgrade this node"
+    )]
     Unsupported { origin: Origin, kind: &'static str },
     /// What lies before it is missing here.
     #[error("GAP {origin} {held}")]
     Gap { origin: Origin, held: Timestamp },
     /// Its clock is far ahead.
-    #[error("SUSPENDED {origin} its newest change lies {ahead_ms} ms ahead of this node's wall clock, more than the {limit_ms} ms permitted: put the clock of its author right")]
+    #[error(
+        "SUSPENDED {origin} its newest change lies {ahead_ms} ms ahead of this node's wall clock, more than the {limit_ms} ms permitted: put the clock of its author right"
+    )]
     Suspended { origin: Origin, ahead_ms: u64, limit_ms: u64 },
     /// The log cannot take it now.
     #[error(transparent)]
@@ -150,7 +156,12 @@ impl Node {
         Ok(batch.header)
     }
 
-    fn merge(&self, batch: &Batch<'_>, held: Timestamp, index: OriginIndex) -> Result<Applied, TooManyOrigins> {
+    fn merge(
+        &self,
+        batch: &Batch<'_>,
+        held: Timestamp,
+        index: OriginIndex,
+    ) -> Result<Applied, TooManyOrigins> {
         merge_batch(&self.store, batch, held, index)
     }
 }

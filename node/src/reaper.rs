@@ -68,7 +68,9 @@ pub(crate) fn reap_run(server: &Server, shard: ShardId, db: u8) -> usize {
     let mut reaped = 0;
     for bytes in &keys {
         let key = Key::new(db, bytes);
-        let Ok(mut transaction) = Transaction::begin(&server.node, ShardSet::of(shard), clocks, true) else { break };
+        let Ok(mut transaction) = Transaction::begin(&server.node, ShardSet::of(shard), clocks, true) else {
+            break;
+        };
         if transaction.reap(&key).is_ok() && transaction.written().is_some() {
             reaped += 1;
         }

@@ -15,8 +15,8 @@ use crate::client::{ClientRecord, Clients};
 use crate::config::Config;
 use crate::error::CommandError;
 use crate::follow::Handover;
-use crate::log::identity::Identity;
 use crate::log::SealedReader;
+use crate::log::identity::Identity;
 use crate::node::Node;
 use crate::transaction::Clocks;
 use crate::worker::Inbox;
@@ -149,7 +149,9 @@ impl Server {
             None => {}
         }
         if let Some(save) = &mut *self.save_group.lock() {
-            save(name).map_err(|error| CommandError::composed(format!("MISCONF the group's name cannot be saved: {error}")))?;
+            save(name).map_err(|error| {
+                CommandError::composed(format!("MISCONF the group's name cannot be saved: {error}"))
+            })?;
         }
         identity.group = Some(name.to_owned());
         Ok(())

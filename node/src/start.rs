@@ -19,6 +19,7 @@ use slog::{Logger, error, info, o, warn};
 
 use crate::client::Address;
 use crate::config::Config;
+use crate::descriptors;
 use crate::follow::{Socket, serve};
 use crate::log::ceiling::{Ceiling, CeilingError};
 use crate::log::disk::{Directory, DirectoryError};
@@ -49,7 +50,9 @@ pub(crate) enum StartError {
     Directory(#[from] DirectoryError),
     #[error(transparent)]
     Identity(#[from] IdentityError),
-    #[error("the directory was made for the node named '{recorded}', and --name (by default the host's name) is '{configured}': start it with --name {recorded}, or with another directory")]
+    #[error(
+        "the directory was made for the node named '{recorded}', and --name (by default the host's name) is '{configured}': start it with --name {recorded}, or with another directory"
+    )]
     Name { recorded: String, configured: String },
     #[error(transparent)]
     Ceiling(#[from] CeilingError),
@@ -76,6 +79,7 @@ pub(crate) fn run(config: Config, logger: &Logger) -> Result<Stopped, StartError
     let parts = Parts { node, config, identity, save_group, log_reader, run_id, streams: sender };
     let server = Arc::new(Server::new(parts));
 
+    make_room_for_clients(&server, logger);
     let listeners = async_std::task::block_on(listen(&server))?;
     let mut handles = Vec::new();
     let mut inboxes = Vec::new();
@@ -125,6 +129,15 @@ pub(crate) fn run(config: Config, logger: &Logger) -> Result<Stopped, StartError
     Ok(server.stopped().unwrap_or(Stopped::Asked))
 }
 
+fn make_room_for_clients(server: &Server, logger: &Logger) {
+    let settings = &server.node.settings;
+    if let Err(permitted) = descriptors::make_room(settings.max_clients()) {
+        warn!(logger, "the system permits fewer open files than clients were to be served (ulimit -n)";
+            "max_clients" => settings.max_clients(), "served" => permitted);
+        settings.set_max_clients(permitted);
+    }
+}
+
 struct Opened {
     node: Node,
     identity: Identity,
@@ -162,7 +175,8 @@ fn open_memory(
     /// Few enough that a stride is a small part of what is kept: an origin counts as dropped from one as soon as
     /// its first batch there is.
     const STRIDES: usize = 256;
-    let stride = NonZeroU64::new((config.log_memory / STRIDES) as u64).unwrap_or(NonZeroU64::MIN).min(STRIDE_BYTES);
+    let stride =
+        NonZeroU64::new((config.log_memory / STRIDES) as u64).unwrap_or(NonZeroU64::MIN).min(STRIDE_BYTES);
     let start = Start {
         origin,
         clock: HybridClock::new(Timestamp::ZERO, Timestamp::MAX),
@@ -173,8 +187,7 @@ fn open_memory(
         retention: Retention::Memory { bytes_max: config.log_memory },
         max_drift_ms: config.max_clock_drift_ms,
     };
-    let identity =
-        Identity { node_id, name: config.name.clone(), group: None, group_id: GroupId::default() };
+    let identity = Identity { node_id, name: config.name.clone(), group: None, group_id: GroupId::default() };
     let node = Node::new(Store::new(), start, settings)?;
     Ok(Opened { node, identity, save_group: None, log_reader: None, writer: None })
 }
@@ -242,7 +255,13 @@ fn open_directory(
     let save_group: SaveGroup = Box::new(move |group| {
         saved.set_group(&*disk, group, saved.group_id).map_err(|error| io::Error::other(error.to_string()))
     });
-    Ok(Opened { node, identity, save_group: Some(save_group), log_reader, writer: Some(Writer::new(segments)) })
+    Ok(Opened {
+        node,
+        identity,
+        save_group: Some(save_group),
+        log_reader,
+        writer: Some(Writer::new(segments)),
+    })
 }
 
 struct Listeners {
@@ -265,10 +284,11 @@ async fn listen(server: &Server) -> Result<Listeners, StartError> {
     assert!(server.addresses.set(addresses).is_ok(), "addresses are set once");
     let unix = match &config.unix {
         None => None,
-        Some(path) => Some(bind_unix(path).await.map_err(|error| StartError::Bind {
-            address: path.display().to_string(),
-            error,
-        })?),
+        Some(path) => Some(
+            bind_unix(path)
+                .await
+                .map_err(|error| StartError::Bind { address: path.display().to_string(), error })?,
+        ),
     };
     Ok(Listeners { tcp, unix })
 }
@@ -358,9 +378,8 @@ async fn accept_unix(server: Arc<Server>, listener: UnixListener, logger: Logger
     while let Some(accepted) = incoming.next().await {
         match accepted {
             Ok(socket) => {
-                let accepted = to_std_unix(&socket).map(|socket| {
-                    (Socket::Unix(socket), Address::Unix { path: path.clone() })
-                });
+                let accepted = to_std_unix(&socket)
+                    .map(|socket| (Socket::Unix(socket), Address::Unix { path: path.clone() }));
                 place(&server, accepted, &logger);
             }
             Err(error) => accept_failed(&error, &logger).await,
@@ -417,7 +436,8 @@ fn turn_away(socket: Socket) {
 async fn keep_ceiling(server: Arc<Server>, logger: Logger) {
     while !server.is_stopping() {
         let task = Arc::clone(&server);
-        let kept = async_std::task::spawn_blocking(move || task.node.log.keep_ceiling_ahead(wall_clock())).await;
+        let kept =
+            async_std::task::spawn_blocking(move || task.node.log.keep_ceiling_ahead(wall_clock())).await;
         if let Err(problem) = kept {
             error!(logger, "the clock's ceiling cannot be raised"; "error" => %problem);
         }

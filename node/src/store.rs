@@ -83,8 +83,12 @@ impl ShardSet {
         self.0 & 1 << id.0 != 0
     }
 
-    fn iter(self) -> impl Iterator<Item = ShardId> {
-        (0..SHARDS as u8).map(ShardId).filter(move |id| self.contains(*id))
+    fn iter(mut self) -> impl Iterator<Item = ShardId> {
+        std::iter::from_fn(move || {
+            let lowest = self.0.trailing_zeros();
+            self.0 &= self.0.checked_sub(1)?;
+            Some(ShardId(lowest as u8))
+        })
     }
 
     /// At which place the shard's guard stands among those of the set.
@@ -112,13 +116,11 @@ impl LockedShards<'_> {
     }
 
     fn place(&self, key: &Key<'_>) -> usize {
-        assert!(self.set.contains(key.shard()), "the key's shard was locked: the command's row names its keys");
+        assert!(
+            self.set.contains(key.shard()),
+            "the key's shard was locked: the command's row names its keys"
+        );
         self.set.place(key.shard())
-    }
-
-    /// Which shards these are.
-    pub(crate) const fn set(&self) -> ShardSet {
-        self.set
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Shard> {

@@ -18,7 +18,8 @@ impl Timer {
     /// Fires once, after `delay`.
     pub(crate) fn set(&self, delay: Duration) -> io::Result<()> {
         let zero = Timespec { tv_sec: 0, tv_nsec: 0 };
-        let it_value = Timespec { tv_sec: delay.as_secs() as i64, tv_nsec: delay.subsec_nanos().max(1).into() };
+        let it_value =
+            Timespec { tv_sec: delay.as_secs() as i64, tv_nsec: delay.subsec_nanos().max(1).into() };
         let setting = Itimerspec { it_interval: zero, it_value };
         rustix::time::timerfd_settime(&self.0, TimerfdTimerFlags::empty(), &setting)?;
         Ok(())

@@ -11,7 +11,7 @@ mod coalesce;
 
 use std::borrow::Cow;
 
-use shared::change::{CellId, Change, Contribution, Kind, Op, Sum, Value};
+use shared::change::{CHANGE_OVERHEAD_BYTES, CellId, Change, Contribution, Kind, Op, Sum, Value};
 use shared::id::Origin;
 use shared::time::WallMillis;
 use shared::version::Version;
@@ -59,7 +59,12 @@ pub(crate) struct Transaction<'a> {
 
 impl<'a> Transaction<'a> {
     /// Begins a transaction on the keys of these shards. One that writes holds the log until it ends.
-    pub(crate) fn begin(node: &'a Node, set: ShardSet, clocks: Clocks, writes: bool) -> Result<Self, WriteRefused> {
+    pub(crate) fn begin(
+        node: &'a Node,
+        set: ShardSet,
+        clocks: Clocks,
+        writes: bool,
+    ) -> Result<Self, WriteRefused> {
         let locked = node.store.lock(set);
         let write = if writes { Some(node.log.begin(clocks.wall)?) } else { None };
         let version = write.as_ref().map_or(Version::ZERO, OpenWrite::version);
@@ -187,23 +192,30 @@ impl<'a> Transaction<'a> {
             NewTtl::Keep => self.expiry(key),
             NewTtl::At(expiry) => Some(expiry),
         };
-        self.emit(key, Op::Set(value.into()))?;
+        let value = value.into();
+        if expiry.is_some() {
+            self.reserve(2 * (CHANGE_OVERHEAD_BYTES + key.bytes.len()) + value.len())?;
+        }
+        self.emit(key, Op::Set(value))?;
         if expiry.is_some() {
             self.emit(key, Op::Expire(expiry))?;
         }
-        let accessed = self.accessed;
-        if let Some(entry) = self.locked.of_mut(key).find_mut(key) {
-            entry.set_accessed(accessed);
-        }
+        self.touch(key);
         Ok(())
     }
 
     /// Writes the key's string in place, its TTL untouched: APPEND, SETRANGE, SETBIT and their like.
-    pub(crate) fn write_string(&mut self, key: &Key<'a>, value: impl Into<Cow<'a, [u8]>>) -> Result<(), CommandError> {
+    pub(crate) fn write_string(
+        &mut self,
+        key: &Key<'a>,
+        value: impl Into<Cow<'a, [u8]>>,
+    ) -> Result<(), CommandError> {
         let value = value.into();
-        self.reserve(value.len() + key.bytes.len())?;
+        self.reserve(2 * (CHANGE_OVERHEAD_BYTES + key.bytes.len()) + value.len())?;
         self.begin_afresh(key)?;
-        self.emit(key, Op::Cell(CellId::STRING, Some(Value::Bytes(value))))
+        self.emit(key, Op::Cell(CellId::STRING, Some(Value::Bytes(value))))?;
+        self.touch(key);
+        Ok(())
     }
 
     /// Adds to the key's counter. The caller has seen that the key holds a whole number, or nothing, and that the
@@ -222,7 +234,9 @@ impl<'a> Transaction<'a> {
             None => (timestamp, i128::from(by)),
         };
         let contribution = Contribution { first, sum: Sum::Int(sum), contributor: None };
-        self.emit(key, Op::Count(CellId::STRING, contribution))
+        self.emit(key, Op::Count(CellId::STRING, contribution))?;
+        self.touch(key);
+        Ok(())
     }
 
     /// Removes the key. Returns whether it existed.

@@ -175,7 +175,12 @@ impl Worker {
             server.clients.disconnect(record.id);
             return;
         }
-        entry.insert(Connection::new(stream, record, server.node.settings.request_limits(), server.mono_ms()));
+        entry.insert(Connection::new(
+            stream,
+            record,
+            server.node.settings.request_limits(),
+            server.mono_ms(),
+        ));
         // What arrived before the registration makes no event of its own on every kernel.
         self.make_ready(id);
     }
@@ -288,9 +293,14 @@ impl Worker {
     fn tick(&mut self, server: &Arc<Server>, now: MonoMillis) {
         self.check_waiting(server, now);
         if let Some(timeout) = server.node.settings.idle_timeout() {
-            let idle = |connection: &Connection| now.since(connection.last_active) >= timeout.as_millis() as u64;
-            let ids: Vec<usize> =
-                self.connections.iter().filter(|(_, c)| idle(c) && !c.is_waiting()).map(|(id, _)| id).collect();
+            let idle =
+                |connection: &Connection| now.since(connection.last_active) >= timeout.as_millis() as u64;
+            let ids: Vec<usize> = self
+                .connections
+                .iter()
+                .filter(|(_, c)| idle(c) && !c.is_waiting())
+                .map(|(id, _)| id)
+                .collect();
             ids.into_iter().for_each(|id| self.close(server, id));
         }
     }
@@ -335,4 +345,3 @@ impl From<Stream> for Socket {
         }
     }
 }
-

@@ -13,6 +13,7 @@
 
 use std::borrow::Cow;
 
+use rmp::encode::{ValueWriteError, write_array_len, write_bin_len, write_uint};
 use rmp_serde::decode::ReadRefReader;
 use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
@@ -45,16 +46,8 @@ pub enum BatchError {
     TooLarge(usize),
 }
 
-#[derive(Serialize, Deserialize)]
-struct Frame<'a>(
-    u8,
-    Origin,
-    Timestamp,
-    Timestamp,
-    u32,
-    u32,
-    #[serde(borrow)] &'a Bytes,
-);
+#[derive(Deserialize)]
+struct Frame<'a>(IgnoredAny, Origin, Timestamp, Timestamp, u32, u32, #[serde(borrow)] &'a Bytes);
 
 /// A batch whose checksum holds. Its changes are decoded as they are read.
 #[derive(Clone, Copy, Debug)]
@@ -196,7 +189,7 @@ impl<'a> Changes<'a> {
             .checked_add(delta)
             .map(Timestamp)
             .filter(|at| *at > self.start && *at <= self.upto)
-            .ok_or(BatchError::Malformed("a change lies outside the batch's range".into()))?;
+            .ok_or_else(|| BatchError::Malformed("a change lies outside the batch's range".into()))?;
         let key = match (key, self.key) {
             (Some(key), _) => key,
             (None, Some(key)) => key,
@@ -238,14 +231,19 @@ impl<'a> Iterator for Changes<'a> {
 #[derive(Debug)]
 pub struct BatchBuilder {
     header: BatchHeader,
-    payload: Vec<u8>,
+    /// Room for the frame, then the payload: so that a sealed batch is one run of bytes without a copy.
+    buffer: Vec<u8>,
 }
+
+/// The frame's part before the payload: a marker and a format of a byte each, three 64-bit and two 32-bit numbers
+/// with a marker each, and the payload's marker and length.
+const FRAME_BYTES_MAX: usize = 2 + 3 * 9 + 2 * 5 + 5;
 
 impl BatchBuilder {
     /// An empty batch of `origin` that begins where its log stands.
     #[must_use]
     pub const fn new(origin: Origin, after: Timestamp) -> Self {
-        Self { header: BatchHeader { origin, after, upto: after, count: 0 }, payload: Vec::new() }
+        Self { header: BatchHeader { origin, after, upto: after, count: 0 }, buffer: Vec::new() }
     }
 
     /// What the batch covers so far.
@@ -257,7 +255,7 @@ impl BatchBuilder {
     /// The size of the changes so far, in bytes.
     #[must_use]
     pub fn payload_bytes(&self) -> usize {
-        self.payload.len()
+        self.buffer.len().saturating_sub(FRAME_BYTES_MAX)
     }
 
     /// Whether no change was appended.
@@ -273,11 +271,14 @@ impl BatchBuilder {
         changes: impl IntoIterator<Item = &'c Change<'a>>,
     ) {
         assert!(timestamp > self.header.upto, "a log's timestamps increase");
+        if self.buffer.is_empty() {
+            self.buffer.resize(FRAME_BYTES_MAX, 0);
+        }
         let mut delta = timestamp.0 - self.header.upto.0;
         let mut before: Option<&Change<'_>> = None;
         for change in changes {
             let same_key = before.is_some_and(|before| before.key == change.key);
-            let mut encoder = rmp_serde::Serializer::new(&mut self.payload);
+            let mut encoder = rmp_serde::Serializer::new(&mut self.buffer);
             Record { delta, same_key, change }
                 .serialize(&mut encoder)
                 .expect("a vector takes every byte and a change has no part that MessagePack lacks");
@@ -288,44 +289,50 @@ impl BatchBuilder {
         self.header.upto = timestamp;
     }
 
-    /// Encodes what was appended and starts the next batch behind it, keeping the buffer.
-    #[must_use]
-    pub fn seal(&mut self) -> (BatchHeader, Vec<u8>) {
+    /// Ends the batch, hands its bytes to `take`, and starts the next one behind it, keeping the buffer.
+    pub fn seal<T>(&mut self, take: impl FnOnce(&[u8]) -> T) -> (BatchHeader, T) {
         let header = self.header;
-        let bytes = encode(&header, &self.payload);
-        self.payload.clear();
-        if self.payload.capacity() > BUFFER_BYTES_KEPT {
-            self.payload = Vec::new();
+        self.buffer.resize(self.buffer.len().max(FRAME_BYTES_MAX), 0);
+        let (room, payload) = self.buffer.split_at_mut(FRAME_BYTES_MAX);
+        let frame = encode_frame(&header, payload);
+        let start = FRAME_BYTES_MAX - frame.len();
+        room[start..].copy_from_slice(&frame);
+        let taken = take(&self.buffer[start..]);
+        self.buffer.clear();
+        if self.buffer.capacity() > BUFFER_BYTES_KEPT {
+            self.buffer = Vec::new();
         }
         self.header = BatchHeader { after: header.upto, count: 0, ..header };
-        (header, bytes)
+        (header, taken)
     }
 }
 
 /// A builder's buffer is given back to the allocator when one large transaction has made it larger than this.
 const BUFFER_BYTES_KEPT: usize = 1 << 20;
 
-fn encode(header: &BatchHeader, payload: &[u8]) -> Vec<u8> {
-    let mut bytes = Vec::with_capacity(payload.len() + 64);
-    let frame = Frame(
-        FORMAT,
-        header.origin,
-        header.after,
-        header.upto,
-        header.count,
-        checksum(header, payload),
-        Bytes::new(payload),
-    );
+/// Encodes the frame up to where the payload's bytes begin.
+fn encode_frame(header: &BatchHeader, payload: &[u8]) -> Vec<u8> {
+    let mut frame = Vec::with_capacity(FRAME_BYTES_MAX);
+    write_frame(&mut frame, header, payload).expect("a vector takes every byte");
     frame
-        .serialize(&mut rmp_serde::Serializer::new(&mut bytes))
-        .expect("a vector takes every byte and a frame has no part that MessagePack lacks");
-    bytes
+}
+
+fn write_frame(frame: &mut Vec<u8>, header: &BatchHeader, payload: &[u8]) -> Result<(), ValueWriteError> {
+    write_array_len(frame, 7)?;
+    write_uint(frame, FORMAT.into())?;
+    write_uint(frame, header.origin.0)?;
+    write_uint(frame, header.after.0)?;
+    write_uint(frame, header.upto.0)?;
+    write_uint(frame, header.count.into())?;
+    write_uint(frame, checksum(header, payload).into())?;
+    let length = u32::try_from(payload.len()).expect("a batch is bounded far below 4 GiB");
+    write_bin_len(frame, length).map(drop)
 }
 
 /// An empty batch: `origin` wrote nothing in the range.
 #[must_use]
 pub fn empty_batch(origin: Origin, after: Timestamp, upto: Timestamp) -> Vec<u8> {
-    encode(&BatchHeader { origin, after, upto, count: 0 }, &[])
+    encode_frame(&BatchHeader { origin, after, upto, count: 0 }, &[])
 }
 
 #[cfg(test)]

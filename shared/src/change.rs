@@ -359,7 +359,11 @@ impl<'de: 'a, 'a> Deserialize<'de> for Value<'a> {
             }
 
             fn visit_f64<E: serde::de::Error>(self, float: f64) -> Result<Value<'de>, E> {
-                if float.is_nan() { Err(E::custom("a score is not a number")) } else { Ok(Value::Float(float)) }
+                if float.is_nan() {
+                    Err(E::custom("a score is not a number"))
+                } else {
+                    Ok(Value::Float(float))
+                }
             }
         }
         deserializer.deserialize_any(ValueVisitor)

@@ -409,7 +409,9 @@ impl Link {
 
     fn on_chunk(&mut self, chunk: Chunk<'_>, message: &[u8]) {
         let Ok(whole) = self.assembly.add(chunk, message) else {
-            let text = format!("a batch is over the limit of {BATCH_BYTES_MAX} bytes, or its parts are out of order");
+            let text = format!(
+                "a batch is over the limit of {BATCH_BYTES_MAX} bytes, or its parts are out of order"
+            );
             return self.refuse(Reason::Malformed, &text);
         };
         let Some(bytes) = whole else { return };
@@ -467,7 +469,10 @@ impl Link {
 
     fn on_follow_truncated(&mut self, starts: BTreeMap<Origin, Timestamp>) {
         let Some(refused) = self.serving.on_truncated(starts) else {
-            return self.close(Goodbye::new(Reason::Other, "the node refused to stream origins that it was not asked for"));
+            return self.close(Goodbye::new(
+                Reason::Other,
+                "the node refused to stream origins that it was not asked for",
+            ));
         };
         for origin in refused.keys() {
             self.actions.push_back(Action::PeerUnsubscribed(*origin));

@@ -146,8 +146,7 @@ impl FromStr for Frontier {
         let mut frontier = Self::new();
         for entry in entries.split(',').filter(|entry| !entry.is_empty()) {
             let (origin, at) = entry.split_once(':').ok_or_else(syntax)?;
-            frontier
-                .advance(origin.parse().map_err(|_| syntax())?, at.parse().map_err(|_| syntax())?);
+            frontier.advance(origin.parse().map_err(|_| syntax())?, at.parse().map_err(|_| syntax())?);
         }
         if frontier.len() > FRONTIER_ORIGINS_MAX {
             return Err(syntax());

@@ -37,8 +37,9 @@ impl Group {
     #[must_use]
     pub fn new(programs: &Programs, count: usize) -> Self {
         let dir = TempDir::new().expect("a temporary directory");
-        let hosts =
-            (0..count).map(|index| Host::new(programs.clone(), &format!("host{index}"), dir.path())).collect();
+        let hosts = (0..count)
+            .map(|index| Host::new(programs.clone(), &format!("host{index}"), dir.path()))
+            .collect();
         Self { hosts, dir }
     }
 
@@ -60,7 +61,13 @@ impl Group {
                 Topology::Mesh => (0..count).filter(|peer| *peer != index).collect(),
                 Topology::Ring => vec![(index + count - 1) % count],
                 Topology::Chain => index.checked_sub(1).into_iter().collect(),
-                Topology::Star => if index == 0 { Vec::new() } else { vec![0] },
+                Topology::Star => {
+                    if index == 0 {
+                        Vec::new()
+                    } else {
+                        vec![0]
+                    }
+                }
             };
             host.peers = peers.into_iter().map(|peer| urls[peer].clone()).collect();
         }
@@ -96,6 +103,19 @@ impl Group {
                 Err(shown.join(" / "))
             }
         })
+    }
+
+    /// Waits until every node holds what any of them holds at this moment: for use while others go on writing.
+    #[track_caller]
+    pub fn wait_caught_up(&self) {
+        let mut goal = Frontier::new();
+        self.hosts.iter().for_each(|host| goal.merge(&host.frontier()));
+        wait_for("every node to catch up", || {
+            match self.hosts.iter().find(|host| !host.frontier().covers_frontier(&goal)) {
+                None => Ok(()),
+                Some(host) => Err(format!("{} holds {} of {goal}", host.name(), host.frontier())),
+            }
+        });
     }
 
     /// Waits until all nodes hold the same, and compares them key by key.

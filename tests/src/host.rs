@@ -42,10 +42,14 @@ pub struct Host {
     pub cable: Proxy,
     /// Flags of the node beside those that every host's has.
     pub node_flags: Vec<String>,
+    /// What runs the node, with arguments before the node's own, such as `sh -c 'exec "$@"' sh`; nothing, as a rule.
+    pub node_wrapper: Vec<String>,
     /// Flags of the agent beside those that every host's has.
     pub agent_flags: Vec<String>,
     /// Environment of the node.
     pub node_environment: Vec<(String, String)>,
+    /// Environment of the agent.
+    pub agent_environment: Vec<(String, String)>,
     /// The URLs that the agent dials.
     pub peers: Vec<String>,
     /// The node, if it runs.
@@ -72,8 +76,10 @@ impl Host {
             listen,
             cable: Proxy::start(listen),
             node_flags: Vec::new(),
+            node_wrapper: Vec::new(),
             agent_flags: Vec::new(),
             node_environment: Vec::new(),
+            agent_environment: Vec::new(),
             peers: Vec::new(),
             node: None,
             agent: None,
@@ -92,6 +98,12 @@ impl Host {
         self.port
     }
 
+    /// Where the agent listens: without the cable.
+    #[must_use]
+    pub const fn agent_address(&self) -> SocketAddr {
+        self.listen
+    }
+
     /// The node's data directory.
     #[must_use]
     pub fn data_dir(&self) -> PathBuf {
@@ -106,6 +118,12 @@ impl Host {
 
     /// Starts the node and waits until it answers.
     pub fn start_node(&mut self) {
+        self.launch_node();
+        drop(self.client());
+    }
+
+    /// Starts the node, which may refuse to start.
+    pub fn launch_node(&mut self) {
         let mut flags = vec!["--name".to_owned(), self.name.clone()];
         flags.extend(["--port".to_owned(), self.port.to_string()]);
         flags.extend(["--unix".to_owned(), self.socket()]);
@@ -113,9 +131,12 @@ impl Host {
             flags.extend(["--dir".to_owned(), self.data_dir().display().to_string()]);
         }
         flags.extend(self.node_flags.iter().cloned());
-        self.node =
-            Some(Process::start(&self.programs.node, &flags, &self.node_environment, &self.dir.join("node.log")));
-        drop(self.client());
+        let mut command = self.node_wrapper.clone();
+        command.push(self.programs.node.display().to_string());
+        command.extend(flags);
+        let (program, arguments) = command.split_first().expect("there is the node at least");
+        let log = self.dir.join("node.log");
+        self.node = Some(Process::start(Path::new(program), arguments, &self.node_environment, &log));
     }
 
     /// Starts the agent.
@@ -130,7 +151,8 @@ impl Host {
             flags.extend(["--group".to_owned(), "test".to_owned()]);
         }
         flags.extend(self.agent_flags.iter().cloned());
-        self.agent = Some(Process::start(&self.programs.agent, &flags, &[], &self.dir.join("agent.log")));
+        let log = self.dir.join("agent.log");
+        self.agent = Some(Process::start(&self.programs.agent, &flags, &self.agent_environment, &log));
     }
 
     fn socket(&self) -> String {
@@ -201,7 +223,8 @@ impl Host {
     /// If the node does not answer.
     #[must_use]
     pub fn info(&self, field: &str) -> Option<String> {
-        let text: String = redis::cmd("INFO").arg("everything").query(&mut self.client()).expect("INFO answers");
+        let text: String =
+            redis::cmd("INFO").arg("everything").query(&mut self.client()).expect("INFO answers");
         let line = text.lines().find_map(|line| line.strip_prefix(field)?.strip_prefix(':'));
         line.map(|value| value.trim().to_owned())
     }

@@ -4,6 +4,12 @@
 //! - [`host`]: a host: a node, its agent, and the proxies in front of them.
 //! - [`group`]: hosts in a topology.
 //! - [`proxy`]: the cable, which can be cut, throttled and counted.
+//! - [`clock`]: a wall clock that the test sets.
+//! - [`clerk`]: a client that remembers what was acknowledged to it.
+//! - [`load`]: clients that write, at the same moment or in the background.
+//! - [`mix`]: random commands.
+//! - [`feed`]: what nodes stream.
+//! - [`raw`]: a connection without a protocol.
 //! - [`compare`]: are all nodes equal, key by key?
 //! - [`wait`]: waiting for conditions, never for time.
 
@@ -16,5 +22,17 @@ pub mod proxy;
 pub mod host;
 
 pub mod group;
+
+pub mod clock;
+
+pub mod clerk;
+
+pub mod load;
+
+pub mod mix;
+
+pub mod feed;
+
+pub mod raw;
 
 pub mod compare;

@@ -112,10 +112,33 @@ impl Process {
     /// If it is gone.
     #[must_use]
     pub fn resident_bytes(&self) -> usize {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).expect("it is running");
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("a process has a resident size");
+        self.memory_bytes("VmRSS:")
+    }
+
+    /// Its address space in bytes: what it has asked the system for, used or not.
+    ///
+    /// # Panics
+    /// If it is gone.
+    #[must_use]
+    pub fn virtual_bytes(&self) -> usize {
+        self.memory_bytes("VmSize:")
+    }
+
+    fn memory_bytes(&self, field: &str) -> usize {
+        let status =
+            std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).expect("it is running");
+        let line = status.lines().find_map(|line| line.strip_prefix(field)).expect("a process has a size");
         let kilobytes: usize = line.trim().trim_end_matches(" kB").parse().expect("a number of kilobytes");
         kilobytes << 10
+    }
+
+    /// How many files and connections it has open.
+    ///
+    /// # Panics
+    /// If it is gone.
+    #[must_use]
+    pub fn open_files(&self) -> usize {
+        std::fs::read_dir(format!("/proc/{}/fd", self.child.id())).expect("it is running").count()
     }
 }
 

@@ -47,7 +47,13 @@ impl Progress {
     }
 
     /// Tells the hub, if it is time to.
-    pub(super) fn post(&mut self, link: &Link, apply: &ApplyLane, now: MonoMillis, tell: impl FnOnce(LinkEvent)) {
+    pub(super) fn post(
+        &mut self,
+        link: &Link,
+        apply: &ApplyLane,
+        now: MonoMillis,
+        tell: impl FnOnce(LinkEvent),
+    ) {
         if !apply.is_idle() {
             self.due_by(self.posted_at.after(BUSY_INTERVAL).max(now));
         }

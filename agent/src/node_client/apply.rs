@@ -103,7 +103,11 @@ impl ApplyLane {
     }
 
     /// Writes what there is to write, and returns the next answer.
-    pub(crate) fn poll_applied(&mut self, cx: &mut Context<'_>, now: MonoMillis) -> Poll<Result<Applied, NodeError>> {
+    pub(crate) fn poll_applied(
+        &mut self,
+        cx: &mut Context<'_>,
+        now: MonoMillis,
+    ) -> Poll<Result<Applied, NodeError>> {
         if self.retry_at.is_some_and(|at| at <= now) && self.sent.is_empty() {
             self.retry_at = None;
             for batch in std::mem::take(&mut self.postponed) {
@@ -114,7 +118,9 @@ impl ApplyLane {
             let _ = self.outbox.poll_flush(&mut self.stream, cx)?;
             while let Some(value) = self.inbox.next()? {
                 let answer = parse_answer(&value)?;
-                if let Some(applied) = on_answer(answer, &mut self.sent, &mut self.postponed, &mut self.trouble)? {
+                if let Some(applied) =
+                    on_answer(answer, &mut self.sent, &mut self.postponed, &mut self.trouble)?
+                {
                     self.in_flight_bytes -= applied.1;
                     return Poll::Ready(Ok(applied.0));
                 }
@@ -165,7 +171,8 @@ fn parse_answer(value: &Value<'_>) -> Result<Answer, NodeError> {
     let unexpected = || NodeError::Unexpected("FEED APPLY", super::brief(value));
     match value {
         Value::Array(items) => {
-            let held = items.get(2).and_then(text).and_then(|held| held.parse().ok()).ok_or_else(unexpected)?;
+            let held =
+                items.get(2).and_then(text).and_then(|held| held.parse().ok()).ok_or_else(unexpected)?;
             Ok(Answer::Done(Ok(held)))
         }
         Value::Error(error) => parse_error(&lossy(error)).ok_or_else(unexpected),

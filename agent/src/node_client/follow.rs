@@ -50,7 +50,8 @@ impl FollowLane {
         encode_list(list, self.outbox.buffer());
         if matches!(self.stream, FollowStream::Closed) {
             let address = self.address.clone();
-            self.stream = FollowStream::Connecting(Box::pin(async move { NodeStream::connect(&address).await }));
+            self.stream =
+                FollowStream::Connecting(Box::pin(async move { NodeStream::connect(&address).await }));
         }
     }
 
@@ -140,7 +141,8 @@ mod tests {
         assert_eq!(parse_event(Value::Simple(b"WAITING")).unwrap(), FollowEvent::Waiting);
         assert_eq!(parse_event(Value::Bulk(b"x")).unwrap(), FollowEvent::Batch(b"x"));
         let starts = BTreeMap::from([(Origin(1), Timestamp(0x20)), (Origin(2), Timestamp(0x30))]);
-        let truncated = parse_event(Value::Error(b"TRUNCATED 0000000000000001:20,0000000000000002:30 gone")).unwrap();
+        let truncated =
+            parse_event(Value::Error(b"TRUNCATED 0000000000000001:20,0000000000000002:30 gone")).unwrap();
         assert_eq!(truncated, FollowEvent::Truncated(starts));
         assert!(parse_event(Value::Error(b"ERR what")).is_err());
         assert!(parse_event(Value::Integer(1)).is_err());

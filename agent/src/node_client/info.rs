@@ -101,7 +101,10 @@ mod tests {
         let array = Value::Array(fields.iter().flat_map(|(name, value)| [bulk(name), bulk(value)]).collect());
         let info = parse_info(&map).unwrap();
         assert_eq!(parse_info(&array).as_ref(), Some(&info));
-        assert_eq!((info.node_id, info.clock, info.max_clock_drift_ms), (NodeId(0xaa), Timestamp(0x21), 5_000));
+        assert_eq!(
+            (info.node_id, info.clock, info.max_clock_drift_ms),
+            (NodeId(0xaa), Timestamp(0x21), 5_000)
+        );
         assert_eq!(parse_info(&Value::Map(Vec::new())), None);
     }
 }

@@ -115,7 +115,12 @@ impl Serialize for Float {
 }
 
 impl<'a> Line<'a> {
-    pub(super) fn new(origin: Origin, timestamp: Timestamp, change: &'a Change<'_>, cursor: Option<String>) -> Self {
+    pub(super) fn new(
+        origin: Origin,
+        timestamp: Timestamp,
+        change: &'a Change<'_>,
+        cursor: Option<String>,
+    ) -> Self {
         Self {
             origin: origin.to_string(),
             timestamp: timestamp.to_string(),

@@ -104,9 +104,18 @@ impl FakeNode {
             let key = format!("key:{index}").into_bytes();
             builder.append(state.clock, [&Change::new(0, key, Op::Set(value.as_slice().into()))]);
         }
-        let (header, bytes) = builder.seal();
+        let (header, bytes) = builder.seal(<[u8]>::to_vec);
         state.append(header, bytes);
         self.shared.changed.notify_all();
+    }
+
+    pub(crate) fn origin(&self) -> Origin {
+        self.state().origin
+    }
+
+    pub(crate) fn applied_and_duplicates(&self) -> (u64, u64) {
+        let state = self.state();
+        (state.applied, state.duplicates)
     }
 
     pub(crate) fn frontier(&self) -> Frontier {
@@ -209,7 +218,11 @@ impl State {
         if self.group.is_empty() {
             self.group = name.into();
         }
-        if self.group == name { reply.ok() } else { reply.error(&format!("WRONGGROUP node is of {}", self.group)) }
+        if self.group == name {
+            reply.ok()
+        } else {
+            reply.error(&format!("WRONGGROUP node is of {}", self.group))
+        }
     }
 
     fn peers(&mut self, report: &[u8], reply: &mut ReplyWriter<'_>) {
@@ -267,7 +280,8 @@ impl Follow {
 }
 
 fn serve(mut stream: TcpStream, shared: &Shared) {
-    let limits = RequestLimits { bulk_bytes_max: 64 << 20, request_bytes_max: 65 << 20, ..RequestLimits::default() };
+    let limits =
+        RequestLimits { bulk_bytes_max: 64 << 20, request_bytes_max: 65 << 20, ..RequestLimits::default() };
     let (mut decoder, mut follow) = (RequestDecoder::new(limits), Follow::default());
     let (mut input, mut out) = (Vec::new(), Vec::new());
     let mut buffer = vec![0; 64 << 10];

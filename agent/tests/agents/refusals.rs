@@ -20,7 +20,7 @@ fn another_group_is_refused_at_both_sides() {
     let agent_b = RunningAgent::start_with(&b, &[], |config| config.group = "right".into());
     let agent_a = RunningAgent::start_with(&a, &[&agent_b.url], |config| config.group = "left".into());
     for agent in [&agent_a, &agent_b] {
-        agent.wait_for_log(&["ERROR", "group \\\"left\\\"", "group \\\"right\\\""]);
+        agent.wait_for_log(&["ERRO", "group \\\"left\\\"", "group \\\"right\\\""]);
     }
     b.write(1, 1);
     assert_eq!(a.state().applied, 0);
@@ -31,7 +31,7 @@ fn a_node_of_another_group_is_not_served() {
     let (a, _) = nodes();
     a.state().group = "other".into();
     let agent_a = RunningAgent::start(&a, &[]);
-    agent_a.wait_for_log(&["ERROR", "WRONGGROUP", "other", "tandem"]);
+    agent_a.wait_for_log(&["ERRO", "WRONGGROUP", "other", "tandem"]);
 }
 
 #[test]
@@ -41,7 +41,7 @@ fn two_members_of_one_name_are_refused_at_both_sides() {
     let agent_b = RunningAgent::start(&b, &[]);
     let agent_a = RunningAgent::start(&a, &[&agent_b]);
     for agent in [&agent_a, &agent_b] {
-        agent.wait_for_log(&["ERROR", "0000000000000001", "0000000000000002", "--name"]);
+        agent.wait_for_log(&["ERRO", "0000000000000001", "0000000000000002", "--name"]);
     }
 }
 
@@ -54,7 +54,7 @@ fn two_peers_of_one_name_are_refused_by_a_third() {
     a.wait_for_links(1);
     let agent_other = RunningAgent::start(&other_b, &[&agent_a]);
     for agent in [&agent_a, &agent_other] {
-        agent.wait_for_log(&["ERROR", "0000000000000002", "0000000000000003", "--name"]);
+        agent.wait_for_log(&["ERRO", "0000000000000002", "0000000000000003", "--name"]);
     }
     // When the holder of the name is gone, the other takes over.
     agent_b.stop();
@@ -68,7 +68,7 @@ fn an_agent_that_dials_itself_is_told() {
     let (url, address) = (early.url.clone(), early.url.strip_prefix("ws://").unwrap().to_owned());
     early.stop();
     let agent = RunningAgent::start_with(&a, &[&url], |config| config.listen = Some(address));
-    agent.wait_for_log(&["ERROR", "one node id", "dial itself"]);
+    agent.wait_for_log(&["ERRO", "one node id", "dial itself"]);
 }
 
 #[test]
@@ -79,7 +79,7 @@ fn a_clock_far_ahead_is_refused_until_it_is_put_right() {
     let agent_b = RunningAgent::start(&b, &[]);
     let agent_a = RunningAgent::start(&a, &[&agent_b]);
     for agent in [&agent_a, &agent_b] {
-        agent.wait_for_log(&["ERROR", "wall clocks", "\\\"a\\\"", "\\\"b\\\"", "NTP"]);
+        agent.wait_for_log(&["ERRO", "wall clocks", "\\\"a\\\"", "\\\"b\\\"", "NTP"]);
     }
     assert_eq!(b.state().applied, 0);
     a.state().clock_ahead_ms = 0;
@@ -97,7 +97,7 @@ fn a_clock_that_drifts_off_ends_the_link() {
     agent_b.wait_for_log(&["WARN", "wall clocks are apart"]);
     a.state().clock_ahead_ms = -20_000;
     for agent in [&agent_a, &agent_b] {
-        agent.wait_for_log(&["ERROR", "wall clocks", "\\\"a\\\"", "\\\"b\\\"", "NTP"]);
+        agent.wait_for_log(&["ERRO", "wall clocks", "\\\"a\\\"", "\\\"b\\\"", "NTP"]);
     }
     a.state().clock_ahead_ms = 0;
     a.write(1, 1);
@@ -108,12 +108,12 @@ fn a_clock_that_drifts_off_ends_the_link() {
 fn a_log_that_starts_too_late_is_said_at_both_sides() {
     let (a, b) = nodes();
     (0..10).for_each(|_| a.write(1, 1));
-    let (origin, start) = (a.state().origin, a.state().clock);
+    let (origin, start) = (a.origin(), a.state().clock);
     a.state().log_start.advance(origin, start);
     let agent_b = RunningAgent::start(&b, &[]);
     let agent_a = RunningAgent::start(&a, &[&agent_b]);
-    agent_a.wait_for_log(&["ERROR", "the peer has fallen behind", &origin.to_string(), "--log-memory"]);
-    agent_b.wait_for_log(&["ERROR", "this node has fallen behind", &origin.to_string(), "--log-memory"]);
+    agent_a.wait_for_log(&["ERRO", "the peer has fallen behind", &origin.to_string(), "--log-memory"]);
+    agent_b.wait_for_log(&["ERRO", "this node has fallen behind", &origin.to_string(), "--log-memory"]);
     // The link stays for the other direction.
     b.write(1, 1);
     a.wait_for(&b.frontier());
@@ -123,7 +123,7 @@ fn a_log_that_starts_too_late_is_said_at_both_sides() {
 fn a_damaged_batch_ends_the_link_with_its_author_named() {
     let (a, b) = nodes();
     a.write(1, 10);
-    let origin = a.state().origin;
+    let origin = a.origin();
     if let Some((_, bytes)) = a.state().log.get_mut(&origin).and_then(|log| log.first_mut()) {
         let last = bytes.len() - 1;
         Arc::make_mut(bytes)[last] ^= 1;
@@ -131,7 +131,7 @@ fn a_damaged_batch_ends_the_link_with_its_author_named() {
     let agent_b = RunningAgent::start(&b, &[]);
     let agent_a = RunningAgent::start(&a, &[&agent_b]);
     for agent in [&agent_a, &agent_b] {
-        agent.wait_for_log(&["ERROR", &origin.to_string(), "\\\"a\\\"", "checksum"]);
+        agent.wait_for_log(&["ERRO", &origin.to_string(), "\\\"a\\\"", "checksum"]);
     }
     assert_eq!(b.state().applied, 0);
 }
@@ -143,7 +143,7 @@ fn a_change_from_the_future_suspends_its_origin_only() {
     a.write(1, 1);
     let agent_b = RunningAgent::start(&b, &[]);
     let _agent_a = RunningAgent::start(&a, &[&agent_b]);
-    agent_b.wait_for_log(&["ERROR", "too far in the future", &a.state().origin.to_string()]);
+    agent_b.wait_for_log(&["ERRO", "too far in the future", &a.origin().to_string()]);
     b.write(1, 1);
     a.wait_for(&b.frontier());
     b.state().apply_error = None;
@@ -156,7 +156,7 @@ fn a_gap_is_pulled_again() {
     let agent_b = RunningAgent::start(&b, &[]);
     let _agent_a = RunningAgent::start(&a, &[&agent_b]);
     a.wait_for_links(1);
-    let origin = a.state().origin;
+    let origin = a.origin();
     b.state().apply_error = Some(format!("GAP {origin} {}", Timestamp::ZERO));
     a.write(1, 1);
     agent_b.wait_for_log(&["WARN", "beyond what is held"]);
@@ -190,7 +190,7 @@ fn other_requests_are_turned_away() {
     // Garbage on an open link, and a peer that never says hello.
     let garbage = [UPGRADE, &[0x82, 0x84, 0, 0, 0, 0, 0x91, 0x7f, 1, 2]].concat();
     check_answer(&agent, &garbage, "HTTP/1.1 101");
-    agent.wait_for_log(&["ERROR", "an unknown peer"]);
+    agent.wait_for_log(&["ERRO", "an unknown peer"]);
     check_answer(&agent, UPGRADE, "HTTP/1.1 101");
     // It still works.
     let _other = RunningAgent::start(&b, &[&agent]);

@@ -19,7 +19,9 @@ impl Cluster {
             agents.push(agent);
         }
         let mut links = vec![0; count];
-        for (index, peer) in (0..count).flat_map(|index| dials(index).into_iter().map(move |peer| (index, peer))) {
+        for (index, peer) in
+            (0..count).flat_map(|index| dials(index).into_iter().map(move |peer| (index, peer)))
+        {
             links[index] += 1;
             links[peer] += 1;
         }

@@ -9,8 +9,12 @@ pub(crate) fn integer(argument: &[u8]) -> Result<i64, CommandError> {
 }
 
 /// A whole number within a range; outside of it the error is that of no number at all.
-pub(crate) fn integer_within(argument: &[u8], range: std::ops::RangeInclusive<i64>) -> Result<i64, CommandError> {
-    integer(argument).and_then(|value| if range.contains(&value) { Ok(value) } else { Err(CommandError::NotInteger) })
+pub(crate) fn integer_within(
+    argument: &[u8],
+    range: std::ops::RangeInclusive<i64>,
+) -> Result<i64, CommandError> {
+    integer(argument)
+        .and_then(|value| if range.contains(&value) { Ok(value) } else { Err(CommandError::NotInteger) })
 }
 
 /// Whether an argument is this option, in any case.

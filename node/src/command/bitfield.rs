@@ -1,5 +1,7 @@
 //! BITFIELD and BITFIELD_RO: strings as integers of any width at any bit.
 
+use std::ops::Range;
+
 use smallvec::SmallVec;
 
 use super::Access::{Read, Write};
@@ -10,10 +12,23 @@ use super::{Command, Keys};
 use crate::error::{CommandError, CommandResult};
 use crate::store::rich::parse_integer;
 
-#[rustfmt::skip]
 pub(super) const COMMANDS: &[Command] = &[
-    Command { name: "bitfield", arity: -2, access: Write, flags: &["denyoom"], keys: Keys::ONE, handler: bitfield },
-    Command { name: "bitfield_ro", arity: -2, access: Read, flags: &["fast"], keys: Keys::ONE, handler: bitfield_ro },
+    Command {
+        name: "bitfield",
+        arity: -2,
+        access: Write,
+        flags: &["denyoom"],
+        keys: Keys::ONE,
+        handler: bitfield,
+    },
+    Command {
+        name: "bitfield_ro",
+        arity: -2,
+        access: Read,
+        flags: &["fast"],
+        keys: Keys::ONE,
+        handler: bitfield_ro,
+    },
 ];
 
 /// Where an integer lies, and of which type it is.
@@ -52,8 +67,9 @@ fn bitfield<'a>(context: &mut Context<'_, 'a>, arguments: &[&'a [u8]]) -> Comman
     let steps = parse(&arguments[2..], context)?;
     let key = context.key(arguments[1]);
     let Some(length) = written_length(&steps) else { return read(context, arguments[1], &steps) };
-    let held = context.transaction.read_string(&key)?.map(std::borrow::Cow::into_owned).unwrap_or_default();
-    let mut grows = held.len() < length;
+    let held = context.transaction.read_string(&key)?.unwrap_or_default().into_owned();
+    // As in Redis, the string grows even if all that is to be written fails for an overflow.
+    let mut changes = held.len() < length;
     let mut bytes = grown(held, length, context)?;
     context.reply.array(steps.len());
     for (field, action) in steps {
@@ -64,12 +80,12 @@ fn bitfield<'a>(context: &mut Context<'_, 'a>, arguments: &[&'a [u8]]) -> Comman
                 context.reply.integer(if matches!(action, Action::Add(..)) { new } else { old });
                 if new != old {
                     field.write(&mut bytes, new);
-                    grows = true;
+                    changes = true;
                 }
             }
         }
     }
-    if grows { context.transaction.write_string(&key, bytes) } else { Ok(()) }
+    if changes { context.transaction.write_string(&key, bytes) } else { Ok(()) }
 }
 
 fn bitfield_ro<'a>(context: &mut Context<'_, 'a>, arguments: &[&'a [u8]]) -> CommandResult {
@@ -136,7 +152,7 @@ impl Overflow {
 }
 
 impl Field {
-    /// Reads a type such as `u8` and an offset, in bits or, behind a `#`, in widths of the type.
+    /// Reads a type such as `u8` and an offset in bits or, behind a `#`, in widths of the type.
     fn parse(kind: &[u8], offset: &[u8], context: &Context<'_, '_>) -> Result<Self, CommandError> {
         const INVALID: CommandError = CommandError::text(
             "ERR Invalid bitfield type. Use something like i16 u8. Note that u64 is not supported but i64 is.",
@@ -194,8 +210,9 @@ impl Field {
         u128::BITS - (self.offset % 8) as u32 - self.bits
     }
 
-    /// The bytes from the field's first on, at most 16, and those as one number. Behind the string's end all are zero.
-    fn window(self, bytes: &[u8]) -> (std::ops::Range<usize>, u128) {
+    /// The bytes from the field's first on, at most 16, and those as one number. Behind the string's end all
+    /// are zero.
+    fn window(self, bytes: &[u8]) -> (Range<usize>, u128) {
         let start = (self.offset / 8).min(bytes.len());
         let range = start..bytes.len().min(start + size_of::<u128>());
         let mut window = [0; size_of::<u128>()];
@@ -253,7 +270,8 @@ mod tests {
 
     #[track_caller]
     fn check(field: Field, old: i64, action: fn(Overflow) -> Action, expected: [Option<i64>; 3]) {
-        let outcomes = [Overflow::Wrap, Overflow::Saturate, Overflow::Fail].map(|kind| field.outcome(old, action(kind)));
+        let outcomes =
+            [Overflow::Wrap, Overflow::Saturate, Overflow::Fail].map(|kind| field.outcome(old, action(kind)));
         assert_eq!(outcomes, expected);
     }
 
@@ -267,6 +285,11 @@ mod tests {
         check(signed, -120, |kind| Action::Add(-10, kind), [Some(126), Some(-128), None]);
         check(signed, 0, |kind| Action::Set(128, kind), [Some(-128), Some(127), None]);
         check(signed, 0, |kind| Action::Set(127, kind), [Some(127); 3]);
-        check(field(true, 64, 0), i64::MAX, |kind| Action::Add(1, kind), [Some(i64::MIN), Some(i64::MAX), None]);
+        check(
+            field(true, 64, 0),
+            i64::MAX,
+            |kind| Action::Add(1, kind),
+            [Some(i64::MIN), Some(i64::MAX), None],
+        );
     }
 }

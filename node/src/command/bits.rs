@@ -1,4 +1,4 @@
-//! GETBIT, SETBIT, BITCOUNT, BITPOS and BITOP: strings as runs of bits, the highest bit of the first byte first.
+//! GETBIT, SETBIT, BITCOUNT, BITPOS and BITOP: strings as runs of bits, of a byte the highest first.
 
 use std::ops::Range;
 
@@ -11,16 +11,18 @@ use crate::error::{CommandError, CommandResult};
 use crate::store::rich::parse_integer;
 use crate::transaction::NewTtl;
 
+/// Redis's flags of commands that may need more memory.
+const GROWS: &[&str] = &["denyoom"];
+
 /// The target and the sources.
 const BITOP_KEYS: Keys = Keys::Range { first: 2, last: -1, step: 1 };
 
-#[rustfmt::skip]
 pub(super) const COMMANDS: &[Command] = &[
     Command { name: "getbit", arity: 3, access: Read, flags: &["fast"], keys: Keys::ONE, handler: getbit },
-    Command { name: "setbit", arity: 4, access: Write, flags: &["denyoom"], keys: Keys::ONE, handler: setbit },
+    Command { name: "setbit", arity: 4, access: Write, flags: GROWS, keys: Keys::ONE, handler: setbit },
     Command { name: "bitcount", arity: -2, access: Read, flags: &[], keys: Keys::ONE, handler: bitcount },
     Command { name: "bitpos", arity: -3, access: Read, flags: &[], keys: Keys::ONE, handler: bitpos },
-    Command { name: "bitop", arity: -4, access: Write, flags: &["denyoom"], keys: BITOP_KEYS, handler: bitop },
+    Command { name: "bitop", arity: -4, access: Write, flags: GROWS, keys: BITOP_KEYS, handler: bitop },
 ];
 
 /// A place in a string that may be addressed: its byte lies within the longest string permitted.
@@ -29,7 +31,11 @@ pub(super) struct BitOffset(pub(super) usize);
 
 impl BitOffset {
     /// Reads how many units of `unit_bits` lie before the place.
-    pub(super) fn parse(argument: &[u8], unit_bits: i64, context: &Context<'_, '_>) -> Result<Self, CommandError> {
+    pub(super) fn parse(
+        argument: &[u8],
+        unit_bits: i64,
+        context: &Context<'_, '_>,
+    ) -> Result<Self, CommandError> {
         let bytes_max = context.server.node.settings.bulk_bytes_max();
         let bits = parse_integer(argument).and_then(|units| units.checked_mul(unit_bits));
         let offset = bits.and_then(|bits| usize::try_from(bits).ok()).filter(|bits| bits / 8 < bytes_max);
@@ -139,7 +145,10 @@ fn bit_span(start: i64, end: i64, unit_bits: usize, bytes: usize) -> Option<Rang
 fn count_ones(bytes: &[u8], bits: Range<usize>) -> u64 {
     let touched = &bytes[bits.start / 8..bits.end.div_ceil(8)];
     let before = touched.first().map_or(0, |first| first & !(0xff >> (bits.start % 8)));
-    let behind = touched.last().filter(|_| bits.end % 8 != 0).map_or(0, |last| last & (0xff >> (bits.end % 8)));
+    let behind = touched
+        .last()
+        .filter(|_| !bits.end.is_multiple_of(8))
+        .map_or(0, |last| last & (0xff >> (bits.end % 8)));
     let (words, rest) = touched.as_chunks();
     let in_words = words.iter().map(|word| u64::from(u64::from_ne_bytes(*word).count_ones()));
     let in_rest = rest.iter().map(|byte| u64::from(byte.count_ones()));
@@ -282,7 +291,8 @@ mod tests {
 
     #[track_caller]
     fn check_fold(operation: Operation, expected: [&[u8]; 2]) {
-        for (a, b, expected) in [(&[0b1100][..], &[0b1010, 7][..], expected[0]), (&[9, 9], &[1], expected[1])] {
+        for (a, b, expected) in [(&[0b1100][..], &[0b1010, 7][..], expected[0]), (&[9, 9], &[1], expected[1])]
+        {
             let mut result = a.to_vec();
             operation.fold(&mut result, b);
             assert_eq!(result, expected);

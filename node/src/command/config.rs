@@ -67,14 +67,14 @@ fn matching(patterns: &[&[u8]]) -> Vec<(Vec<u8>, &'static Parameter)> {
 
 fn set(context: &mut Context<'_, '_>, arguments: &[&[u8]]) -> CommandResult {
     let pairs = &arguments[2..];
-    if pairs.len() % 2 != 0 {
+    if !pairs.len().is_multiple_of(2) {
         return Err(CommandError::WrongArity("config|set".to_owned()));
     }
     let mut given: Vec<(&Parameter, &[u8])> = Vec::new();
     for pair in pairs.chunks_exact(2) {
         let parameter = parameters::find(pair[0]).ok_or_else(|| unknown(pair[0]))?;
         if given.iter().any(|(other, _)| std::ptr::eq(*other, parameter)) {
-            return Err(refused(parameter, &Refusal::from("duplicate parameter")));
+            return Err(refused(parameter, &Refusal::text("duplicate parameter")));
         }
         given.push((parameter, pair[1]));
     }

@@ -180,7 +180,10 @@ fn reset(context: &mut Context<'_, '_>, _: &[&[u8]]) -> CommandResult {
     transaction::unwatch_all(context.server, client);
     client.select(0);
     client.set_protocol(Protocol::Resp2);
-    client.reply_mode = ReplyMode::On;
+    // A reply that CLIENT REPLY SKIP has left out stays so, as in Redis.
+    if client.reply_mode != ReplyMode::Skip {
+        client.reply_mode = ReplyMode::On;
+    }
     client.record.text.lock().name.clear();
     context.reply.set_protocol(Protocol::Resp2);
     context.reply.simple("RESET");

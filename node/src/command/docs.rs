@@ -127,7 +127,7 @@ const GENERIC: &[Row] = &[
     ("expireat", "1.2.0", "O(1)", "Lets a key expire at a moment given in seconds."),
     ("expiretime", "7.0.0", "O(1)", "Tells the second at which a key expires."),
     ("keys", "1.0.0", "O(N), N the keys of the database", "Finds the keys that match a pattern."),
-    ("move", "1.0.0", "O(1)", "Moves a key to another database."),
+    ("move", "1.0.0", "O(N), N the size of the value", "Moves a key to another database."),
     ("object", "2.2.3", "by subcommand", "Tells how a value is kept."),
     ("object|encoding", "2.2.3", "O(1)", "Tells the form in which a value is kept."),
     ("object|freq", "4.0.0", "O(1)", "Tells how often a key is used."),
@@ -140,8 +140,13 @@ const GENERIC: &[Row] = &[
     ("pexpiretime", "7.0.0", "O(1)", "Tells the millisecond at which a key expires."),
     ("pttl", "2.6.0", "O(1)", "Tells the milliseconds until a key expires."),
     ("randomkey", "1.0.0", "O(1)", "Picks any key."),
-    ("rename", "1.0.0", "O(1)", "Moves a value to another key, whatever is there."),
-    ("renamenx", "1.0.0", "O(1)", "Moves a value to another key if nothing is there."),
+    ("rename", "1.0.0", "O(N), N the size of the value", "Moves a value to another key, whatever is there."),
+    (
+        "renamenx",
+        "1.0.0",
+        "O(N), N the size of the value",
+        "Moves a value to another key if nothing is there.",
+    ),
     ("scan", "2.8.0", "O(1) a call, O(N) in all", "Goes through the keys in many short calls."),
     ("touch", "3.2.1", "O(N), N the keys", "Makes keys count as just used."),
     ("ttl", "1.0.0", "O(1)", "Tells the seconds until a key expires."),
@@ -151,7 +156,7 @@ const GENERIC: &[Row] = &[
 ];
 
 const STRING: &[Row] = &[
-    ("append", "2.0.0", "O(1)", "Adds bytes to the end of a string."),
+    ("append", "2.0.0", "O(N), N the string's bytes", "Adds bytes to the end of a string."),
     ("decr", "1.0.0", "O(1)", "Takes one from a number."),
     ("decrby", "1.0.0", "O(1)", "Takes an integer from a number."),
     ("get", "1.0.0", "O(1)", "Reads a string."),
@@ -170,7 +175,7 @@ const STRING: &[Row] = &[
     ("set", "1.0.0", "O(1)", "Writes a string, whatever the key held."),
     ("setex", "2.0.0", "O(1)", "Writes a string that expires some seconds from now."),
     ("setnx", "1.0.0", "O(1)", "Writes a string if its key does not exist."),
-    ("setrange", "2.2.0", "O(N), N the bytes written", "Writes over a part of a string."),
+    ("setrange", "2.2.0", "O(N), N the string's bytes", "Writes over a part of a string."),
     ("strlen", "2.2.0", "O(1)", "Counts a string's bytes."),
     ("substr", "1.0.0", "O(N), N the bytes read", "The old name of GETRANGE."),
 ];
@@ -182,7 +187,7 @@ const BITMAP: &[Row] = &[
     ("bitop", "2.6.0", "O(N), N the longest string's bytes", "Combines strings bit by bit into another."),
     ("bitpos", "2.8.7", "O(N), N the bytes looked at", "Finds the first bit that is set, or clear."),
     ("getbit", "2.2.0", "O(1)", "Reads a bit."),
-    ("setbit", "2.2.0", "O(1)", "Writes a bit and tells what it was."),
+    ("setbit", "2.2.0", "O(N), N the string's bytes", "Writes a bit and tells what it was."),
 ];
 
 const TRANSACTIONS: &[Row] = &[

@@ -30,6 +30,9 @@ pub(crate) fn execute(
         count(&server.stats.error_replies, 1);
         ReplyWriter::new(out, client.protocol).error(&error.to_string());
     }
+    if let After::Wait { silent, .. } = &mut client.after {
+        *silent = matches!(client.reply_mode, ReplyMode::Off | ReplyMode::Skip);
+    }
     match client.reply_mode {
         ReplyMode::On => {}
         ReplyMode::Off => out.truncate(start),
@@ -64,7 +67,7 @@ fn dispatch(
     if command.name == "exec" {
         return exec(server, client, clocks, out);
     }
-    let set = shards_of(command, arguments)?;
+    let set = shards_of(command, arguments);
     let mut transaction = Transaction::begin(&server.node, set, clocks, command.access == Access::Write)?;
     let result = run(server, client, command, arguments, &mut transaction, clocks, out, false);
     finish(server, client, transaction);
@@ -106,7 +109,12 @@ fn unknown(arguments: &[&[u8]]) -> CommandError {
     ))
 }
 
-fn queue(client: &mut Client, command: &'static Command, arguments: &[&[u8]], out: &mut Vec<u8>) -> CommandResult {
+fn queue(
+    client: &mut Client,
+    command: &'static Command,
+    arguments: &[&[u8]],
+    out: &mut Vec<u8>,
+) -> CommandResult {
     let queue = client.queue.get_or_insert_with(Queue::default);
     if command.has_flag("no_multi") {
         queue.refused = true;
@@ -135,7 +143,7 @@ fn exec(server: &Server, client: &mut Client, clocks: Clocks, out: &mut Vec<u8>)
     let mut writes = false;
     for (command, arguments) in &queue.commands {
         let arguments: SmallVec<[&[u8]; 8]> = arguments.iter().map(|argument| &**argument).collect();
-        set = set.union(shards_of(command, &arguments).unwrap_or_default());
+        set = set.union(shards_of(command, &arguments));
         writes |= command.access == Access::Write;
     }
     let started = Transaction::begin(&server.node, set, clocks, writes);
@@ -143,7 +151,9 @@ fn exec(server: &Server, client: &mut Client, clocks: Clocks, out: &mut Vec<u8>)
         Ok(transaction) => transaction,
         Err(refused) => {
             super::transaction::unwatch_all(server, client);
-            return Err(CommandError::composed(format!("EXECABORT Transaction discarded because of: {refused}")));
+            return Err(CommandError::composed(format!(
+                "EXECABORT Transaction discarded because of: {refused}"
+            )));
         }
     };
     if super::transaction::watch_broken(client, &transaction) {
@@ -192,19 +202,14 @@ fn finish(server: &Server, client: &mut Client, transaction: Transaction<'_>) {
 }
 
 /// A key's shard does not depend on its database, so a SELECT in the queue changes nothing here.
-fn shards_of(command: &Command, arguments: &[&[u8]]) -> Result<ShardSet, CommandError> {
+fn shards_of(command: &Command, arguments: &[&[u8]]) -> ShardSet {
     let shard = |key: &[u8]| Key::new(0, key).shard();
     match command.keys {
-        Keys::None => Ok(ShardSet::EMPTY),
-        Keys::All => Ok(ShardSet::ALL),
+        Keys::None => ShardSet::EMPTY,
+        Keys::All => ShardSet::ALL,
         Keys::Range { first, last, .. } if first as isize == last && arguments.len() > first => {
-            Ok(ShardSet::of(shard(arguments[first])))
+            ShardSet::of(shard(arguments[first]))
         }
-        ref keys => Ok(keys.of(arguments)?.iter().fold(ShardSet::EMPTY, |set, key| set.with(shard(key)))),
+        ref keys => keys.of(arguments).iter().fold(ShardSet::EMPTY, |set, key| set.with(shard(key))),
     }
-}
-
-/// Whether the connection goes on reading commands.
-pub(crate) const fn continues(client: &Client) -> bool {
-    matches!(client.after, After::Continue)
 }

@@ -15,14 +15,19 @@ use crate::follow::{Subscription, Wanted};
 pub(super) const COMMANDS: &[Command] = &[
     row("feed", -2, &["container", "admin", "noscript"], help),
     row("feed|help", 2, &["admin", "noscript"], help),
-    row("feed|info", 2, &["admin", "noscript"], info),
+    row("feed|info", 2, &["admin", "noscript", "no_multi"], info),
     row("feed|group", 3, &["admin", "noscript", "no_multi"], group),
     row("feed|follow", -4, &["admin", "noscript", "no_multi"], follow),
     row("feed|apply", 3, &["admin", "noscript", "no_multi"], apply),
     row("feed|peers", 3, &["admin", "noscript", "no_multi"], peers),
 ];
 
-const fn row(name: &'static str, arity: i32, flags: &'static [&'static str], handler: super::Handler) -> Command {
+const fn row(
+    name: &'static str,
+    arity: i32,
+    flags: &'static [&'static str],
+    handler: super::Handler,
+) -> Command {
     Command { name, arity, access: Access::None, flags, keys: Keys::None, handler }
 }
 
@@ -32,7 +37,10 @@ fn help(context: &mut Context<'_, '_>, _: &[&[u8]]) -> CommandResult {
         "FEED",
         &[
             ("INFO", "This node's identity, frontier and clock."),
-            ("FOLLOW <origin> <after> [...]", "Stream the batches of these origins from there on, then live."),
+            (
+                "FOLLOW <origin> <after> [...]",
+                "Stream the batches of these origins from there on, then live.",
+            ),
             ("APPLY <batch>", "Merge a batch of another node's."),
             ("GROUP <name>", "Name the group that this node belongs to."),
             ("PEERS <report>", "Report links and announcements; answers with frontier and clock."),
@@ -97,7 +105,7 @@ fn follow(context: &mut Context<'_, '_>, arguments: &[&[u8]]) -> CommandResult {
 
 /// Reads `origin after [origin after ...]`. See [`shared::feed`].
 pub(crate) fn subscription(arguments: &[&[u8]]) -> Result<Subscription, CommandError> {
-    if arguments.len() % 2 != 0 {
+    if !arguments.len().is_multiple_of(2) {
         return Err(CommandError::WrongArity("feed|follow".to_owned()));
     }
     let mut subscription = Subscription::default();

@@ -8,11 +8,12 @@ mod traits;
 
 use shared::resp::ReplyWriter;
 
+use self::traits::KeySpec;
 use super::arguments::is;
 use super::context::Context;
 use super::docs::{self, Doc};
 use super::scan::glob;
-use super::{Command, table};
+use super::{Command, Keys, table};
 use crate::error::{CommandError, CommandResult};
 
 const FLAGS: &[&str] = &["loading", "stale"];
@@ -157,9 +158,16 @@ fn get_keys(context: &mut Context<'_, '_>, arguments: &[&[u8]]) -> CommandResult
 
 fn get_keys_and_flags(context: &mut Context<'_, '_>, arguments: &[&[u8]]) -> CommandResult {
     let (row, keys) = keys_of(&arguments[2..])?;
-    let flags = traits::key_flags(row);
-    context.reply.array(keys.len());
-    for key in keys {
+    let mut flagged = Vec::new();
+    for KeySpec { first, last, step, flags } in traits::key_specs(row) {
+        let keys = Keys::Range { first, last, step }.of(&arguments[2..]);
+        flagged.extend(keys.into_iter().map(|key| (key, flags)));
+    }
+    if flagged.is_empty() {
+        flagged.extend(keys.into_iter().map(|key| (key, traits::key_flags(row))));
+    }
+    context.reply.array(flagged.len());
+    for (key, flags) in flagged {
         context.reply.array(2);
         context.reply.bulk(key);
         context.reply.set(flags.len());
@@ -184,7 +192,7 @@ fn keys_of<'a>(arguments: &[&'a [u8]]) -> Result<(&'static Command, Vec<&'a [u8]
     if !row.accepts(arguments.len()) {
         return Err(CommandError::text("ERR Invalid number of arguments specified for command"));
     }
-    let keys = row.keys.of(arguments).unwrap_or_default();
+    let keys = row.keys.of(arguments);
     if keys.is_empty() {
         return Err(CommandError::text("ERR Invalid arguments specified for command"));
     }

@@ -152,7 +152,7 @@ fn wait(context: &mut Context<'_, '_>, arguments: &[&[u8]]) -> CommandResult {
     match write {
         Some(write) if acknowledged < members && !context.in_exec => {
             let deadline = (timeout_ms > 0).then(|| now.after(Duration::from_millis(timeout_ms)));
-            context.client.after = After::Wait { write, members, deadline };
+            context.client.after = After::Wait { write, members, deadline, silent: false };
         }
         _ => context.reply.integer(acknowledged as i64),
     }

@@ -76,7 +76,8 @@ impl Life {
         let name = key.to_string().into_bytes();
         let key_ref = Key::new(0, &name);
         let clocks = Clocks { wall, mono_us: 0 };
-        let mut transaction = Transaction::begin(&self.node, ShardSet::of(key_ref.shard()), clocks, true).ok()?;
+        let mut transaction =
+            Transaction::begin(&self.node, ShardSet::of(key_ref.shard()), clocks, true).ok()?;
         transaction.set(&key_ref, value.to_string().into_bytes(), NewTtl::Clear).expect("a small value");
         transaction.commit();
         Some(Written { key, value, sealed: self.node.log.seal(0) })
@@ -86,7 +87,8 @@ impl Life {
         let name = key.to_string().into_bytes();
         let key = Key::new(0, &name);
         let clocks = Clocks { wall: WallMillis(0), mono_us: 0 };
-        let transaction = Transaction::begin(&self.node, ShardSet::of(key.shard()), clocks, false).expect("reads are served");
+        let transaction = Transaction::begin(&self.node, ShardSet::of(key.shard()), clocks, false)
+            .expect("reads are served");
         let value = transaction.string(&key).expect("a string")?;
         Some(std::str::from_utf8(&value).expect("digits").parse().expect("a number"))
     }
@@ -94,7 +96,13 @@ impl Life {
 
 /// Writes, group-commits and crashes at disk operation `crash_at`. Returns how many operations there were, and
 /// what was acknowledged: per key the newest value, which later unacknowledged ones may have replaced.
-fn run(disk: &SimulatedDisk, seed: u64, crash_at: Option<u64>, acknowledged: &mut Vec<Written>, newest: &mut [u64]) {
+fn run(
+    disk: &SimulatedDisk,
+    seed: u64,
+    crash_at: Option<u64>,
+    acknowledged: &mut Vec<Written>,
+    newest: &mut [u64],
+) {
     let mut random = Random(seed);
     if let Some(operation) = crash_at {
         disk.crash_at(operation);
@@ -124,7 +132,8 @@ fn run(disk: &SimulatedDisk, seed: u64, crash_at: Option<u64>, acknowledged: &mu
 fn check(disk: &SimulatedDisk, acknowledged: &[Written], newest: &[u64], story: &str) {
     let life = start(disk, Origin(7)).unwrap_or_else(|error| panic!("{story}: {error}"));
     for key in 0..newest.len() as u64 {
-        let promised = acknowledged.iter().filter(|written| written.key == key).map(|written| written.value).max();
+        let promised =
+            acknowledged.iter().filter(|written| written.key == key).map(|written| written.value).max();
         let found = life.value(key);
         assert!(found >= promised, "{story}: key {key} is {found:?}, acknowledged was {promised:?}");
         assert!(found <= Some(newest[key as usize]), "{story}: key {key} is {found:?}, which nobody wrote");

@@ -60,7 +60,13 @@ impl<D: Disk> Writer<D> {
     }
 
     /// Runs until the log is stopped and all of it is on disk. `progressed` is called when more became durable.
-    pub(crate) fn run(mut self, log: &Log, fsync: impl Fn() -> Fsync, progressed: impl Fn(), logger: &Logger) {
+    pub(crate) fn run(
+        mut self,
+        log: &Log,
+        fsync: impl Fn() -> Fsync,
+        progressed: impl Fn(),
+        logger: &Logger,
+    ) {
         let mut last_sync = Instant::now();
         let mut failing = false;
         loop {

@@ -191,8 +191,11 @@ fn carry_out<'a>(transaction: &mut Transaction<'a>, db: u8, bytes: &'a [u8], wri
     .unwrap();
 }
 
+/// By database and key, the value and when it expires.
+type Visible = BTreeMap<(u8, Vec<u8>), (Vec<u8>, Option<WallMillis>)>;
+
 /// What clients see at a moment: every key's value and expiry.
-fn visible(node: &Node, at: WallMillis) -> BTreeMap<(u8, Vec<u8>), (Vec<u8>, Option<WallMillis>)> {
+fn visible(node: &Node, at: WallMillis) -> Visible {
     let clocks = Clocks { wall: at, mono_us: 0 };
     let transaction = Transaction::begin(node, ShardSet::ALL, clocks, false).unwrap();
     let mut seen = BTreeMap::new();
@@ -225,7 +228,8 @@ fn write_strategy() -> impl Strategy<Value = Write> {
 }
 
 fn step_strategy() -> impl Strategy<Value = Step> {
-    let one = || (prop_oneof![8 => Just(0), 1 => 1..KEYS.len()], prop::bool::weighted(0.05), write_strategy());
+    let one =
+        || (prop_oneof![8 => Just(0), 1 => 1..KEYS.len()], prop::bool::weighted(0.05), write_strategy());
     let writes = prop_oneof![
         4 => one().prop_map(|one| vec![one]),
         1 => prop::collection::vec(one(), 2..5),
@@ -251,7 +255,7 @@ fn replay_in_order(logs: &[Vec<Vec<u8>>], picks: &[usize], wall: WallMillis) -> 
             .expect("some log has a batch left");
         let bytes = &logs[origin][next[origin]];
         node.apply(bytes, wall).unwrap();
-        if pick % 2 == 0 {
+        if pick.is_multiple_of(2) {
             // Once more through the merge itself, which `apply` would skip as a duplicate.
             Node::replay(&node.store, bytes, Timestamp::ZERO).unwrap();
         }
@@ -333,7 +337,9 @@ impl Group {
         self.deliver_all();
         for (index, master) in self.masters.iter().enumerate() {
             let seen = visible(&master.node, WallMillis(EPOCH_MS + offset_ms));
-            let value = seen.get(&(0, KEYS[0].to_vec())).map(|(value, _)| String::from_utf8_lossy(value).into_owned());
+            let value = seen
+                .get(&(0, KEYS[0].to_vec()))
+                .map(|(value, _)| String::from_utf8_lossy(value).into_owned());
             assert_eq!(value.as_deref(), expected, "at master {index}");
         }
     }

@@ -111,7 +111,9 @@ impl Entry {
     /// Whether the string was written, or the key reset, at exactly this version.
     pub(crate) fn written_at(&self, version: Version, origins: &Origins) -> bool {
         match self {
-            Self::Packed(packed) => packed.timestamp() == version.timestamp && packed.version(origins) == version,
+            Self::Packed(packed) => {
+                packed.timestamp() == version.timestamp && packed.version(origins) == version
+            }
             Self::Rich(rich) => rich.written_at(version),
         }
     }
@@ -304,7 +306,9 @@ impl Packed {
         let value = match op {
             Op::Set(value) => Some(&**value),
             Op::Reset => None,
-            Op::Expire(expiry) => return Some(self.merge_ttl(Ttl { version: at, expiry: *expiry }, index, source, origins)),
+            Op::Expire(expiry) => {
+                return Some(self.merge_ttl(Ttl { version: at, expiry: *expiry }, index, source, origins));
+            }
             _ => return None,
         };
         if source == Source::Log {
@@ -318,14 +322,21 @@ impl Packed {
                 return None;
             }
         }
-        let ttl = self.packed_ttl().filter(|_| source == Source::Log).filter(|ttl| {
-            origins.version(Timestamp(ttl.timestamp), OriginIndex(ttl.origin)) >= at
-        });
+        let ttl = self
+            .packed_ttl()
+            .filter(|_| source == Source::Log)
+            .filter(|ttl| origins.version(Timestamp(ttl.timestamp), OriginIndex(ttl.origin)) >= at);
         self.write(value, at.timestamp, index, ttl);
         Some(true)
     }
 
-    fn write(&mut self, value: Option<&[u8]>, timestamp: Timestamp, origin: OriginIndex, ttl: Option<PackedTtl>) {
+    fn write(
+        &mut self,
+        value: Option<&[u8]>,
+        timestamp: Timestamp,
+        origin: OriginIndex,
+        ttl: Option<PackedTtl>,
+    ) {
         let start = self.value_start();
         let same_shape = ttl.is_none()
             && self.flags() & (HAS_TTL | TOMBSTONE) == 0
@@ -349,7 +360,14 @@ impl Packed {
                 origin: index.0,
             };
             let value = (!self.is_tombstone()).then(|| self.value());
-            *self = Self::build(self.key(), value, self.timestamp(), self.origin(), Some(packed), self.accessed());
+            *self = Self::build(
+                self.key(),
+                value,
+                self.timestamp(),
+                self.origin(),
+                Some(packed),
+                self.accessed(),
+            );
         }
         stands
     }

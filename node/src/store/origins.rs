@@ -23,7 +23,9 @@ struct Numbered {
 
 /// More origins than can be told apart: this group's nodes have been restarted some 65,000 times.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("65536 origins are known already: start this node with an empty directory, beside a peer that has the data")]
+#[error(
+    "65536 origins are known already: start this node with an empty directory, beside a peer that has the data"
+)]
 pub(crate) struct TooManyOrigins;
 
 impl Origins {

@@ -43,13 +43,6 @@ pub(crate) struct Ttl {
     pub(crate) expiry: Option<WallMillis>,
 }
 
-impl Ttl {
-    /// Whether a key with this register has expired: after its millisecond, as in Redis.
-    pub(crate) fn is_expired(&self, now: WallMillis) -> bool {
-        self.expiry.is_some_and(|expiry| now > expiry)
-    }
-}
-
 /// A standing expiry mark.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Mark {
@@ -168,7 +161,11 @@ pub(crate) fn parse_integer(bytes: &[u8]) -> Option<i64> {
         }
         magnitude = magnitude * 10 + u64::from(digit - b'0');
     }
-    if digits.len() == bytes.len() { i64::try_from(magnitude).ok() } else { 0_i64.checked_sub_unsigned(magnitude) }
+    if digits.len() == bytes.len() {
+        i64::try_from(magnitude).ok()
+    } else {
+        0_i64.checked_sub_unsigned(magnitude)
+    }
 }
 
 /// The state of a key in full.
@@ -240,7 +237,8 @@ impl RichKey {
             return false;
         }
         let cell = self.cell_mut(id);
-        let newer = cell.base.as_ref().is_none_or(|(old, _)| at > *old || (at == *old && source == Source::Local));
+        let newer =
+            cell.base.as_ref().is_none_or(|(old, _)| at > *old || (at == *old && source == Source::Local));
         if newer {
             cell.base = Some((at, value.map(CellValue::from)));
             cell.contributions.retain(|(origin, own)| Version::new(own.first, *origin) > at);
@@ -278,9 +276,9 @@ impl RichKey {
     }
 
     fn merge_ttl(&mut self, ttl: Ttl, source: Source) -> bool {
-        let newer = self
-            .ttl
-            .is_none_or(|old| ttl.version > old.version || (ttl.version == old.version && source == Source::Local));
+        let newer = self.ttl.is_none_or(|old| {
+            ttl.version > old.version || (ttl.version == old.version && source == Source::Local)
+        });
         let stands = ttl.version >= self.reset && newer;
         if stands {
             self.ttl = Some(ttl);

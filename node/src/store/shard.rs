@@ -117,8 +117,15 @@ impl Shard {
                 hash_table::Entry::Vacant(vacant) => {
                     let mut entry = match &op {
                         // Whole writes of absent keys, the commonest of all, need no rich state on the way.
-                        Op::Set(value) => Entry::Packed(Packed::new(key.bytes, Some(value), writer.at.timestamp, writer.index)),
-                        Op::Reset => Entry::Packed(Packed::new(key.bytes, None, writer.at.timestamp, writer.index)),
+                        Op::Set(value) => Entry::Packed(Packed::new(
+                            key.bytes,
+                            Some(value),
+                            writer.at.timestamp,
+                            writer.index,
+                        )),
+                        Op::Reset => {
+                            Entry::Packed(Packed::new(key.bytes, None, writer.at.timestamp, writer.index))
+                        }
                         _ => Entry::absent(key.bytes, flushed),
                     };
                     let changed = matches!(op, Op::Set(_) | Op::Reset)
@@ -148,7 +155,12 @@ impl Shard {
     }
 
     /// Merges a flush of one database. Returns whether it changed anything.
-    pub(crate) fn merge_flush(&mut self, db: u8, writer: Writer, origins: &Origins) -> Result<bool, TooManyOrigins> {
+    pub(crate) fn merge_flush(
+        &mut self,
+        db: u8,
+        writer: Writer,
+        origins: &Origins,
+    ) -> Result<bool, TooManyOrigins> {
         let database = &mut self.databases[usize::from(db)];
         let newer = match writer.source {
             Source::Local => writer.at >= database.flushed,
@@ -217,9 +229,8 @@ impl Shard {
         expiries
             .take(limit)
             .flat_map(|(expiry, hash)| {
-                let named = move |entry: &&Entry| {
-                    entry.expiry() == Some(*expiry) && key_hash(entry.key()) == *hash
-                };
+                let named =
+                    move |entry: &&Entry| entry.expiry() == Some(*expiry) && key_hash(entry.key()) == *hash;
                 self.slot(db, slot_of(*hash)).filter(named)
             })
             .filter(|entry| is_due(entry))

@@ -38,7 +38,7 @@ fn sealed(transactions: &[(u64, &[Change<'_>])]) -> Vec<u8> {
     for (timestamp, changes) in transactions {
         builder.append(Timestamp(*timestamp), changes.iter());
     }
-    builder.seal().1
+    builder.seal(<[u8]>::to_vec).1
 }
 
 #[test]
@@ -69,7 +69,7 @@ fn a_replicated_set_of_64_bytes_takes_under_100() {
     for tick in 1..=16 {
         builder.append(Timestamp(tick), [&change]);
     }
-    let bytes = builder.seal().1;
+    let bytes = builder.seal(<[u8]>::to_vec).1;
     assert!(bytes.len() / 16 < 100, "{} bytes per change", bytes.len() / 16);
 }
 
@@ -77,9 +77,9 @@ fn a_replicated_set_of_64_bytes_takes_under_100() {
 fn a_sealed_builder_goes_on_behind_its_batch() {
     let mut builder = BatchBuilder::new(ORIGIN, Timestamp(5));
     builder.append(Timestamp(7), &every_operation()[..1]);
-    let (first, _) = builder.seal();
+    let (first, ()) = builder.seal(|_| ());
     builder.append(Timestamp(9), &every_operation()[..1]);
-    let (second, _) = builder.seal();
+    let (second, ()) = builder.seal(|_| ());
     assert_eq!((first.after, first.upto), (Timestamp(5), Timestamp(7)));
     assert_eq!((second.after, second.upto), (Timestamp(7), Timestamp(9)));
 }

@@ -11,7 +11,10 @@ pub(super) fn check(hello: &Hello, local: &Local) -> Result<(), Goodbye> {
     let (us, them) = (&local.member, &hello.member);
     if hello.batch_format != FORMAT {
         let (theirs, them) = (hello.batch_format, described(them));
-        let text = format!("{them} uses batch format {theirs}, {} uses {FORMAT}: upgrade the older side", described(us));
+        let text = format!(
+            "{them} uses batch format {theirs}, {} uses {FORMAT}: upgrade the older side",
+            described(us)
+        );
         return Err(Goodbye::new(Reason::Version, text));
     }
     check_group(hello, local)?;
@@ -25,8 +28,11 @@ pub(super) fn check(hello: &Hello, local: &Local) -> Result<(), Goodbye> {
         return Err(Goodbye::new(Reason::NodeIdTaken, text));
     }
     if us.name == them.name {
-        let text =
-            format!("two members have one name: {} and {}; give each its own --name", described(us), described(them));
+        let text = format!(
+            "two members have one name: {} and {}; give each its own --name",
+            described(us),
+            described(them)
+        );
         return Err(Goodbye::new(Reason::NameTaken, text));
     }
     Ok(())

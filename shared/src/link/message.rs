@@ -226,10 +226,14 @@ impl Reason {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum MessageError {
     /// The speaker's build is newer or older than this one.
-    #[error("the peer speaks version {0} of the link protocol, this build version {PROTOCOL}: upgrade the older side")]
+    #[error(
+        "the peer speaks version {0} of the link protocol, this build version {PROTOCOL}: upgrade the older side"
+    )]
     Protocol(u8),
     /// A kind of message that this version does not have.
-    #[error("message of kind {0} is not known to version {PROTOCOL} of the link protocol: upgrade the older side")]
+    #[error(
+        "message of kind {0} is not known to version {PROTOCOL} of the link protocol: upgrade the older side"
+    )]
     UnknownKind(u8),
     /// It is not what any build of this program writes.
     #[error("message is malformed: {0}")]
@@ -255,7 +259,6 @@ mod kind {
 
 const FLAG_FIRST: u8 = 1;
 const FLAG_LAST: u8 = 2;
-
 
 impl<'a> Message<'a> {
     /// The message's bytes.
@@ -365,20 +368,8 @@ impl Hello {
         {
             return Err(MessageError::Protocol(*protocol));
         }
-        type Wire = (
-            u8,
-            u8,
-            u8,
-            String,
-            GroupId,
-            Member,
-            WallMillis,
-            Frontier,
-            WallMillis,
-            Timestamp,
-            bool,
-            ByteBuf,
-        );
+        type Wire =
+            (u8, u8, u8, String, GroupId, Member, WallMillis, Frontier, WallMillis, Timestamp, bool, ByteBuf);
         let (_, _, batch_format, group, group_id, member, start_time, frontier, wall, clock, dialled, proof): Wire =
             unpack(bytes)?;
         check_name(&group)?;
@@ -451,7 +442,8 @@ fn unpack<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, MessageError> {
 
 fn unpack_borrowed<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<T, MessageError> {
     let mut decoder = rmp_serde::Deserializer::from_read_ref(bytes);
-    let value = T::deserialize(&mut decoder).map_err(|error| MessageError::Malformed(error.to_string().into()))?;
+    let value =
+        T::deserialize(&mut decoder).map_err(|error| MessageError::Malformed(error.to_string().into()))?;
     // Nothing is left to read exactly if the next marker cannot be had.
     match IgnoredAny::deserialize(&mut decoder) {
         Err(DecodeError::InvalidMarkerRead(_)) => Ok(value),

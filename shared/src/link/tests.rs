@@ -1,0 +1,581 @@
+//! Pairs of machines in virtual time: what one has to say reaches the other after a while.
+
+use proptest::prelude::*;
+
+use super::message::CHUNK_BYTES_MAX;
+use super::*;
+use crate::announcement::Role;
+use crate::batch::empty_batch;
+
+const DELAY_US: u64 = 1_000;
+const START_US: u64 = 1_000_000_000;
+const WALL: u64 = 1_700_000_000_000;
+
+fn local(name: &str, node_id: u64) -> Local {
+    Local {
+        group: "tandem".into(),
+        group_id: GroupId::default(),
+        member: Member {
+            name: name.into(),
+            node_id: NodeId(node_id),
+            origin: Origin(0x100 + node_id),
+            role: Role::Active,
+        },
+        start_time: WallMillis(WALL),
+        frontier: Frontier::new(),
+        clock: Timestamp::of_wall(WallMillis(WALL)),
+        dialled: node_id == 1,
+        clock_drift_ms_max: 5_000,
+    }
+}
+
+fn batch(origin: u64, after: u64, upto: u64) -> Vec<u8> {
+    empty_batch(Origin(origin), Timestamp(after), Timestamp(upto))
+}
+
+/// One side: its machine, what it was told to do, and what is on its way to it.
+struct Side {
+    link: Link,
+    actions: Vec<Action>,
+    inbound: VecDeque<(u64, Vec<u8>)>,
+    clock_ahead_ms: i64,
+    /// The node takes batches, and answers at once with the end of each.
+    applies: bool,
+    applied: Vec<(Origin, Timestamp)>,
+}
+
+impl Side {
+    fn new(local: Local, now: Now) -> Self {
+        Self {
+            link: Link::new(local, now),
+            actions: Vec::new(),
+            inbound: VecDeque::new(),
+            clock_ahead_ms: 0,
+            applies: true,
+            applied: Vec::new(),
+        }
+    }
+
+    fn now(&self, mono_us: u64) -> Now {
+        let wall = WALL + (mono_us - START_US) / 1_000;
+        Now { mono_us, wall: WallMillis(wall.saturating_add_signed(self.clock_ahead_ms)) }
+    }
+
+    fn handle(&mut self, input: Input<'_>, mono_us: u64) {
+        let now = self.now(mono_us);
+        self.link.handle(input, now);
+        while let Some(action) = self.link.poll_action() {
+            match &action {
+                Action::Greeted(_) => self.link.handle(Input::Admitted, now),
+                Action::Follow(_) => self.link.handle(Input::Following, now),
+                Action::Apply { serial, header, .. } if self.applies => {
+                    self.applied.push((header.origin, header.upto));
+                    let applied = Applied { origin: header.origin, serial: *serial, result: Ok(header.upto) };
+                    self.link.handle(Input::Applied(applied), now);
+                }
+                _ => {}
+            }
+            self.actions.push(action);
+        }
+    }
+
+    fn goodbye(&self) -> Option<(&Goodbye, bool)> {
+        self.actions.iter().find_map(|action| match action {
+            Action::Close { goodbye, by_peer } => Some((goodbye, *by_peer)),
+            _ => None,
+        })
+    }
+
+    fn heard(&self) -> Frontier {
+        let mut heard = Frontier::new();
+        for action in &self.actions {
+            if let Action::Heard(holding) = action {
+                heard.merge(&holding.frontier);
+            }
+        }
+        heard
+    }
+}
+
+struct Pair {
+    a: Side,
+    b: Side,
+    mono_us: u64,
+    /// Nothing arrives any more.
+    is_cut: bool,
+}
+
+impl Pair {
+    fn new() -> Self {
+        Self::of(local("a", 1), local("b", 2))
+    }
+
+    fn of(a: Local, b: Local) -> Self {
+        let now = Now { mono_us: START_US, wall: WallMillis(WALL) };
+        Self { a: Side::new(a, now), b: Side::new(b, now), mono_us: START_US, is_cut: false }
+    }
+
+    fn up() -> Self {
+        let mut pair = Self::new();
+        pair.run_ms(10);
+        assert!(pair.a.link.is_up() && pair.b.link.is_up());
+        pair
+    }
+
+    fn a(&mut self, input: Input<'_>) {
+        self.a.handle(input, self.mono_us);
+    }
+
+    fn b(&mut self, input: Input<'_>) {
+        self.b.handle(input, self.mono_us);
+    }
+
+    /// A batch from a's node to b.
+    fn stream(&mut self, bytes: &[u8]) {
+        self.transmit();
+        for chunk in Chunk::cut(bytes) {
+            self.b.inbound.push_back((self.mono_us + DELAY_US, chunk.encode()));
+        }
+    }
+
+    fn transmit(&mut self) {
+        let at = self.mono_us + DELAY_US;
+        let (a_now, b_now) = (self.a.now(self.mono_us), self.b.now(self.mono_us));
+        while let Some(message) = self.a.link.poll_message(a_now) {
+            self.b.inbound.push_back((at, message));
+        }
+        while let Some(message) = self.b.link.poll_message(b_now) {
+            self.a.inbound.push_back((at, message));
+        }
+    }
+
+    fn deliver(side: &mut Side, mono_us: u64) {
+        while let Some((_, message)) = side.inbound.pop_front_if(|(at, _)| *at <= mono_us) {
+            if side.link.reads() {
+                side.handle(Input::Message(&message), mono_us);
+            }
+        }
+    }
+
+    fn run_ms(&mut self, duration_ms: u64) {
+        let end = self.mono_us + duration_ms * 1_000;
+        while self.mono_us < end {
+            self.transmit();
+            self.mono_us += 500;
+            if self.is_cut {
+                self.a.inbound.clear();
+                self.b.inbound.clear();
+            }
+            Self::deliver(&mut self.a, self.mono_us);
+            Self::deliver(&mut self.b, self.mono_us);
+            for side in [&mut self.a, &mut self.b] {
+                if side.link.deadline().is_some_and(|at| at.0 * 1_000 <= self.mono_us) {
+                    side.handle(Input::Tick, self.mono_us);
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn two_agents_greet_and_stay() {
+    let mut pair = Pair::up();
+    pair.run_ms(60_000);
+    assert!(pair.a.link.is_up() && pair.b.link.is_up());
+    assert_eq!(pair.a.link.peer().unwrap().name, "b");
+    let measured = pair.a.actions.iter().filter_map(|action| match action {
+        Action::Measured(round_trip_us, reading) => Some((*round_trip_us, reading.offset_ms())),
+        _ => None,
+    });
+    assert!(measured.clone().count() >= 59);
+    assert!(measured.into_iter().all(|(us, offset)| (2_000..4_000).contains(&us) && offset.abs() <= 2));
+}
+
+#[test]
+fn subscribed_batches_are_applied_and_acknowledged() {
+    let mut pair = Pair::up();
+    pair.b(Input::Subscribe(Origin(0x101), Timestamp(5)));
+    pair.run_ms(10);
+    assert!(pair.a.actions.contains(&Action::PeerSubscribed(Origin(0x101), Timestamp(5))));
+    let list = vec![(Origin(0x101), FollowFrom::After(Timestamp(5)))];
+    assert!(pair.a.actions.contains(&Action::Follow(list)));
+    pair.stream(&batch(0x101, 5, 8));
+    pair.stream(&batch(0x101, 8, 9));
+    pair.run_ms(100);
+    assert_eq!(pair.b.applied, [(Origin(0x101), Timestamp(8)), (Origin(0x101), Timestamp(9))]);
+    assert_eq!(pair.a.heard().get(Origin(0x101)), Timestamp(9));
+}
+
+#[test]
+fn what_was_not_asked_for_is_passed_over() {
+    let mut pair = Pair::up();
+    let bytes = batch(0x101, 0, 8);
+    pair.stream(&bytes);
+    pair.run_ms(10);
+    assert!(pair.b.applied.is_empty());
+    assert!(pair.b.actions.contains(&Action::PassedOver(bytes.len())));
+}
+
+#[test]
+fn batches_of_a_subscription_before_are_passed_over() {
+    let mut pair = Pair::up();
+    pair.b(Input::Subscribe(Origin(0x101), Timestamp(0)));
+    pair.run_ms(10);
+    pair.stream(&batch(0x101, 0, 8));
+    pair.run_ms(10);
+    // It goes back to 3, and a, which does not know yet, goes on from 8.
+    pair.b(Input::Unsubscribe(Origin(0x101)));
+    pair.b(Input::Subscribe(Origin(0x101), Timestamp(3)));
+    pair.transmit();
+    pair.stream(&batch(0x101, 8, 9));
+    pair.run_ms(10);
+    pair.stream(&batch(0x101, 0, 8));
+    pair.run_ms(10);
+    assert_eq!(pair.b.applied, [(Origin(0x101), Timestamp(8)), (Origin(0x101), Timestamp(8))]);
+    assert!(pair.b.goodbye().is_none());
+    // Stopped and begun before it was said: to the peer it begins again.
+    let lists: Vec<_> = pair.a.actions.iter().filter(|action| matches!(action, Action::Follow(_))).collect();
+    assert_eq!(*lists[1], Action::Follow(vec![(Origin(0x101), FollowFrom::After(Timestamp(3)))]));
+}
+
+#[test]
+fn other_origins_go_on_when_one_is_added() {
+    let mut pair = Pair::up();
+    pair.b(Input::Subscribe(Origin(1), Timestamp(0)));
+    pair.run_ms(10);
+    pair.b(Input::Subscribe(Origin(2), Timestamp(7)));
+    pair.run_ms(10);
+    let list = vec![(Origin(1), FollowFrom::Onward), (Origin(2), FollowFrom::After(Timestamp(7)))];
+    assert!(pair.a.actions.contains(&Action::Follow(list)));
+    pair.b(Input::Unsubscribe(Origin(1)));
+    pair.b(Input::Unsubscribe(Origin(2)));
+    pair.run_ms(10);
+    assert!(pair.a.actions.contains(&Action::Follow(Vec::new())));
+    assert!(pair.b.actions.contains(&Action::Drained(Origin(1))));
+}
+
+#[test]
+fn an_origin_has_drained_when_nothing_of_it_is_applied_any_more() {
+    let mut pair = Pair::up();
+    pair.b.applies = false;
+    pair.b(Input::Subscribe(Origin(1), Timestamp(0)));
+    pair.run_ms(10);
+    pair.stream(&batch(1, 0, 8));
+    pair.run_ms(10);
+    pair.b(Input::Unsubscribe(Origin(1)));
+    assert!(!pair.b.actions.contains(&Action::Drained(Origin(1))));
+    pair.b(Input::Applied(Applied { origin: Origin(1), serial: 1, result: Ok(Timestamp(8)) }));
+    assert!(pair.b.actions.contains(&Action::Drained(Origin(1))));
+}
+
+#[test]
+fn a_long_batch_is_put_together() {
+    let mut pair = Pair::up();
+    pair.b.applies = false;
+    pair.b(Input::Subscribe(Origin(1), Timestamp(0)));
+    pair.run_ms(10);
+    let long = long_batch();
+    pair.stream(&long);
+    pair.run_ms(10);
+    let assembled = pair.b.actions.iter().any(|action| {
+        matches!(action, Action::Apply { bytes: BatchBytes::Assembled(bytes), .. } if *bytes == long)
+    });
+    assert!(assembled);
+}
+
+fn long_batch() -> Vec<u8> {
+    use crate::batch::BatchBuilder;
+    use crate::change::{Change, Op};
+    let mut builder = BatchBuilder::new(Origin(1), Timestamp(0));
+    builder.append(Timestamp(9), [&Change::new(0, &b"k"[..], Op::Set(vec![7; 2 * CHUNK_BYTES_MAX].into()))]);
+    builder.seal(<[u8]>::to_vec).1
+}
+
+#[test]
+fn chunks_out_of_order_end_the_link() {
+    for flags in [(false, true), (false, false)] {
+        let mut pair = Pair::up();
+        let chunk = Chunk { first: flags.0, last: flags.1, bytes: b"x" };
+        pair.b(Input::Message(&chunk.encode()));
+        assert_eq!(pair.b.goodbye().unwrap().0.reason, Reason::Malformed);
+    }
+}
+
+#[test]
+fn a_gap_is_pulled_again_from_what_is_held() {
+    let mut pair = Pair::up();
+    pair.b.applies = false;
+    pair.b(Input::Subscribe(Origin(1), Timestamp(0)));
+    pair.run_ms(10);
+    pair.stream(&batch(1, 0, 8));
+    pair.stream(&batch(1, 8, 9));
+    pair.run_ms(10);
+    let gap = |serial| Applied { origin: Origin(1), serial, result: Err(ApplyRefusal::Gap(Timestamp(0))) };
+    pair.b(Input::Applied(gap(1)));
+    let refused = Action::Refused(Origin(1), PullRefusal::Gap);
+    assert!(pair.b.actions.contains(&refused));
+    pair.b(Input::Subscribe(Origin(1), Timestamp(0)));
+    pair.b(Input::Applied(gap(1)));
+    assert_eq!(
+        pair.b.actions.iter().filter(|action| **action == refused).count(),
+        1,
+        "one of a subscription before"
+    );
+    pair.b.applies = true;
+    pair.run_ms(10);
+    pair.stream(&batch(1, 0, 8));
+    pair.run_ms(10);
+    assert_eq!(pair.b.applied, [(Origin(1), Timestamp(8))]);
+}
+
+#[test]
+fn a_gap_within_the_stream_is_noticed() {
+    let mut pair = Pair::up();
+    pair.b(Input::Subscribe(Origin(1), Timestamp(0)));
+    pair.run_ms(10);
+    pair.stream(&batch(1, 3, 8));
+    pair.run_ms(10);
+    assert!(pair.b.applied.is_empty());
+    assert!(pair.b.actions.contains(&Action::Refused(Origin(1), PullRefusal::Gap)));
+}
+
+#[test]
+fn a_truncated_log_concerns_its_origin_alone() {
+    let mut pair = Pair::up();
+    pair.b(Input::Subscribe(Origin(1), Timestamp(0)));
+    pair.b(Input::Subscribe(Origin(2), Timestamp(0)));
+    // The node of a is asked by hand.
+    let change = Subscribe {
+        serial: 2,
+        start: [(Origin(1), Timestamp(0)), (Origin(2), Timestamp(0))].into(),
+        stop: vec![],
+    };
+    assert_eq!(pair.b.link.poll_message(Now::default()), Some(Message::Subscribe(change.clone()).encode()));
+    let now = pair.a.now(pair.mono_us);
+    pair.a.link.handle(Input::Message(&Message::Subscribe(change).encode()), now);
+    pair.a(Input::FollowTruncated([(Origin(1), Timestamp(77))].into()));
+    let rest = vec![(Origin(2), FollowFrom::After(Timestamp(0)))];
+    assert!(pair.a.actions.contains(&Action::Follow(rest)));
+    assert!(pair.a.actions.contains(&Action::PeerTruncated([(Origin(1), Timestamp(77))].into())));
+    pair.run_ms(10);
+    assert!(pair.b.actions.contains(&Action::Refused(Origin(1), PullRefusal::Truncated(Timestamp(77)))));
+    pair.stream(&batch(2, 0, 8));
+    pair.run_ms(10);
+    assert_eq!(pair.b.applied, [(Origin(2), Timestamp(8))]);
+}
+
+#[test]
+fn a_waiting_client_hears_as_soon_as_all_is_applied() {
+    let mut pair = Pair::up();
+    pair.b.applies = false;
+    pair.b(Input::Subscribe(Origin(1), Timestamp(0)));
+    pair.run_ms(10);
+    pair.stream(&batch(1, 0, 8));
+    pair.a(Input::Waiting);
+    pair.run_ms(10);
+    let prompt = |side: &Side| {
+        side.actions
+            .iter()
+            .filter(|action| matches!(action, Action::Heard(holding) if holding.prompt))
+            .count()
+    };
+    assert_eq!(prompt(&pair.a), 0, "not before it is applied");
+    pair.b(Input::Applied(Applied { origin: Origin(1), serial: 1, result: Ok(Timestamp(8)) }));
+    pair.run_ms(3);
+    assert_eq!(prompt(&pair.a), 1);
+    assert_eq!(pair.a.heard().get(Origin(1)), Timestamp(8));
+    // With nothing new, and under way for long: each is answered.
+    pair.a(Input::Waiting);
+    pair.run_ms(3);
+    assert_eq!(prompt(&pair.a), 2);
+}
+
+#[test]
+fn frontiers_are_said_at_intervals() {
+    let mut pair = Pair::up();
+    pair.a.actions.clear();
+    for upto in 1..=1_000 {
+        let held: Frontier = [(Origin(2), Timestamp(upto))].into_iter().collect();
+        pair.b(Input::Held(&held, Timestamp(upto)));
+        pair.run_ms(1);
+    }
+    pair.run_ms(100);
+    let heard = pair.a.actions.iter().filter(|action| matches!(action, Action::Heard(_))).count();
+    assert!((19..=22).contains(&heard), "{heard} in a second");
+    assert_eq!(pair.a.heard().get(Origin(2)), Timestamp(1_000));
+}
+
+#[test]
+fn only_the_newest_announcement_of_a_member_is_told() {
+    let mut pair = Pair::up();
+    for sequence in [3, 5, 4] {
+        let announcement = Announcement {
+            member: local("c", 3).member,
+            sequence,
+            frontier: Frontier::new(),
+            clock: Timestamp(0),
+            members: Vec::new(),
+            evictions: Vec::new(),
+            memory_limit: 0,
+        };
+        pair.a(Input::Announce(announcement));
+    }
+    pair.run_ms(10);
+    let told = pair.b.actions.iter().filter_map(|action| match action {
+        Action::Announced(announcement) => Some(announcement.sequence),
+        _ => None,
+    });
+    assert_eq!(told.collect::<Vec<_>>(), [5]);
+}
+
+#[test]
+fn a_silent_peer_is_left() {
+    let mut pair = Pair::up();
+    pair.is_cut = true;
+    pair.run_ms(6_000);
+    for side in [&pair.a, &pair.b] {
+        assert_eq!(side.goodbye().unwrap().0.reason, Reason::Silent);
+        assert_eq!(side.link.deadline(), None);
+    }
+}
+
+#[test]
+fn silence_means_nothing_while_nobody_listens() {
+    let mut pair = Pair::up();
+    pair.is_cut = true;
+    pair.b(Input::Reading(false));
+    pair.run_ms(20_000);
+    assert!(pair.a.goodbye().is_some() && pair.b.goodbye().is_none());
+    pair.b(Input::Reading(true));
+    pair.run_ms(4_900);
+    assert!(pair.b.goodbye().is_none());
+    pair.b(Input::Alive);
+    pair.run_ms(4_900);
+    assert!(pair.b.goodbye().is_none());
+    pair.run_ms(200);
+    assert!(pair.b.goodbye().is_some());
+}
+
+#[track_caller]
+fn check_refused(a: Local, b: Local, reason: Reason, parts: &[&str]) {
+    let mut pair = Pair::of(a, b);
+    pair.run_ms(10);
+    for side in [&pair.a, &pair.b] {
+        let (goodbye, _) = side.goodbye().expect("both sides know");
+        assert_eq!(goodbye.reason, reason);
+        assert!(parts.iter().all(|part| goodbye.text.contains(part)), "{}", goodbye.text);
+    }
+}
+
+#[test]
+fn both_sides_refuse_what_does_not_belong_together() {
+    let other_group = Local { group: "other".into(), ..local("b", 2) };
+    check_refused(
+        local("a", 1),
+        other_group,
+        Reason::WrongGroup,
+        &["\"tandem\"", "\"other\"", "\"a\"", "\"b\""],
+    );
+    let of_id = |local: Local, id| Local { group_id: GroupId(id), ..local };
+    let ids = ["0000000000000007", "0000000000000008"];
+    check_refused(of_id(local("a", 1), 7), of_id(local("b", 2), 8), Reason::WrongGroup, &ids);
+    let nodes = ["0000000000000001", "0000000000000002", "--name"];
+    check_refused(local("a", 1), local("a", 2), Reason::NameTaken, &nodes);
+    check_refused(local("a", 1), local("b", 1), Reason::NodeIdTaken, &["\"a\"", "\"b\""]);
+}
+
+#[test]
+fn a_new_node_may_join_a_group_with_an_id() {
+    let mut pair = Pair::of(Local { group_id: GroupId(7), ..local("a", 1) }, local("b", 2));
+    pair.run_ms(10);
+    assert!(pair.a.link.is_up() && pair.b.link.is_up());
+}
+
+#[test]
+fn clocks_far_apart_are_refused_with_both_named() {
+    for ahead_ms in [20_000, -20_000] {
+        let mut pair = Pair::new();
+        pair.b.clock_ahead_ms = ahead_ms;
+        pair.run_ms(10);
+        for side in [&pair.a, &pair.b] {
+            let (goodbye, _) = side.goodbye().expect("both sides know");
+            assert_eq!(goodbye.reason, Reason::ClockDrift);
+            let named = [
+                "\"a\" (node 0000000000000001) reads 2023-11-14T22:13",
+                "\"b\" (node 0000000000000002) reads 2023-11-14T22:1",
+            ];
+            assert!(named.iter().all(|part| goodbye.text.contains(part)), "{}", goodbye.text);
+        }
+    }
+}
+
+#[test]
+fn clocks_that_drift_are_warned_of_and_then_refused() {
+    let mut pair = Pair::up();
+    pair.b.clock_ahead_ms = 1_500;
+    pair.run_ms(5_000);
+    for side in [&pair.a, &pair.b] {
+        let warnings = side.actions.iter().filter(|action| matches!(action, Action::ClockWarning(_))).count();
+        assert_eq!(warnings, 1);
+    }
+    assert!(pair.a.link.is_up());
+    pair.b.clock_ahead_ms = 6_000;
+    pair.run_ms(3_000);
+    for side in [&pair.a, &pair.b] {
+        assert_eq!(side.goodbye().unwrap().0.reason, Reason::ClockDrift);
+    }
+}
+
+#[test]
+fn a_damaged_batch_ends_the_link() {
+    let mut pair = Pair::up();
+    pair.b.applies = false;
+    pair.b(Input::Subscribe(Origin(1), Timestamp(0)));
+    pair.run_ms(10);
+    pair.stream(&batch(1, 0, 8));
+    pair.run_ms(10);
+    let result = Err(ApplyRefusal::Bad("checksum".into()));
+    pair.b(Input::Applied(Applied { origin: Origin(1), serial: 1, result }));
+    pair.run_ms(10);
+    let (goodbye, by_peer) = pair.a.goodbye().unwrap();
+    assert_eq!((goodbye.reason, by_peer), (Reason::BadBatch, true));
+    assert!(goodbye.text.contains("\"a\"") && goodbye.text.contains(&Origin(1).to_string()));
+}
+
+#[test]
+fn another_version_is_named() {
+    let mut pair = Pair::new();
+    pair.a(Input::Message(&[0x92, 0, 9]));
+    let (goodbye, _) = pair.a.goodbye().unwrap();
+    assert_eq!(goodbye.reason, Reason::Version);
+    assert!(goodbye.text.contains("version 9") && goodbye.text.contains("version 1"), "{}", goodbye.text);
+}
+
+#[test]
+fn only_a_hello_comes_first() {
+    let mut pair = Pair::new();
+    pair.a(Input::Message(&Message::AckNow.encode()));
+    assert_eq!(pair.a.goodbye().unwrap().0.reason, Reason::Malformed);
+}
+
+#[test]
+fn the_smaller_node_id_decides_which_link_stays() {
+    assert!(dialled_link_stays(NodeId(1), NodeId(2)));
+    assert!(!dialled_link_stays(NodeId(2), NodeId(1)));
+}
+
+proptest! {
+    #[test]
+    fn a_peer_that_says_anything_does_no_harm(
+        messages in proptest::collection::vec((0..12u8, proptest::collection::vec(any::<u8>(), 0..40)), 0..40)
+    ) {
+        let mut pair = Pair::up();
+        pair.b(Input::Subscribe(Origin(1), Timestamp(0)));
+        for (kind, rest) in messages {
+            let bytes = [&[0x90 + (rest.len() % 5) as u8, kind][..], &rest].concat();
+            pair.b(Input::Message(&bytes));
+            let now = pair.b.now(pair.mono_us);
+            while pair.b.link.poll_message(now).is_some() {}
+        }
+    }
+}

@@ -37,6 +37,17 @@ pub struct RequestLimits {
     pub request_bytes_max: usize,
 }
 
+impl RequestLimits {
+    /// Places within a request are counted in 32 bits.
+    fn clamped(self) -> Self {
+        Self {
+            request_bytes_max: self.request_bytes_max.min(SPAN_END_MAX),
+            inline_bytes_max: self.inline_bytes_max.min(SPAN_END_MAX),
+            ..self
+        }
+    }
+}
+
 impl Default for RequestLimits {
     /// The limits of Redis.
     fn default() -> Self {
@@ -135,10 +146,9 @@ const ARGUMENTS_KEPT: usize = 1024;
 impl RequestDecoder {
     /// A decoder for a new connection.
     pub fn new(limits: RequestLimits) -> Self {
-        let request_bytes_max = limits.request_bytes_max.min(SPAN_END_MAX);
-        let inline_bytes_max = limits.inline_bytes_max.min(SPAN_END_MAX);
+        let limits = limits.clamped();
         Self {
-            limits: RequestLimits { request_bytes_max, inline_bytes_max, ..limits },
+            limits,
             stage: Stage::Start,
             position: 0,
             searched: 0,
@@ -147,6 +157,11 @@ impl RequestDecoder {
             arguments: Vec::new(),
             words: Vec::new(),
         }
+    }
+
+    /// Changes the limits, for what is not yet read.
+    pub fn set_limits(&mut self, limits: RequestLimits) {
+        self.limits = limits.clamped();
     }
 
     /// Decodes one request, and returns how many bytes it takes, or `None` as long as it is not whole.

@@ -4,6 +4,7 @@
 //! with the answer that is true here: redis-benchmark wants `save` and `appendonly`, others `databases`,
 //! `maxmemory-policy` and the like.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::ops::RangeInclusive;
 
@@ -37,11 +38,11 @@ enum Form {
 
 /// Why a value was refused: the end of CONFIG SET's error.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Refusal(String);
+pub(super) struct Refusal(Cow<'static, str>);
 
-impl From<&str> for Refusal {
-    fn from(text: &str) -> Self {
-        Self(text.to_owned())
+impl Refusal {
+    pub(super) const fn text(text: &'static str) -> Self {
+        Self(Cow::Borrowed(text))
     }
 }
 
@@ -155,7 +156,7 @@ impl Parameter {
         match &self.set {
             Some((form, set)) => Ok(Some((*set, form.parse(value)?))),
             None if (self.get)(server).as_bytes() == value => Ok(None),
-            None => Err(Refusal::from("can't set immutable config")),
+            None => Err(Refusal::text("can't set immutable config")),
         }
     }
 }
@@ -172,40 +173,40 @@ impl Form {
 }
 
 fn parse_integer_within(value: &[u8], range: &RangeInclusive<i64>) -> Result<u64, Refusal> {
-    let number = parse_integer(value).ok_or(Refusal::from("argument couldn't be parsed into an integer"))?;
+    let number = parse_integer(value).ok_or(Refusal::text("argument couldn't be parsed into an integer"))?;
     let within = if range.contains(&number) { u64::try_from(number).ok() } else { None };
     within.ok_or_else(|| beyond(range.start(), range.end()))
 }
 
 fn parse_memory(value: &[u8], range: &RangeInclusive<u64>) -> Result<u64, Refusal> {
-    let bytes: Bytes = lossy(value).parse().map_err(|_| Refusal::from("argument must be a memory value"))?;
+    let bytes: Bytes = lossy(value).parse().map_err(|_| Refusal::text("argument must be a memory value"))?;
     let bytes = bytes.0 as u64;
     if range.contains(&bytes) { Ok(bytes) } else { Err(beyond(range.start(), range.end())) }
 }
 
 fn beyond(start: &impl fmt::Display, end: &impl fmt::Display) -> Refusal {
-    Refusal(format!("argument must be between {start} and {end} inclusive"))
+    Refusal(format!("argument must be between {start} and {end} inclusive").into())
 }
 
 fn parse_fsync(value: &[u8]) -> Result<u64, Refusal> {
     let place = Fsync::ALL.iter().position(|fsync| value.eq_ignore_ascii_case(fsync.name().as_bytes()));
     place
         .map(|place| place as u64)
-        .ok_or(Refusal::from("argument(s) must be one of the following: everysec, always, no"))
+        .ok_or(Refusal::text("argument(s) must be one of the following: everysec, always, no"))
 }
 
 /// Reads Redis's `class hard soft seconds [...]`. There is one limit for all classes: what cannot be had is refused.
 fn parse_output_limits(value: &str) -> Result<u64, Refusal> {
     let words: Vec<&str> = value.split_whitespace().collect();
-    if words.is_empty() || words.len() % 4 != 0 {
-        return Err(Refusal::from("Wrong number of arguments in buffer limit configuration."));
+    if words.is_empty() || !words.len().is_multiple_of(4) {
+        return Err(Refusal::text("Wrong number of arguments in buffer limit configuration."));
     }
     let limits: Vec<(&str, u64)> = words.chunks_exact(4).map(parse_output_limit).collect::<Result<_, _>>()?;
     let normal = limits.iter().find(|(class, _)| *class == "normal");
     normal
         .map(|(_, limit)| *limit)
         .filter(|limit| limits.iter().all(|(_, other)| other == limit))
-        .ok_or(Refusal::from("there is one limit for all classes here: give that of class normal"))
+        .ok_or(Refusal::text("there is one limit for all classes here: give that of class normal"))
 }
 
 /// Reads the four words of a class. There is no soft limit.
@@ -213,12 +214,12 @@ fn parse_output_limit(words: &[&str]) -> Result<(&'static str, u64), Refusal> {
     const CLASSES: [&str; 4] = ["normal", "slave", "replica", "pubsub"];
     let class = CLASSES.into_iter().find(|class| class.eq_ignore_ascii_case(words[0]));
     let class =
-        class.ok_or(Refusal::from("Invalid client class specified in buffer limit configuration."))?;
+        class.ok_or(Refusal::text("Invalid client class specified in buffer limit configuration."))?;
     match (words[1].parse::<Bytes>(), words[2].parse::<Bytes>(), words[3].parse::<u32>()) {
         (Ok(Bytes(0)), Ok(Bytes(0)), Ok(_)) => Ok((class, UNLIMITED as u64)),
         (Ok(hard), Ok(Bytes(0)), Ok(_)) => Ok((class, hard.0 as u64)),
-        (Ok(_), Ok(_), Ok(_)) => Err(Refusal::from("there is no soft limit here: give 0 for it")),
-        _ => Err(Refusal::from("Error in hard, soft or soft_seconds setting in buffer limit configuration.")),
+        (Ok(_), Ok(_), Ok(_)) => Err(Refusal::text("there is no soft limit here: give 0 for it")),
+        _ => Err(Refusal::text("Error in hard, soft or soft_seconds setting in buffer limit configuration.")),
     }
 }
 
@@ -227,8 +228,8 @@ mod tests {
     use super::*;
 
     #[track_caller]
-    fn check(form: &Form, value: &str, expected: Result<u64, &str>) {
-        assert_eq!(form.parse(value.as_bytes()), expected.map_err(Refusal::from), "{value}");
+    fn check(form: &Form, value: &str, expected: Result<u64, &'static str>) {
+        assert_eq!(form.parse(value.as_bytes()), expected.map_err(Refusal::text), "{value}");
     }
 
     #[test]

@@ -137,7 +137,7 @@ fn no_evict(context: &mut Context<'_, '_>, arguments: &[&[u8]]) -> CommandResult
     Ok(())
 }
 
-/// The executor leaves out the replies. ON under a SKIP does not bring its own reply back, as in Redis.
+/// The executor leaves out the replies.
 fn reply_mode(context: &mut Context<'_, '_>, arguments: &[&[u8]]) -> CommandResult {
     let mode = &mut context.client.reply_mode;
     if is(arguments[2], "skip") {
@@ -145,9 +145,7 @@ fn reply_mode(context: &mut Context<'_, '_>, arguments: &[&[u8]]) -> CommandResu
             *mode = ReplyMode::SkipNext;
         }
     } else if yes_or_no(arguments[2], ("on", "off"))? {
-        if *mode == ReplyMode::Off {
-            *mode = ReplyMode::On;
-        }
+        *mode = ReplyMode::On;
         context.reply.ok();
     } else {
         *mode = ReplyMode::Off;

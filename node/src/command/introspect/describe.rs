@@ -6,7 +6,7 @@
 
 use shared::resp::ReplyWriter;
 
-use super::traits;
+use super::traits::{self, KeySpec};
 use crate::command::{Command, Keys, table};
 
 pub(super) fn describe(reply: &mut ReplyWriter<'_>, row: &Command) {
@@ -32,23 +32,24 @@ pub(super) fn describe(reply: &mut ReplyWriter<'_>, row: &Command) {
 fn range(row: &Command) -> Option<(i64, i64, i64)> {
     match row.keys {
         Keys::Range { first, last, step } => Some((first as i64, last as i64, step as i64)),
-        Keys::None | Keys::All | Keys::Found(_) => None,
+        Keys::None | Keys::All => None,
     }
 }
 
-/// One specification for all keys, where Redis has more for a few commands: it begins at a place and goes on from
-/// there. Keys that a function finds have none.
+/// A specification begins at a place and goes on from there to the last key, which counts from that place.
 fn describe_keys(reply: &mut ReplyWriter<'_>, row: &Command) {
-    let Some((first, last, step)) = range(row) else { return reply.set(0) };
-    reply.set(1);
-    reply.map(3);
-    reply.bulk(b"flags");
-    let flags = traits::key_flags(row);
-    reply.set(flags.len());
-    flags.iter().for_each(|flag| reply.simple(flag));
-    describe_step(reply, "begin_search", "index", &[("index", first)]);
-    let last = if last < 0 { last } else { last - first };
-    describe_step(reply, "find_keys", "range", &[("lastkey", last), ("keystep", step), ("limit", 0)]);
+    let specs = traits::key_specs(row);
+    reply.set(specs.len());
+    for KeySpec { first, last, step, flags } in specs {
+        reply.map(3);
+        reply.bulk(b"flags");
+        reply.set(flags.len());
+        flags.iter().for_each(|flag| reply.simple(flag));
+        describe_step(reply, "begin_search", "index", &[("index", first as i64)]);
+        let last = if last < 0 { last } else { last - first as isize };
+        let range = [("lastkey", last as i64), ("keystep", step as i64), ("limit", 0)];
+        describe_step(reply, "find_keys", "range", &range);
+    }
 }
 
 fn describe_step(reply: &mut ReplyWriter<'_>, name: &str, kind: &str, numbers: &[(&str, i64)]) {

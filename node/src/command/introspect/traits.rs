@@ -4,7 +4,7 @@ use crate::command::docs::{self, Group};
 use crate::command::{Access, Command, Keys};
 
 /// Every flag that clients see, in the order in which Redis tells them. Rows have flags of the executor's besides.
-const FLAGS: [&str; 16] = [
+const FLAGS: [&str; 15] = [
     "write",
     "readonly",
     "denyoom",
@@ -19,7 +19,6 @@ const FLAGS: [&str; 16] = [
     "no_auth",
     "no_async_loading",
     "no_multi",
-    "movablekeys",
     "allow_busy",
 ];
 
@@ -28,7 +27,6 @@ pub(super) fn flags(row: &Command) -> impl Iterator<Item = &'static str> {
     FLAGS.into_iter().filter(|flag| match *flag {
         "write" => row.access == Access::Write,
         "readonly" => row.access == Access::Read,
-        "movablekeys" => matches!(row.keys, Keys::Found(_)),
         flag => row.has_flag(flag),
     })
 }
@@ -85,8 +83,39 @@ fn subject(row: &Command) -> Option<&'static str> {
     }
 }
 
-/// What is done to a command's keys, in Redis's words: RO, RW, OW and RM (read, changed, overwritten, removed),
-/// and whether a value's data is told (access), changed (update, insert) or deleted.
+/// Keys of a command to which the same is done.
+pub(super) struct KeySpec {
+    pub(super) first: usize,
+    /// Counts from the end if negative.
+    pub(super) last: isize,
+    pub(super) step: usize,
+    /// In Redis's words: RO, RW, OW and RM (read, changed, overwritten, removed), and whether the value's data is
+    /// told (access), changed (update, insert) or deleted.
+    pub(super) flags: &'static [&'static str],
+}
+
+/// Where a command's keys stand, and what is done to them; nothing of keys that a function finds.
+pub(super) fn key_specs(row: &Command) -> Vec<KeySpec> {
+    const READ: &[&str] = &["RO", "access"];
+    const TAKEN: &[&str] = &["RW", "access", "delete"];
+    let Keys::Range { first, last, step } = row.keys else { return Vec::new() };
+    // The first key, and then the others.
+    let two = |one: &'static [&'static str], others: &'static [&'static str]| {
+        vec![
+            KeySpec { first, last: first as isize, step, flags: one },
+            KeySpec { first: first + 1, last, step, flags: others },
+        ]
+    };
+    match row.name {
+        "rename" => two(TAKEN, &["OW", "update"]),
+        "renamenx" => two(TAKEN, &["OW", "insert"]),
+        "copy" => two(READ, &["OW", "update"]),
+        "bitop" => two(&["OW", "update"], READ),
+        _ => vec![KeySpec { first, last, step, flags: key_flags(row) }],
+    }
+}
+
+/// The flags of all keys of a command for which nothing else is said.
 pub(super) fn key_flags(row: &Command) -> &'static [&'static str] {
     match row.name {
         "del" | "unlink" => &["RM", "delete"],
@@ -105,7 +134,7 @@ pub(super) fn key_flags(row: &Command) -> &'static [&'static str] {
 
 /// Whether there are keys among the command's arguments.
 pub(super) const fn may_have_keys(row: &Command) -> bool {
-    matches!(row.keys, Keys::Range { .. } | Keys::Found(_))
+    matches!(row.keys, Keys::Range { .. })
 }
 
 /// Hints for clients of a cluster, and whose replies differ from call to call.

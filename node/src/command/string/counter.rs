@@ -34,8 +34,8 @@ fn add<'a>(context: &mut Context<'_, 'a>, key: &'a [u8], by: i64) -> CommandResu
     Ok(())
 }
 
-/// INCRBYFLOAT writes the sum as text, and is no counter: of two that are made at once at two nodes, one wins. Floats
-/// added up in another order give another sum, and Redis's are the ones that clients expect.
+/// INCRBYFLOAT writes the sum as text, and is no counter: of two that are made at once at two nodes, one wins.
+/// The sum is the text that Redis gives, which the sums of a counter, binary floats, would not come to.
 pub(super) fn incrbyfloat<'a>(context: &mut Context<'_, 'a>, arguments: &[&'a [u8]]) -> CommandResult {
     let key = context.key(arguments[1]);
     let held = match context.transaction.read_string(&key)? {

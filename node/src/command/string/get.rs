@@ -2,7 +2,7 @@
 
 use super::options::{Options, Ttl, Unit};
 use crate::command::context::Context;
-use crate::error::CommandResult;
+use crate::error::{CommandError, CommandResult};
 use crate::store::key::Key;
 
 pub(super) fn get<'a>(context: &mut Context<'_, 'a>, arguments: &[&'a [u8]]) -> CommandResult {
@@ -28,7 +28,9 @@ pub(super) fn getex<'a>(context: &mut Context<'_, 'a>, arguments: &[&'a [u8]]) -
     }
     match options.ttl {
         Some(Ttl::Set(unit, told)) => expire(context, &key, unit, told),
-        Some(Ttl::Persist) if context.transaction.expiry(&key).is_some() => context.transaction.expire(&key, None),
+        Some(Ttl::Persist) if context.transaction.expiry(&key).is_some() => {
+            context.transaction.expire(&key, None)
+        }
         _ => Ok(()),
     }
 }
@@ -45,7 +47,7 @@ fn expire<'a>(context: &mut Context<'_, 'a>, key: &Key<'a>, unit: Unit, told: &[
 }
 
 /// Replies with the key's string, or with null. Returns whether there is one.
-pub(super) fn reply_value(context: &mut Context<'_, '_>, key: &Key<'_>) -> Result<bool, crate::error::CommandError> {
+pub(super) fn reply_value(context: &mut Context<'_, '_>, key: &Key<'_>) -> Result<bool, CommandError> {
     match context.transaction.read_string(key)? {
         Some(value) => {
             context.reply.bulk(&value);

@@ -1,8 +1,9 @@
 //! LCS: the longest common subsequence of two strings.
 //!
-//! The usual table of dynamic programming: its cell (i, j) is the length of the longest common subsequence of the
-//! first i bytes of one string and the first j of the other. Walking back from its last cell finds the matches. Only
-//! the newest row is kept, and of the others a bit per cell: which way the walk goes where the bytes differ.
+//! The usual table of dynamic programming: its cell (i, j) is the length of the longest common subsequence of
+//! the first i bytes of one string and the first j of the other. Walking back from its last cell finds the
+//! matches. Only the newest row is kept, and of the others a bit per cell: which way the walk goes where the
+//! bytes differ.
 
 use shared::resp::ReplyWriter;
 
@@ -127,8 +128,8 @@ struct Table {
     /// The length of the longest common subsequence.
     length: u32,
     columns: usize,
-    /// A bit per cell, row by row: whether the cell above it is larger than the one to its left. Empty if nobody is
-    /// going to walk.
+    /// A bit per cell, row by row: whether the cell above it is larger than the one to its left. Empty if nobody
+    /// is going to walk.
     upwards: Vec<u64>,
 }
 

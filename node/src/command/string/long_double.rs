@@ -1,15 +1,18 @@
 //! Floating-point numbers as Redis's INCRBYFLOAT computes with them: C's `long double`.
 //!
-//! On x86-64 that is the 80-bit extended format: 64 bits of mantissa, 15 of exponent. Rust has no such type, and
-//! with its 64-bit floats 0.1 + 0.2 would print as 0.30000000000000004. So what little is needed, reading, adding
-//! and printing with 17 digits behind the point, is done here in whole numbers, each step rounded once to the
-//! nearest and ties to even, as the processor and the C library do. The texts equal those of Redis on x86-64 to the
-//! last digit. On other processors `long double` is another format, and Redis's own texts differ from these.
+//! On x86-64 that is the 80-bit extended format: 64 bits of mantissa, 15 of exponent. Rust has no such type,
+//! and with its 64-bit floats 0.1 + 0.2 would print as 0.30000000000000004. So what little is needed, reading,
+//! adding and printing with 17 digits behind the point, is done here in whole numbers, each step rounded once
+//! to the nearest and ties to even, as the processor and the C library do. The texts equal those of Redis on
+//! x86-64 to the last digit. On other processors `long double` is another format, and Redis's own texts differ
+//! from these.
 
 mod natural;
 
 use std::fmt;
 use std::ops::Add;
+
+use smallvec::SmallVec;
 
 use self::natural::Natural;
 
@@ -43,8 +46,8 @@ pub(crate) struct LongDouble {
 impl LongDouble {
     pub(crate) const ZERO: Self = Self { negative: false, mantissa: 0, exponent: 0 };
 
-    /// Reads what C's `strtold` does, all of it: decimals, hexadecimals and infinities, but no spaces, no NaN, and
-    /// nothing that lies beyond the format's range.
+    /// Reads what C's `strtold` does, all of it: decimals, hexadecimals and infinities, but no spaces, no NaN,
+    /// and nothing that lies beyond the format's range.
     pub(crate) fn parse(text: &[u8]) -> Option<Self> {
         if text.len() >= TEXT_BYTES_END {
             return None;
@@ -68,8 +71,8 @@ impl LongDouble {
         self.exponent != INFINITE
     }
 
-    /// The number nearest to `value` times two to the `exponent`. If `inexact`, a little more than that is meant,
-    /// and `value` has more bits than a mantissa.
+    /// The number nearest to `value` times two to the `exponent`. If `inexact`, a little more than that is
+    /// meant, and `value` has more bits than a mantissa.
     fn nearest(value: u128, exponent: i32, inexact: bool) -> Self {
         let bits = (u128::BITS - value.leading_zeros()) as i32;
         let dropped = (bits - MANTISSA_BITS).max(EXPONENT_MIN - exponent).max(0);
@@ -160,7 +163,7 @@ enum Rest {
 }
 
 impl Rest {
-    /// Whether the nearest lies above; `more` adds a little to the rest, and of a tie the even one is the nearest.
+    /// Whether the nearest lies above; `more` adds a little to the rest, and of a tie the even one is taken.
     const fn rounds_up(self, more: bool, odd: bool) -> bool {
         match self {
             Self::Nothing | Self::BelowHalf => false,
@@ -218,12 +221,11 @@ impl Numeral {
         if whole.is_empty() && fraction.is_empty() || fraction.contains(&b'.') {
             return None;
         }
-        let all = || whole.iter().chain(fraction).filter_map(|byte| char::from(*byte).to_digit(base));
-        let mut digits = Natural::from(0);
-        all().for_each(|digit| digits.multiply_add(base, digit));
+        let digits = whole.iter().chain(fraction).filter_map(|byte| char::from(*byte).to_digit(base));
+        let digits: SmallVec<[u32; 32]> = digits.collect();
         Some(Self {
-            digits,
-            length: all().skip_while(|digit| *digit == 0).count() as i64,
+            digits: Natural::from_digits(&digits, base),
+            length: digits.iter().skip_while(|digit| **digit == 0).count() as i64,
             places: fraction.len() as i64,
             exponent: read_exponent(exponent, exponent_letter)?,
         })
@@ -272,7 +274,8 @@ fn read_exponent(text: &[u8], letter: u8) -> Option<i64> {
         return None;
     }
     const FAR_OUT: i64 = 1_000_000_000;
-    let magnitude = digits.iter().fold(0, |sum: i64, digit| (sum * 10 + i64::from(digit - b'0')).min(FAR_OUT));
+    let magnitude =
+        digits.iter().fold(0, |sum: i64, digit| (sum * 10 + i64::from(digit - b'0')).min(FAR_OUT));
     Some(if negative { -magnitude } else { magnitude })
 }
 

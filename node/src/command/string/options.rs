@@ -39,7 +39,8 @@ impl Unit {
             Self::PxAt => Some(told),
         });
         let moment = moment.filter(|moment| i64::try_from(*moment).is_ok()).map(WallMillis);
-        moment.ok_or_else(|| CommandError::composed(format!("ERR invalid expire time in '{command}' command")))
+        moment
+            .ok_or_else(|| CommandError::composed(format!("ERR invalid expire time in '{command}' command")))
     }
 }
 

@@ -53,7 +53,8 @@ pub(super) fn setrange<'a>(context: &mut Context<'_, 'a>, arguments: &[&'a [u8]]
         context.reply.integer(held.len() as i64);
         return Ok(());
     }
-    let end = offset.checked_add(part.len()).filter(|end| *end <= limit).ok_or(CommandError::StringTooLong)?;
+    let end =
+        offset.checked_add(part.len()).filter(|end| *end <= limit).ok_or(CommandError::StringTooLong)?;
     let length = end.max(held.len());
     context.transaction.reserve(length)?;
     let mut whole = Vec::with_capacity(length);
@@ -64,14 +65,14 @@ pub(super) fn setrange<'a>(context: &mut Context<'_, 'a>, arguments: &[&'a [u8]]
     context.transaction.write_string(&key, whole)
 }
 
-/// Whether both ends count from the string's end and the first lies behind the last. GETRANGE and BITCOUNT look at
-/// that before they cut the ends to the string, BITPOS does not.
+/// Whether both ends count from the string's end and the first lies behind the last. GETRANGE and BITCOUNT look
+/// at that before they cut the ends to the string, BITPOS does not.
 pub(in crate::command) const fn is_backwards(start: i64, end: i64) -> bool {
     start < 0 && end < 0 && start > end
 }
 
-/// The part of `total` places from `start` to `end`, both included, where negative ones count from the end and what
-/// lies outside is cut off; none if nothing is left.
+/// The part of `total` places from `start` to `end`, both included, where negative ones count from the end and
+/// what lies outside is cut off; none if nothing is left.
 pub(in crate::command) fn span(start: i64, end: i64, total: usize) -> Option<Range<usize>> {
     let place = |from: i64| match usize::try_from(from) {
         Ok(place) => place,

@@ -70,8 +70,8 @@ pub(super) fn getset<'a>(context: &mut Context<'_, 'a>, arguments: &[&'a [u8]]) 
     context.transaction.set(&key, arguments[2], NewTtl::Clear)
 }
 
-/// Writes a string whole. One that has already expired removes the key: that is all that anybody could see of it, and
-/// a key's expiry never lies before its writing.
+/// Writes a string whole. One that has already expired removes the key: that is all that anybody could see of
+/// it, and so a key's expiry never lies before its writing, as its removal by the reaper presumes.
 fn write<'a>(
     context: &mut Context<'_, 'a>,
     key: &Key<'a>,

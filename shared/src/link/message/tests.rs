@@ -1,0 +1,160 @@
+use proptest::prelude::*;
+
+use super::*;
+use crate::announcement::{Eviction, Role};
+use crate::batch::FORMAT;
+use crate::id::NodeId;
+
+fn member() -> Member {
+    Member { name: "left".into(), node_id: NodeId(0xa1), origin: Origin(0xa2), role: Role::Active }
+}
+
+fn frontier() -> Frontier {
+    let mut frontier: Frontier =
+        [(Origin(0xa2), Timestamp(0x200)), (Origin(0xb2), Timestamp(0x300))].into_iter().collect();
+    frontier.raise_floor(Timestamp(0x100));
+    frontier
+}
+
+fn hello() -> Hello {
+    Hello {
+        batch_format: FORMAT,
+        group: "tandem".into(),
+        group_id: GroupId(0xc0),
+        member: member(),
+        start_time: WallMillis(1_700_000_000_000),
+        frontier: frontier(),
+        wall: WallMillis(1_700_000_001_000),
+        clock: Timestamp(0x400),
+        dialled: true,
+        proof: b"proof".to_vec(),
+    }
+}
+
+fn announcement() -> Announcement {
+    Announcement {
+        member: member(),
+        sequence: 7,
+        frontier: frontier(),
+        clock: Timestamp(0x400),
+        members: vec![Member {
+            name: "right".into(),
+            node_id: NodeId(0xb1),
+            origin: Origin(0xb2),
+            role: Role::ReadOnly,
+        }],
+        evictions: vec![Eviction { name: "gone".into(), node_id: NodeId(0xd1), origins: vec![Origin(0xd2)] }],
+        memory_limit: 1 << 30,
+    }
+}
+
+fn every_message() -> Vec<(&'static str, Message<'static>)> {
+    let starts = BTreeMap::from([(Origin(0xa2), Timestamp(0x250))]);
+    vec![
+        ("hello", Message::Hello(Box::new(hello()))),
+        ("announce", Message::Announce(Box::new(announcement()))),
+        (
+            "frontier",
+            Message::Frontier(Holding { frontier: frontier(), clock: Timestamp(0x400), prompt: true }),
+        ),
+        ("ack-now", Message::AckNow),
+        (
+            "subscribe",
+            Message::Subscribe(Subscribe { serial: 3, start: starts.clone(), stop: vec![Origin(0xb2)] }),
+        ),
+        ("following", Message::Following { serial: 3 }),
+        ("truncated", Message::Truncated { serial: 3, starts }),
+        ("batch", Message::Batch(Chunk { first: true, last: false, bytes: b"part" })),
+        ("ping", Message::Ping { id: 9 }),
+        ("pong", Message::Pong { id: 9, wall: WallMillis(1_700_000_001_000) }),
+        ("goodbye", Message::Goodbye(Goodbye::new(Reason::ClockDrift, "why"))),
+    ]
+}
+
+#[test]
+fn every_message_round_trips() {
+    for (name, message) in every_message() {
+        assert_eq!(Message::decode(&message.encode()), Ok(message), "{name}");
+    }
+}
+
+/// The format is a promise: messages of other bytes need a new version of the protocol, and the old bytes stay tested.
+#[test]
+fn golden_bytes_of_protocol_1() {
+    let hex = |bytes: Vec<u8>| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+    let lines: String = every_message()
+        .into_iter()
+        .map(|(name, message)| format!("{name} {}\n", hex(message.encode())))
+        .collect();
+    assert_eq!(lines, include_str!("golden_protocol_1.txt"));
+}
+
+#[test]
+fn nothing_shorter_or_longer_is_a_message() {
+    for (name, message) in every_message() {
+        let bytes = message.encode();
+        for length in 0..bytes.len() {
+            assert!(Message::decode(&bytes[..length]).is_err(), "{name} cut to {length}");
+        }
+        assert!(Message::decode(&[&bytes[..], b"\0"].concat()).is_err(), "{name} and a byte");
+    }
+}
+
+#[test]
+fn other_versions_are_named() {
+    let mut newer = Message::Hello(Box::new(hello())).encode();
+    newer[2] = 2;
+    assert_eq!(Message::decode(&newer), Err(MessageError::Protocol(2)));
+    // Whatever else a newer one's Hello has.
+    assert_eq!(Message::decode(&[0x93, 0, 2, 0xc0]), Err(MessageError::Protocol(2)));
+    assert_eq!(Message::decode(&[0x91, 0x7f]), Err(MessageError::UnknownKind(0x7f)));
+}
+
+#[test]
+fn names_are_printable_and_short() {
+    for name in ["", "a\nb", &"x".repeat(NAME_BYTES_MAX + 1)] {
+        let mut hello = hello();
+        hello.member.name = name.into();
+        assert!(Message::decode(&Message::Hello(Box::new(hello)).encode()).is_err(), "{name:?}");
+        let mut announcement = announcement();
+        announcement.members[0].name = name.into();
+        assert!(Message::decode(&Message::Announce(Box::new(announcement)).encode()).is_err(), "{name:?}");
+    }
+}
+
+#[test]
+fn texts_are_cut_and_cleaned() {
+    let goodbye = Goodbye::new(Reason::Other, format!("a\x1bb{}", "ü".repeat(TEXT_BYTES_MAX)));
+    assert!(goodbye.text.starts_with("a bü") && goodbye.text.len() <= TEXT_BYTES_MAX);
+}
+
+#[test]
+fn a_batch_is_cut_into_chunks_that_add_up() {
+    for length in [1, CHUNK_BYTES_MAX, CHUNK_BYTES_MAX + 1, 3 * CHUNK_BYTES_MAX] {
+        let batch: Vec<u8> = (0..length).map(|index| index as u8).collect();
+        let chunks: Vec<_> = Chunk::cut(&batch).collect();
+        assert_eq!(chunks.len(), length.div_ceil(CHUNK_BYTES_MAX));
+        assert_eq!(chunks.iter().filter(|chunk| chunk.first).count(), 1);
+        assert!(chunks[0].first && chunks[chunks.len() - 1].last);
+        assert_eq!(chunks.iter().flat_map(|chunk| chunk.bytes).copied().collect::<Vec<_>>(), batch);
+        assert!(chunks.iter().all(|chunk| chunk.encode().len() <= MESSAGE_BYTES_MAX));
+    }
+}
+
+proptest! {
+    #[test]
+    fn any_bytes_are_refused_or_read(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
+        let _ = Message::decode(&bytes);
+    }
+
+    #[test]
+    fn damaged_messages_are_refused_or_read(which in 0..11usize, at in 0..400usize, byte in any::<u8>()) {
+        let mut bytes = every_message()[which].1.encode();
+        let at = at % bytes.len();
+        bytes[at] = byte;
+        if let Ok(message) = Message::decode(&bytes) {
+            let again = message.encode();
+            prop_assert_eq!(Message::decode(&again), Ok(message));
+        }
+    }
+}

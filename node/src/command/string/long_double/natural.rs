@@ -23,6 +23,17 @@ impl From<u64> for Natural {
 }
 
 impl Natural {
+    /// A number of digits of a base up to 16, the highest first.
+    pub(super) fn from_digits(digits: &[u32], base: u32) -> Self {
+        let mut natural = Self::from(0);
+        // Seven digits of any such base fit a limb.
+        for run in digits.chunks(7) {
+            let scale = base.pow(run.len() as u32);
+            natural.multiply_add(scale, run.iter().fold(0, |sum, digit| sum * base + digit));
+        }
+        natural
+    }
+
     fn trim(&mut self) {
         while self.0.last() == Some(&0) {
             self.0.pop();
@@ -37,7 +48,7 @@ impl Natural {
         self.0.last().map_or(0, |highest| self.0.len() as u32 * u32::BITS - highest.leading_zeros())
     }
 
-    pub(super) fn multiply_add(&mut self, factor: u32, addend: u32) {
+    fn multiply_add(&mut self, factor: u32, addend: u32) {
         let mut carry = u64::from(addend);
         for limb in &mut self.0 {
             carry += u64::from(*limb) * u64::from(factor);
@@ -80,8 +91,8 @@ impl Natural {
         by_length.then_with(|| self.0.iter().rev().cmp(other.0.iter().rev()))
     }
 
-    /// Divides by what is not zero: a quotient of at least [`QUOTIENT_BITS`] less one bits, the power of two that
-    /// it is to be multiplied with, and whether something is left over.
+    /// Divides by what is not zero: a quotient of [`QUOTIENT_BITS`] or one less, the power of two that it is to be
+    /// multiplied with, and whether something is left over.
     pub(super) fn divide(self, mut divisor: Self) -> (u128, i32, bool) {
         let (mut rest, longer) = (self, divisor.bits());
         let exponent = rest.bits() as i32 - longer as i32;

@@ -1,0 +1,358 @@
+//! Nodes and agents that are killed, replaced, or left without room on their disk, in the middle of load.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread;
+
+use fastrand::Rng;
+use redis::Connection;
+use shared::version::Frontier;
+use tests::clerk::{Clerk, check_counters};
+use tests::group::{Group, Topology};
+use tests::host::Host;
+use tests::load::{seed, size};
+use tests::programs;
+use tests::wait::{wait_for, wait_until};
+
+#[path = "crashes/disk.rs"]
+mod disk;
+
+#[path = "crashes/segment.rs"]
+mod segment;
+
+use disk::SmallDisk;
+
+/// Clerks at each host.
+const CLERKS: usize = 3;
+
+fn flags(flags: &[&str]) -> Vec<String> {
+    flags.iter().map(|&flag| flag.to_owned()).collect()
+}
+
+/// Clerks for every host; those of one host are neighbours.
+fn clerks(hosts: usize, pipeline: usize, random: &mut Rng) -> Vec<Clerk> {
+    (0..hosts * CLERKS)
+        .map(|number| Clerk::new(&format!("clerk{number}"), pipeline, random.u64(..)))
+        .collect()
+}
+
+/// Lets the clerks work, each at its host, until `meanwhile` is over; it is told how much each host has acknowledged.
+fn work(group: &mut Group, clerks: &mut [Clerk], meanwhile: impl FnOnce(&mut Group, &[AtomicU64])) {
+    let stop = AtomicBool::new(false);
+    let acknowledged: Vec<AtomicU64> = group.hosts().iter().map(|_| AtomicU64::new(0)).collect();
+    thread::scope(|scope| {
+        for (number, clerk) in clerks.iter_mut().enumerate() {
+            let (client, acknowledged) = (group[number / CLERKS].client(), &acknowledged[number / CLERKS]);
+            let stop = &stop;
+            scope.spawn(move || clerk.work(client, stop, acknowledged));
+        }
+        // Also when it panics: else the clerks would work on.
+        let _stopping = Stopping(&stop);
+        meanwhile(group, &acknowledged);
+    });
+}
+
+struct Stopping<'a>(&'a AtomicBool);
+
+impl Drop for Stopping<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Release);
+    }
+}
+
+/// Waits until the host has acknowledged so many more writes.
+#[track_caller]
+fn wait_more(acknowledged: &AtomicU64, more: u64) {
+    let goal = acknowledged.load(Ordering::Acquire) + more;
+    wait_until("more writes to be acknowledged", || acknowledged.load(Ordering::Acquire) >= goal);
+}
+
+/// Waits until all nodes are equal, and checks that each has everything that was acknowledged to any clerk.
+#[track_caller]
+fn check_all(group: &Group, clerks: &[Clerk]) {
+    group.check_equal();
+    for host in group.hosts() {
+        let mut client = host.client();
+        clerks.iter().for_each(|clerk| clerk.check(host.name(), &mut client));
+        check_counters(host.name(), &mut client, clerks);
+    }
+}
+
+/// In every other round the whole host crashes, and its own disk must have all that it acknowledged, before any peer
+/// could give it back.
+#[test]
+fn a_killed_node_has_every_write_it_acknowledged() {
+    let mut random = Rng::with_seed(seed());
+    let mut group = Group::new(&programs!(), 2);
+    group.connect(Topology::Mesh);
+    group.hosts_mut().iter_mut().for_each(|host| host.node_flags = flags(&["--fsync", "always"]));
+    group.start_all();
+    let mut clerks = clerks(2, 8, &mut random);
+    for round in 0..size(6, 30) {
+        let (victim, with_agent) = (random.usize(0..2), round % 2 == 0);
+        let lived = random.u64(1..1_000);
+        work(&mut group, &mut clerks, |group, acknowledged| {
+            wait_more(&acknowledged[victim], lived);
+            group[victim].kill_node();
+            if with_agent {
+                group[victim].kill_agent();
+            }
+            wait_more(&acknowledged[1 - victim], 20);
+        });
+        group[victim].start_node();
+        if with_agent {
+            let mut client = group[victim].client();
+            let own = &clerks[victim * CLERKS..][..CLERKS];
+            own.iter().for_each(|clerk| clerk.check(&format!("round {round}: {victim} alone"), &mut client));
+            group[victim].start_agent();
+        }
+        check_all(&group, &clerks);
+        let mut client = group[victim].client();
+        clerks.iter_mut().for_each(|clerk| clerk.settle(&mut client));
+    }
+}
+
+/// The page cache survives a kill, so the loss is made by cutting bytes off the newest file of the log.
+#[test]
+fn a_crashed_node_gets_its_lost_tail_back_from_its_peer() {
+    let mut group = Group::start(&programs!(), 2, Topology::Mesh);
+    // Little is lost, then nearly everything, the peer's writes included.
+    for (round, kept_percent) in [(0, 95), (1, 1)] {
+        for number in 0..200 {
+            group[0].run(&["SET", &format!("tail:{number}"), &format!("{round}")]);
+            group[1].run(&["SET", &format!("other:{number}"), &format!("{round}")]);
+        }
+        let before = group.wait_converged();
+        group[0].kill_node();
+        group[0].kill_agent();
+        let cut = segment::cut_to_percent(&group[0].data_dir(), kept_percent);
+
+        group[0].start_node();
+        let left = group[0].frontier();
+        assert!(!left.covers_frontier(&before), "nothing was lost: {left} and {before}");
+        wait_for("the cut to be logged", || check_cut_is_logged(&group[0], &cut));
+        group[0].run(&["SET", "tail:199", "after the crash"]);
+
+        group[0].start_agent();
+        group.check_equal();
+        assert!(group[0].frontier().covers_frontier(&before), "the tail did not come back");
+        for host in group.hosts() {
+            check_holds(host, "tail:0", &round.to_string());
+            check_holds(host, "tail:198", &round.to_string());
+            check_holds(host, "tail:199", "after the crash");
+            check_holds(host, "other:199", &round.to_string());
+        }
+    }
+}
+
+fn check_cut_is_logged(host: &Host, cut: &segment::Damage) -> Result<(), String> {
+    let log = host.node_log();
+    let line = log.lines().rfind(|line| line.contains("the log's torn end was cut")).unwrap_or_default();
+    let says_where = line.contains("WARN") && line.contains(&cut.file);
+    if says_where { Ok(()) } else { Err(format!("logged is {line:?}, cut was {cut:?}")) }
+}
+
+#[track_caller]
+fn check_holds(host: &Host, key: &str, expected: &str) {
+    let found: Option<String> = redis::cmd("GET").arg(key).query(&mut host.client()).expect("GET answers");
+    assert_eq!(found.as_deref(), Some(expected), "{key} at {}", host.name());
+}
+
+/// A start must not cut what was durable. The refusal says where the damage is and what to do; both things that it
+/// offers are then done.
+#[test]
+fn a_node_with_a_damaged_log_refuses_to_start_and_says_what_to_do() {
+    let mut group = Group::start(&programs!(), 2, Topology::Mesh);
+    for number in 0..500 {
+        group[0].run(&["SET", &format!("key:{number}"), "value"]);
+    }
+    group.wait_converged();
+    group[0].node.as_mut().expect("it runs").stop();
+    let data = group[0].data_dir();
+    let damage = segment::flip_bit_in_middle(&data);
+
+    group[0].launch_node();
+    let status = group[0].node.as_mut().expect("it was started").wait();
+    assert!(!status.success(), "a node started with a damaged log");
+    let log = group[0].node_log();
+    let refusal = log.lines().find(|line| line.contains("node cannot start")).expect("it says why");
+    assert!(refusal.contains(&damage.file), "the file is missing: {refusal}");
+    check_names_offset(refusal, damage.offset);
+    for advice in ["nothing was changed", "restore the file from a copy", "move the directory away"] {
+        assert!(refusal.contains(advice), "{advice:?} is missing: {refusal}");
+    }
+
+    segment::flip_bit_at(&data, &damage);
+    group[0].start_node();
+    group.check_equal();
+
+    group[0].kill_node();
+    segment::flip_bit_at(&data, &damage);
+    std::fs::rename(&data, data.with_extension("away")).expect("the directory can be moved");
+    group[0].start_node();
+    group.check_equal();
+    check_holds(&group[0], "key:499", "value");
+}
+
+/// The offset is that of the record that the damage lies in: at or a little before it.
+#[track_caller]
+fn check_names_offset(refusal: &str, damaged: u64) {
+    let named = refusal.split("damaged at byte ").nth(1).and_then(|rest| rest.split(':').next());
+    let named: u64 = named.and_then(|text| text.parse().ok()).expect("it names the offset");
+    assert!(
+        (damaged.saturating_sub(1_000)..=damaged).contains(&named),
+        "{named} is named, {damaged} is damaged"
+    );
+}
+
+#[test]
+fn a_node_whose_disk_is_full_recovers_without_a_restart() {
+    let Some(disk) = SmallDisk::mounted() else { return };
+    check_full_disk(&disk, &["--fsync", "everysec"]);
+}
+
+/// The same where nothing may be mounted, with a limit on the length of files; and under `--fsync always` clients may
+/// wait for a reply that only a disk with room permits.
+#[test]
+fn a_node_whose_files_may_not_grow_recovers_without_a_restart() {
+    let disk = SmallDisk::limited();
+    let (mut group, written) = check_full_disk(&disk, &["--fsync", "always"]);
+    group[0].kill_node();
+    group[0].kill_agent();
+    group[0].start_node();
+    for number in 0..written {
+        check_holds(&group[0], &format!("fill:{number}"), &filling());
+    }
+}
+
+fn filling() -> String {
+    "x".repeat(4_000)
+}
+
+/// Fills the disk of one of two nodes, and gives it room again. Returns the group, and how many of the filling writes
+/// were acknowledged.
+fn check_full_disk(disk: &SmallDisk, node_flags: &[&str]) -> (Group, u64) {
+    let mut group = Group::new(&programs!(), 2);
+    group.connect(Topology::Mesh);
+    group[0].node_flags = flags(node_flags);
+    disk.give_to(&mut group[0]);
+    group.start_all();
+    group[0].run(&["SET", "before", "1"]);
+    disk.limit(&group[0]);
+    let (stop, written) = (AtomicBool::new(false), AtomicU64::new(0));
+    thread::scope(|scope| {
+        let _stopping = Stopping(&stop);
+        scope.spawn(|| fill(group[0].client(), &stop, &written));
+        wait_for("writes to be refused", || refusal(&group[0]));
+        check_full_node(&group);
+        // The room is for those who wait for it.
+        stop.store(true, Ordering::Release);
+        disk.give_room(&group[0]);
+        wait_until("writes to be taken again", || refusal(&group[0]).is_err_and(|why| why == TAKEN));
+    });
+    group.check_equal();
+    for host in group.hosts() {
+        check_holds(host, "while full", "1");
+        check_holds(host, "before", "1");
+    }
+    assert!(group[0].node.as_mut().expect("it was started").is_running(), "the node was restarted");
+    (group, written.into_inner())
+}
+
+const TAKEN: &str = "writes are taken";
+
+/// The error by which the node refuses writes, or what it does instead.
+fn refusal(host: &Host) -> Result<String, String> {
+    let mut client = host.client();
+    client.set_read_timeout(Some(std::time::Duration::from_millis(200))).expect("a timeout can be set");
+    match redis::cmd("SET").arg("probe").arg("1").exec(&mut client) {
+        Ok(()) => Err(TAKEN.to_owned()),
+        Err(error) if error.code() == Some("MISCONF") => Ok(error.to_string()),
+        // It waits for the disk, as it must under `--fsync always`.
+        Err(error) => Err(error.to_string()),
+    }
+}
+
+/// Writes until `stop`; what is refused is tried again.
+fn fill(mut client: Connection, stop: &AtomicBool, written: &AtomicU64) {
+    client.set_read_timeout(Some(tests::wait::PATIENCE)).expect("a timeout can be set");
+    while !stop.load(Ordering::Acquire) {
+        let key = format!("fill:{}", written.load(Ordering::Acquire));
+        match redis::cmd("SET").arg(key).arg(filling()).exec(&mut client) {
+            Ok(()) => {
+                written.fetch_add(1, Ordering::AcqRel);
+            }
+            Err(error) => assert_eq!(error.code(), Some("MISCONF"), "{error}"),
+        }
+    }
+}
+
+/// Reads are served, remote batches wait, and what is wrong can be seen.
+fn check_full_node(group: &Group) {
+    let full = &group[0];
+    let refused = refusal(full).expect("writes are refused");
+    assert!(refused.contains("the log cannot be written") && refused.contains("cannot write"), "{refused}");
+    check_holds(full, "before", "1");
+    assert_eq!(full.info("aof_last_write_status").as_deref(), Some("err"));
+    assert!(full.info("log_fault").is_some_and(|fault| fault.contains("cannot write")));
+    group[1].run(&["SET", "while full", "1"]);
+    wait_until("batches to wait", || full.agent_log().contains("the node takes no batches now"));
+    let found: Option<String> =
+        redis::cmd("GET").arg("while full").query(&mut full.client()).expect("GET answers");
+    assert_eq!(found, None, "a remote write was merged that the log has no room for");
+}
+
+/// Far more than the links carry while agents come and go: every host's clerks keep their pipelines full.
+#[test]
+fn agents_killed_and_replaced_under_load_lose_nothing() {
+    let mut random = Rng::with_seed(seed());
+    let mut group = Group::start(&programs!(), 3, Topology::Mesh);
+    let mut clerks = clerks(3, 200, &mut random);
+    let chain = chain_of(&group);
+    let t0 = std::time::Instant::now();
+    let total = |a: &[AtomicU64]| a.iter().map(|a| a.load(Ordering::Acquire)).sum::<u64>();
+    work(&mut group, &mut clerks, |group, acknowledged| {
+        for _ in 0..size(2, 20) {
+            let victim = random.usize(0..3);
+            group[victim].kill_agent();
+            wait_more(&acknowledged[victim], random.u64(1..20_000));
+            eprintln!("{:?} killed {victim} {}", t0.elapsed(), total(acknowledged));
+            group[victim].start_agent();
+            wait_all_crossed(group);
+            eprintln!("{:?} crossed {}", t0.elapsed(), total(acknowledged));
+        }
+        for (index, peers) in chain.into_iter().enumerate() {
+            group[index].kill_agent();
+            wait_more(&acknowledged[index], random.u64(1..20_000));
+            group[index].peers = peers;
+            group[index].start_agent();
+        }
+        eprintln!("{:?} chain {}", t0.elapsed(), total(acknowledged));
+        wait_all_crossed(group);
+        eprintln!("{:?} crossed {}", t0.elapsed(), total(acknowledged));
+    });
+    eprintln!("{:?} stopped ", t0.elapsed());
+    check_all(&group, &clerks);
+    eprintln!("{:?} checked ", t0.elapsed());
+}
+
+/// The peers by which three hosts are a chain in place of a mesh.
+fn chain_of(group: &Group) -> Vec<Vec<String>> {
+    vec![Vec::new(), vec![group[0].url()], vec![group[1].url()]]
+}
+
+/// Waits until all that any node holds now has come to every other, however much is written meanwhile.
+#[track_caller]
+fn wait_all_crossed(group: &Group) {
+    let mut goal = Frontier::new();
+    group.hosts().iter().for_each(|host| goal.merge(&host.frontier()));
+    for host in group.hosts() {
+        wait_for("writes to cross under load", || {
+            let frontier = host.frontier();
+            if frontier.covers_frontier(&goal) {
+                Ok(())
+            } else {
+                Err(format!("{}: {frontier} of {goal}", host.name()))
+            }
+        });
+    }
+}
