@@ -59,7 +59,7 @@ pub(crate) enum TailError {
 
 /// Prints the feed until the node or the reader of the output goes away.
 pub(crate) fn run(node: Option<&str>, from: Option<&str>) -> Result<(), TailError> {
-    let address = node.map_or(Ok(Config::default().node), str::parse)?;
+    let address = node.map_or_else(|| Ok(Config::default().node), str::parse)?;
     let from = from.unwrap_or(";0").parse()?;
     let stream = connect(&address).map_err(|error| TailError::Connect(address, error))?;
     match Tail::new(stream, from, io::stdout().lock()).run() {

@@ -73,7 +73,8 @@ pub fn main() -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    let logger = logger(config.log_format, config.log_level);
+    // Flushes what is logged when it is dropped, last.
+    let (logger, _flush) = logger(config.log_format, config.log_level);
     match start::run(config, &logger) {
         Ok(Stopped::Asked) => ExitCode::SUCCESS,
         Ok(Stopped::Failed) => ExitCode::FAILURE,
@@ -87,7 +88,7 @@ pub fn main() -> ExitCode {
 /// Lines that are logged and not yet written; further ones are dropped, and how many is told.
 const LOG_LINES: usize = 4096;
 
-fn logger(format: LogFormat, level: slog::Level) -> Logger {
+fn logger(format: LogFormat, level: slog::Level) -> (Logger, slog_async::AsyncGuard) {
     let drain: Box<dyn Drain<Ok = (), Err = slog::Never> + Send> = match format {
         LogFormat::Term => {
             let decorator = slog_term::TermDecorator::new().stderr().build();
@@ -95,6 +96,7 @@ fn logger(format: LogFormat, level: slog::Level) -> Logger {
         }
         LogFormat::Json => Box::new(slog_json::Json::default(std::io::stderr()).fuse()),
     };
-    let drain = slog_async::Async::new(drain.filter_level(level).fuse()).chan_size(LOG_LINES).build().fuse();
-    Logger::root(drain, o!())
+    let drain = slog_async::Async::new(drain.filter_level(level).fuse()).chan_size(LOG_LINES);
+    let (drain, flush) = drain.build_with_guard();
+    (Logger::root(drain.fuse(), o!()), flush)
 }

@@ -219,16 +219,16 @@ impl Log {
         if ahead_ms > self.poison_ms() {
             return Err(WriteRefused::Clock { ahead_ms });
         }
-        let timestamp = end.with_ceiling(|clock| clock.tick(wall))?;
+        let timestamp = end.with_ceiling(wall, |clock| clock.tick(wall))?;
         self.clock.store(timestamp.0, Ordering::Relaxed);
         let version = Version::new(timestamp, end.open.header().origin);
         Ok(OpenWrite { end, version })
     }
 
     /// Moves the clock past a timestamp from elsewhere.
-    pub(crate) fn observe(&self, seen: Timestamp) -> Result<(), WriteRefused> {
+    pub(crate) fn observe(&self, seen: Timestamp, wall: WallMillis) -> Result<(), WriteRefused> {
         let mut end = self.end.lock();
-        end.with_ceiling(|clock| clock.observe(seen))?;
+        end.with_ceiling(wall, |clock| clock.observe(seen))?;
         self.clock.store(end.clock.last().0, Ordering::Relaxed);
         Ok(())
     }
@@ -236,13 +236,13 @@ impl Log {
     /// Raises the clock's ceiling well before it is reached, so that no write waits for the disk.
     pub(crate) fn keep_ceiling_ahead(&self, wall: WallMillis) -> Result<(), WriteRefused> {
         let mut end = self.end.lock();
-        let now = end.clock.last().max(Timestamp::of_wall(wall));
-        if end.clock.ceiling() >= ahead_of(now, CEILING_LEAD_MS / 2) {
+        let last = end.clock.last();
+        if end.clock.ceiling() >= ceiling_above(last, wall, 2) {
             return Ok(());
         }
         // The lock is held over an fsync of one small file, about twice a second: simple, and never on the way of
         // a reader. Group commit holds writers up more often.
-        end.raise(ahead_of(now, CEILING_LEAD_MS))
+        end.raise(ceiling_above(last, wall, 1))
     }
 
     /// What the node holds, and its clock, taken together: nothing at or below the clock will yet be written here.
@@ -250,7 +250,7 @@ impl Log {
         let mut end = self.end.lock();
         // What stands between the last write and now: the clock moves, so that it can be announced. Without a
         // higher ceiling it stays.
-        if end.with_ceiling(|clock| clock.observe(Timestamp::of_wall(wall))).is_ok() {
+        if end.with_ceiling(wall, |clock| clock.observe(Timestamp::of_wall(wall))).is_ok() {
             self.clock.store(end.clock.last().0, Ordering::Relaxed);
         }
         (end.frontier.clone(), end.clock.last())
@@ -382,8 +382,18 @@ impl Log {
     }
 }
 
-/// How far ahead of the clock the ceiling is kept, in milliseconds.
+/// How far ahead of the wall clock the ceiling is kept, in milliseconds.
 const CEILING_LEAD_MS: u64 = 1_000;
+
+/// How far it is kept ahead of a hybrid clock that has run ahead of the wall clock, in milliseconds. Little, for every
+/// start begins at the ceiling: a node in a crash loop would run away from its wall clock by so much each time.
+const CEILING_STEP_MS: u64 = 100;
+
+/// The ceiling for a clock that is to reach `needed`, ahead by a part of what is usual.
+fn ceiling_above(needed: Timestamp, wall: WallMillis, part: u64) -> Timestamp {
+    let lead = ahead_of(Timestamp::of_wall(wall), CEILING_LEAD_MS / part);
+    lead.max(ahead_of(needed, CEILING_STEP_MS / part))
+}
 
 const fn ahead_of(timestamp: Timestamp, by_ms: u64) -> Timestamp {
     Timestamp(timestamp.0.saturating_add(by_ms << 16))
@@ -408,12 +418,13 @@ impl End {
     /// Does something with the clock, and if that needs a higher ceiling, raises it first.
     fn with_ceiling<T>(
         &mut self,
+        wall: WallMillis,
         mut act: impl FnMut(&mut HybridClock) -> Result<T, BeyondCeiling>,
     ) -> Result<T, WriteRefused> {
         loop {
             match act(&mut self.clock) {
                 Ok(done) => return Ok(done),
-                Err(BeyondCeiling { needed }) => self.raise(ahead_of(needed, CEILING_LEAD_MS))?,
+                Err(BeyondCeiling { needed }) => self.raise(ceiling_above(needed, wall, 1))?,
             }
         }
     }

@@ -137,7 +137,7 @@ impl Node {
         }
         let index = self.store.origins.intern(origin)?;
         // A write made here after seeing any of this must be later than it.
-        self.log.observe(upto)?;
+        self.log.observe(upto, wall)?;
         // In the log before it can be seen: so no write made here after seeing it stands before it there.
         self.log.append(batch.header, bytes.into());
         let applied = self.merge(&batch, held, index)?;

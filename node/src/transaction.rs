@@ -273,6 +273,10 @@ impl<'a> Transaction<'a> {
         let above = entry.newest(&self.node.store.origins).next();
         let below_expiry = shared::clock::Timestamp(end_of(expiry).0.saturating_sub(1));
         let reset = Version::new(above.min(below_expiry).min(self.writer.at.timestamp), Origin::NONE);
+        // A TTL set after its own expiry, which no command here makes, would outlive the mark, and be marked for ever.
+        if entry.ttl(&self.node.store.origins).is_some_and(|ttl| ttl.version >= reset) {
+            return Ok(());
+        }
         self.emit(key, Op::Mark { reset, expiry })
     }
 

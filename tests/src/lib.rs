@@ -10,6 +10,8 @@
 //! - [`mix`]: random commands.
 //! - [`feed`]: what nodes stream.
 //! - [`raw`]: a connection without a protocol.
+//! - [`segment`]: damage to a node's log.
+//! - [`disk`]: a disk without room.
 //! - [`compare`]: are all nodes equal, key by key?
 //! - [`wait`]: waiting for conditions, never for time.
 
@@ -34,5 +36,9 @@ pub mod mix;
 pub mod feed;
 
 pub mod raw;
+
+pub mod segment;
+
+pub mod disk;
 
 pub mod compare;

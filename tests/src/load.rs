@@ -34,6 +34,9 @@ pub fn seed() -> u64 {
 /// # Panics
 /// If the connection breaks.
 pub fn send<S: AsRef<str>>(client: &mut Connection, commands: &[S]) -> Vec<Value> {
+    if commands.is_empty() {
+        return Vec::new();
+    }
     let mut bytes = Vec::new();
     for command in commands {
         let mut words = command.as_ref().split(' ');

@@ -10,8 +10,10 @@ use shared::time::MonoMillis;
 /// Wakes the task at a deadline. One that moves to later costs nothing: the timer goes off, and is set again.
 #[derive(Default)]
 pub(super) struct Timer {
-    sleeping: Option<(MonoMillis, Pin<Box<dyn Future<Output = ()> + Send>>)>,
+    sleeping: Option<(MonoMillis, Sleep)>,
 }
+
+type Sleep = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 impl Timer {
     /// Says whether the deadline, or an earlier one, has passed.

@@ -41,7 +41,7 @@ pub(crate) struct State {
     pub(crate) clock: Timestamp,
     pub(crate) clock_ahead_ms: i64,
     pub(crate) frontier: Frontier,
-    pub(crate) log: BTreeMap<Origin, Vec<(BatchHeader, Arc<Vec<u8>>)>>,
+    pub(crate) log: BTreeMap<Origin, Vec<Logged>>,
     pub(crate) log_start: Frontier,
     /// Batches applied, and batches that were held already.
     pub(crate) applied: u64,
@@ -54,6 +54,9 @@ pub(crate) struct State {
     pub(crate) announced: BTreeMap<String, Frontier>,
     connections: Vec<TcpStream>,
 }
+
+/// A batch of the log.
+pub(crate) type Logged = (BatchHeader, Arc<Vec<u8>>);
 
 impl FakeNode {
     pub(crate) fn start(name: &str, node_id: u64) -> Self {

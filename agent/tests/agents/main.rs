@@ -1,5 +1,7 @@
 //! Whole agents over real sockets, each with a node that is kept in memory by the test.
 
+#![expect(clippy::unwrap_used, reason = "a test may panic, outside of its functions too")]
+
 mod fake_node;
 
 mod harness;

@@ -386,6 +386,20 @@ fn a_set_that_the_reaper_had_not_seen_survives_expiry() {
     group.check(70, Some("2"));
 }
 
+/// It was written to the key while that was alive, so it goes with it, although the reaper had not seen it.
+#[test]
+fn a_late_append_stays_as_expired_as_the_rest() {
+    let mut group = group();
+    group.at(10, 0, Write::SetWithTtl(1, 40));
+    group.deliver_all();
+    group.at(45, 1, Write::Append(2));
+    group.at(46, 2, Write::Increment(1));
+    group.at(60, 0, Write::Reap);
+    group.check(70, None);
+    group.at(80, 1, Write::Append(3));
+    group.check(90, Some("3"));
+}
+
 #[test]
 fn an_expired_counter_does_not_cling_to_the_next() {
     let mut group = group();

@@ -6,9 +6,9 @@ use std::process::Command;
 
 use rustix::process::{Pid, Resource, Rlimit, getrlimit, prlimit};
 use tempfile::TempDir;
-use tests::host::Host;
 
-use super::segment;
+use crate::host::Host;
+use crate::segment;
 
 /// How much a node may still write after [`SmallDisk::limit`], about, in bytes.
 const ROOM_BYTES: u64 = 256 << 10;
@@ -18,7 +18,7 @@ const MOUNTED_BYTES: u64 = 4 << 20;
 
 /// A disk that is made small.
 #[derive(Debug)]
-pub(crate) struct SmallDisk {
+pub struct SmallDisk {
     dir: TempDir,
     limit: Limit,
 }
@@ -33,7 +33,11 @@ enum Limit {
 
 impl SmallDisk {
     /// A small file system. None where this process may mount nothing; the reason is printed.
-    pub(crate) fn mounted() -> Option<Self> {
+    ///
+    /// # Panics
+    /// If no temporary directory can be made.
+    #[must_use]
+    pub fn mounted() -> Option<Self> {
         let may_mount = |rights: &&str| {
             let tried =
                 Command::new("unshare").args([rights, "sh", "-c", "mount -t tmpfs none /mnt"]).output();
@@ -47,12 +51,16 @@ impl SmallDisk {
     }
 
     /// A limit on the length of files, which needs no rights.
-    pub(crate) fn limited() -> Self {
+    ///
+    /// # Panics
+    /// If no temporary directory can be made.
+    #[must_use]
+    pub fn limited() -> Self {
         Self { dir: dir(), limit: Limit::FileLength }
     }
 
     /// Has the host's node started on this disk, where there is room at first.
-    pub(crate) fn give_to(&self, host: &mut Host) {
+    pub fn give_to(&self, host: &mut Host) {
         let mount = self.mount();
         let script = match self.limit {
             Limit::Mounted(_) => {
@@ -71,7 +79,10 @@ impl SmallDisk {
     }
 
     /// Leaves the running node little room.
-    pub(crate) fn limit(&self, host: &Host) {
+    ///
+    /// # Panics
+    /// If it does not run on this disk.
+    pub fn limit(&self, host: &Host) {
         match self.limit {
             Limit::Mounted(_) => {
                 let ballast = vec![0; (MOUNTED_BYTES - ROOM_BYTES) as usize];
@@ -85,7 +96,10 @@ impl SmallDisk {
     }
 
     /// Gives the running node room again.
-    pub(crate) fn give_room(&self, host: &Host) {
+    ///
+    /// # Panics
+    /// If it does not run on this disk.
+    pub fn give_room(&self, host: &Host) {
         match self.limit {
             Limit::Mounted(_) => fs::remove_file(self.ballast(host)).expect("the ballast is there"),
             Limit::FileLength => set_file_length_max(host, None),

@@ -1,4 +1,4 @@
-//! Damage to the newest file of a node's log, while the node does not run.
+//! Damage to a node's log, while the node does not run.
 
 use std::fs::File;
 use std::os::unix::fs::FileExt;
@@ -8,14 +8,19 @@ use std::path::{Path, PathBuf};
 const RECORD_MAGIC: [u8; 4] = *b"\xa5rec";
 
 /// Where a log was damaged.
-#[derive(Debug)]
-pub(crate) struct Damage {
-    pub(crate) file: String,
-    pub(crate) offset: u64,
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Damage {
+    /// The name of the file, within the data directory.
+    pub file: String,
+    /// Where in it.
+    pub offset: u64,
 }
 
-/// Cuts the file within a record, so that about so much of it is left.
-pub(crate) fn cut_to_percent(data_dir: &Path, percent: u64) -> Damage {
+/// Cuts the newest file within a record, so that about so much of it is left.
+///
+/// # Panics
+/// If the file is not there, or too short.
+pub fn cut_to_percent(data_dir: &Path, percent: u64) -> Damage {
     let path = newest(data_dir);
     let file = open(&path);
     let offset = file.metadata().expect("a file has a length").len() * percent / 100;
@@ -27,8 +32,11 @@ pub(crate) fn cut_to_percent(data_dir: &Path, percent: u64) -> Damage {
     Damage { file: name(&path), offset }
 }
 
-/// Flips a bit in the middle of the file.
-pub(crate) fn flip_bit_in_middle(data_dir: &Path) -> Damage {
+/// Flips a bit in the middle of the newest file.
+///
+/// # Panics
+/// If the file is not there, or too short.
+pub fn flip_bit_in_middle(data_dir: &Path) -> Damage {
     let path = newest(data_dir);
     let damage =
         Damage { offset: open(&path).metadata().expect("a file has a length").len() / 2, file: name(&path) };
@@ -37,7 +45,10 @@ pub(crate) fn flip_bit_in_middle(data_dir: &Path) -> Damage {
 }
 
 /// Flips that bit again.
-pub(crate) fn flip_bit_at(data_dir: &Path, damage: &Damage) {
+///
+/// # Panics
+/// If the file is not there, or too short.
+pub fn flip_bit_at(data_dir: &Path, damage: &Damage) {
     let file = open(&data_dir.join(&damage.file));
     let mut byte = [0];
     file.read_exact_at(&mut byte, damage.offset).expect("the byte is there");
@@ -46,7 +57,11 @@ pub(crate) fn flip_bit_at(data_dir: &Path, damage: &Damage) {
 }
 
 /// The newest file of the log.
-pub(crate) fn newest(data_dir: &Path) -> PathBuf {
+///
+/// # Panics
+/// If there is none.
+#[must_use]
+pub fn newest(data_dir: &Path) -> PathBuf {
     let files = std::fs::read_dir(data_dir).expect("the directory can be read");
     let paths = files.map(|file| file.expect("a file has a name").path());
     paths.filter(|path| path.extension().is_some_and(|end| end == "seg")).max().expect("a log has a file")
