@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use async_std::io::{ReadExt, WriteExt};
+use futures_util::FutureExt;
 use futures_util::future::{Either, select};
 use shared::clock::Timestamp;
 use shared::id::Origin;
@@ -23,6 +24,9 @@ use crate::server::Server;
 
 /// A turn of a stream writes about this many bytes at most.
 const TURN_BYTES: usize = 256 << 10;
+
+/// After so many bytes without a rest, a stream looks whether its follower has asked for something else.
+const LOOK_BYTES: usize = 256 << 10;
 
 /// A follower's requests are short; one longer than this ends its stream.
 const REQUEST_BYTES_MAX: usize = 4 << 20;
@@ -158,6 +162,7 @@ impl Stream {
         self.subscribe(&subscription);
         let mut waits_seen = self.server.waits_begun();
         let mut buffer = vec![0; 16 << 10];
+        let mut busy_bytes = 0;
         loop {
             if !self.requests() {
                 writer.write_all(&self.output).await?;
@@ -176,9 +181,21 @@ impl Stream {
             }
             if !self.output.is_empty() {
                 writer.write_all(&self.output).await?;
+                busy_bytes += self.output.len();
                 self.output.clear();
+                if busy_bytes < LOOK_BYTES {
+                    continue;
+                }
+                // A stream that never rests still looks for requests now and then.
+                busy_bytes = 0;
+                match reader.read(&mut buffer).now_or_never() {
+                    Some(Ok(0)) => return Ok(()),
+                    Some(read) => self.input.extend_from_slice(&buffer[..read?]),
+                    None => {}
+                }
                 continue;
             }
+            busy_bytes = 0;
             match select(reader.read(&mut buffer), listener).await {
                 Either::Left((read, _)) => match read? {
                     0 => return Ok(()),

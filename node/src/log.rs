@@ -91,7 +91,7 @@ pub(crate) enum WriteRefused {
     )]
     Disk(String),
     #[error(
-        "CLOCK this node's hybrid clock is {ahead_ms} ms ahead of its wall clock, more than ten times max-clock-drift: writes are refused, lest they win over everybody's. Put the wall clock right; if it is, the clock was poisoned by a write from the future: tandem-agent reissue"
+        "CLOCK this node's hybrid clock is {ahead_ms} ms ahead of its wall clock, more than ten times max-clock-drift: writes are refused, lest they win over everybody's. Put the wall clock right, or wait until it has caught up"
     )]
     Clock { ahead_ms: u64 },
 }
@@ -208,13 +208,7 @@ impl Log {
 
     /// Begins a write: takes the lock until the write's changes are appended, and a timestamp.
     pub(crate) fn begin(&self, wall: WallMillis) -> Result<OpenWrite<'_>, WriteRefused> {
-        let mut end = self.end.lock();
-        while end.unwritten_bytes() > UNWRITTEN_BYTES_MAX && end.fault.is_none() && !end.stopping {
-            self.room.wait(&mut end);
-        }
-        if let Some(fault) = &end.fault {
-            return Err(WriteRefused::Disk(fault.clone()));
-        }
+        let mut end = self.lock_with_room()?;
         let ahead_ms = end.clock.last().wall().0.saturating_sub(wall.0);
         if ahead_ms > self.poison_ms() {
             return Err(WriteRefused::Clock { ahead_ms });
@@ -225,9 +219,21 @@ impl Log {
         Ok(OpenWrite { end, version })
     }
 
-    /// Moves the clock past a timestamp from elsewhere.
-    pub(crate) fn observe(&self, seen: Timestamp, wall: WallMillis) -> Result<(), WriteRefused> {
+    /// Locks the log once the writer is not too far behind.
+    fn lock_with_room(&self) -> Result<MutexGuard<'_, End>, WriteRefused> {
         let mut end = self.end.lock();
+        while end.unwritten_bytes() > UNWRITTEN_BYTES_MAX && end.fault.is_none() && !end.stopping {
+            self.room.wait(&mut end);
+        }
+        match &end.fault {
+            Some(fault) => Err(WriteRefused::Disk(fault.clone())),
+            None => Ok(end),
+        }
+    }
+
+    /// Moves the clock past a timestamp from elsewhere, before what has it is appended.
+    pub(crate) fn observe(&self, seen: Timestamp, wall: WallMillis) -> Result<(), WriteRefused> {
+        let mut end = self.lock_with_room()?;
         end.with_ceiling(wall, |clock| clock.observe(seen))?;
         self.clock.store(end.clock.last().0, Ordering::Relaxed);
         Ok(())
@@ -344,11 +350,6 @@ impl Log {
     /// Where the log ends.
     pub(crate) fn end(&self) -> LogPosition {
         self.end.lock().end
-    }
-
-    /// Why the log cannot be written at the moment, if so.
-    pub(crate) fn fault(&self) -> Option<String> {
-        self.end.lock().fault.clone()
     }
 
     /// Where to start reading for the writes of `origin` after a timestamp. None if none are held.

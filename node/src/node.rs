@@ -132,9 +132,6 @@ impl Node {
         if ahead_ms > limit_ms {
             return Err(ApplyError::Suspended { origin, ahead_ms, limit_ms });
         }
-        if let Some(fault) = self.log.fault() {
-            return Err(WriteRefused::Disk(fault).into());
-        }
         let index = self.store.origins.intern(origin)?;
         // A write made here after seeing any of this must be later than it.
         self.log.observe(upto, wall)?;
