@@ -14,6 +14,7 @@ use async_tungstenite::tungstenite::protocol::Role;
 use slog::{Logger, debug, info, warn};
 
 use crate::driver;
+use crate::runtime;
 use crate::session::{LinkStart, Session};
 use crate::socket::{self, Metered, PATH, Socket};
 
@@ -53,10 +54,11 @@ pub(crate) async fn run(listener: TcpListener, current: CurrentSession, logger: 
             continue;
         }
         let (current, logger) = (current.clone(), logger.clone());
-        task::spawn(async move {
+        let serving = runtime::spawn(async move {
             serve(stream, address, &current, &logger).await;
             drop(place);
         });
+        serving.detach();
     }
 }
 

@@ -6,13 +6,13 @@ use std::process::ExitCode;
 use argh::FromArgs;
 use async_signal::{Signal, Signals};
 use async_std::channel;
-use async_std::task;
 use futures_util::StreamExt;
 use slog::info;
 
 use crate::config::{Config, ConfigError, Settings};
 use crate::logging;
 use crate::run::Agent;
+use crate::runtime;
 use crate::tail;
 
 /// Links a tandem-node with those of its peers. A flag's value is an argument of its own: --name value, not --name=value.
@@ -48,7 +48,7 @@ struct Run {
     /// a peer to dial: ws://HOST:PORT; may be repeated
     #[argh(option)]
     peer: Vec<String>,
-    /// the group's name, up to 255 bytes; a node keeps the first it is told, and refuses others (default tandem)
+    /// the group's name, up to 128 bytes; a node keeps the first it is told, and refuses others (default tandem)
     #[argh(option)]
     group: Option<String>,
     /// what is logged: error, warn, info, debug or trace (default info)
@@ -81,7 +81,7 @@ pub fn main() -> ExitCode {
     }
     match command {
         Some(Command::Run(run)) => match settings(run).and_then(Settings::parse) {
-            Ok(config) => task::block_on(run_agent(config)),
+            Ok(config) => runtime::block_on(run_agent(config)),
             Err(error) => fail(&error.to_string()),
         },
         Some(Command::Tail(Tail { node, from })) => match tail::run(node.as_deref(), from.as_deref()) {
@@ -117,7 +117,7 @@ async fn run_agent(config: Config) -> ExitCode {
         Err(error) => return fail(&error.to_string()),
     };
     let (stop, stopped) = channel::bounded(1);
-    let waiting = task::spawn(async move {
+    let waiting = runtime::spawn(async move {
         if let Some(Ok(signal)) = signals.next().await {
             info!(logger, "signal received"; "signal" => ?signal);
         }

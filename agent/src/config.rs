@@ -95,10 +95,7 @@ pub enum ConfigError {
     #[error("--peer: {0}")]
     Peer(#[from] PeerSyntax),
     /// A group's name is empty or too long.
-    #[error(
-        "--group: a group's name has 1 to {} bytes, and no control characters",
-        shared::link::message::NAME_BYTES_MAX
-    )]
+    #[error("--group: a group's name has 1 to {GROUP_BYTES_MAX} bytes, and no control characters")]
     Group,
     /// There is no such level.
     #[error("--log-level: not one of error, warn, info, debug, trace: {0:?}")]
@@ -107,6 +104,9 @@ pub enum ConfigError {
     #[error("--log-format: not one of term, json: {0:?}")]
     LogFormat(String),
 }
+
+/// The longest name of a group that a node takes, in bytes.
+const GROUP_BYTES_MAX: usize = 128;
 
 /// The settings as they are written, in the file or as flags; what is missing is left to the other or the default.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
@@ -158,10 +158,7 @@ impl Settings {
     pub fn parse(self) -> Result<Config, ConfigError> {
         let default = Config::default();
         let group = self.group.unwrap_or(default.group);
-        if group.is_empty()
-            || group.len() > shared::link::message::NAME_BYTES_MAX
-            || group.chars().any(char::is_control)
-        {
+        if group.is_empty() || group.len() > GROUP_BYTES_MAX || group.chars().any(char::is_control) {
             return Err(ConfigError::Group);
         }
         Ok(Config {

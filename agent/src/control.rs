@@ -1,6 +1,7 @@
 //! The connection to the node for questions: one task asks, one question at a time.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use async_std::channel::Receiver;
 use shared::feed::PeersReport;
@@ -33,7 +34,11 @@ pub(crate) async fn run(mut client: NodeClient, questions: Receiver<Question>, s
 
 async fn ask(client: &mut NodeClient, question: Question) -> Result<Event, NodeError> {
     match question {
-        Question::Info => Ok(Event::Informed(Box::new(client.info().await?))),
+        Question::Info => {
+            let asked_at = Instant::now();
+            let info = client.info().await?;
+            Ok(Event::Informed(Box::new(info), asked_at.elapsed()))
+        }
         Question::Report(report) => {
             let report = rmp_serde::to_vec(&report).expect("a report has no part that MessagePack lacks");
             Ok(Event::Reported(client.peers(&report).await?))

@@ -16,6 +16,7 @@ use crate::backoff::Backoff;
 use crate::driver::{self, Ended, Ending};
 use crate::node_client::has_port;
 use crate::record::Record;
+use crate::runtime;
 use crate::session::{Event, LinkStart, Session};
 use crate::socket::{self, Metered, PATH, Socket};
 
@@ -76,41 +77,41 @@ pub(crate) async fn run(
     session: Arc<Session>,
     random: fastrand::Rng,
 ) {
-    let dialling = std::pin::pin!(keep(peer, record, session.clone(), random));
-    let ended = std::pin::pin!(session.ended.recv());
-    // A link that is up ends by itself with the session, and says goodbye: only what comes before is cut short.
-    match select(dialling, ended).await {
-        Either::Left(_) => {}
-        Either::Right((_, dialling)) => {
-            let _ = async_std::future::timeout(Duration::from_secs(3), dialling).await;
-        }
-    }
-}
-
-async fn keep(peer: PeerAddress, record: Arc<Record>, session: Arc<Session>, random: fastrand::Rng) {
     let logger = session.logger.new(o!("address" => peer.to_string()));
     let (mut backoff, mut warnings) = (Backoff::new(random), Warnings::default());
-    while !session.ended.is_closed() {
+    loop {
         debug!(logger, "dialling");
-        match connect(&peer).await {
-            Ok(socket) => {
+        match or_ended(&session, connect(&peer)).await {
+            None => return,
+            Some(Ok(socket)) => {
                 warnings = Warnings::default();
                 let start = LinkStart { address: peer.to_string(), dialled: Some(record.clone()) };
+                // It ends by itself with the session, and says goodbye.
                 let ended = driver::run(socket, start, session.clone()).await;
-                after_link(&ended, &mut backoff, &session).await;
+                after_link(&ended, &record, &mut backoff, &session).await;
             }
-            Err(error) => {
+            Some(Err(error)) => {
                 record.on_down(error.to_string());
                 warnings.warn(&logger, &error);
             }
         }
-        async_std::task::sleep(backoff.next()).await;
+        if or_ended(&session, async_std::task::sleep(backoff.next())).await.is_none() {
+            return;
+        }
+    }
+}
+
+/// What comes of the future, if it comes before the session ends.
+async fn or_ended<T>(session: &Session, future: impl Future<Output = T>) -> Option<T> {
+    match select(std::pin::pin!(future), std::pin::pin!(session.ended.recv())).await {
+        Either::Left((value, _)) => Some(value),
+        Either::Right(_) => None,
     }
 }
 
 async fn connect(peer: &PeerAddress) -> Result<Socket, DialError> {
     let connecting = async {
-        let stream = TcpStream::connect(&peer.0).await?;
+        let stream = TcpStream::connect(&runtime::resolve(&peer.0).await?[..]).await?;
         stream.set_nodelay(true)?;
         let url = format!("{peer}{PATH}");
         let upgrading =
@@ -122,7 +123,7 @@ async fn connect(peer: &PeerAddress) -> Result<Socket, DialError> {
 }
 
 /// What the end of a link means for the next.
-async fn after_link(ended: &Ended, backoff: &mut Backoff, session: &Session) {
+async fn after_link(ended: &Ended, record: &Record, backoff: &mut Backoff, session: &Session) {
     if ended.up_for >= GOOD_LINK {
         backoff.reset();
     }
@@ -135,7 +136,9 @@ async fn after_link(ended: &Ended, backoff: &mut Backoff, session: &Session) {
                 let (sender, unlinked) = channel::bounded(1);
                 let _ = session.events.send(Event::AwaitUnlinked(peer.node_id, sender)).await;
                 let asked_at = Instant::now();
-                let _ = unlinked.recv().await;
+                record.set_spare(true);
+                or_ended(session, unlinked.recv()).await;
+                record.set_spare(false);
                 if asked_at.elapsed() >= GOOD_LINK {
                     backoff.reset();
                 }

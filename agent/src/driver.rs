@@ -12,7 +12,6 @@
 //! full: the peer is not read from while the node takes no more, the feed is not read from while the peer takes no
 //! more. So nothing is queued here but what each stage's limit allows, and a slow one costs only its own link.
 
-use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
@@ -20,26 +19,28 @@ use std::time::{Duration, Instant};
 use async_std::channel::{self, Receiver, Sender};
 use async_tungstenite::tungstenite::Message as SocketMessage;
 use futures_util::{SinkExt, StreamExt};
-use shared::announcement::{Announcement, Member};
-use shared::clock::Timestamp;
-use shared::id::Origin;
+use shared::announcement::Announcement;
 use shared::link::message::CHUNK_BYTES_MAX;
-use shared::link::{
-    Action, Applied, BatchBytes, Chunk, Goodbye, Hello, Input, Link, Now, PullRefusal, Reason,
-};
-use slog::{Logger, debug, error, info, o, warn};
+use shared::link::{Applied, Chunk, Goodbye, Input, Link, Now, Reason};
+use slog::{Logger, info, o, warn};
 
 use crate::node_client::{ApplyLane, FollowEvent, FollowLane, NodeError};
 use crate::record::Record;
 use crate::router::LinkId;
-use crate::session::{BatchSlice, COMMANDS_MAX, Command, Event, LinkEvent, LinkStart, Session};
+use crate::session::{COMMANDS_MAX, Command, Event, LinkStart, Session};
 use crate::socket::Socket;
+
+mod actions;
+
+mod ending;
 
 mod outlet;
 
 mod progress;
 
 mod timer;
+
+pub(crate) use ending::{Ended, Ending};
 
 use outlet::Outlet;
 use progress::Progress;
@@ -51,46 +52,8 @@ const TURN_MESSAGES_MAX: usize = 32;
 /// So many turns are taken before other tasks have theirs.
 const TURNS_MAX: usize = 8;
 
-/// How long a closed link waits for its last words to go out, for the peer to close, and for the node's answers.
-const CLOSING_TIME_MAX: Duration = Duration::from_secs(1);
-
 /// What keeps a due message from being sent is tried again after this, should no other event come.
 const BLOCKED: Duration = Duration::from_millis(100);
-
-/// How long an origin is not pulled from a peer after a gap, a change from the future, and a log that starts too late.
-const AVOIDED_GAP_MS: u64 = 200;
-const AVOIDED_SUSPENDED_MS: u64 = 5_000;
-const AVOIDED_TRUNCATED_MS: u64 = 30_000;
-
-/// How a link ended.
-#[derive(Debug)]
-pub(crate) struct Ended {
-    pub(crate) ending: Ending,
-    /// The peer, if it said who it is.
-    pub(crate) peer: Option<Member>,
-    /// How long the link was up.
-    pub(crate) up_for: Duration,
-}
-
-/// Why a link ended.
-#[derive(Debug)]
-pub(crate) enum Ending {
-    /// One side said why.
-    Goodbye { goodbye: Goodbye, by_peer: bool },
-    /// The connection broke.
-    Broken(String),
-    /// The node is gone.
-    NodeLost(String),
-}
-
-impl Ending {
-    pub(crate) fn text(&self) -> &str {
-        match self {
-            Self::Goodbye { goodbye, .. } => &goodbye.text,
-            Self::Broken(text) | Self::NodeLost(text) => text,
-        }
-    }
-}
 
 /// Runs a link on a connection that was just made, to its end.
 pub(crate) async fn run(socket: Socket, start: LinkStart, session: Arc<Session>) -> Ended {
@@ -174,15 +137,16 @@ impl Driver {
     /// Lets every stage do what it can; says whether one of them could do more at once.
     fn turn(&mut self, cx: &mut Context<'_>, now: Now) -> bool {
         let mut is_again = self.poll_commands(cx, now);
-        let could_read = self.may_read();
         is_again |= self.poll_receive(cx, now);
+        let was_full = !self.may_read();
         is_again |= self.poll_apply(cx, now);
         is_again |= self.poll_send(cx, now);
         self.progress.post(&self.link, &self.apply, now.mono(), |event| {
             self.outlet.push(Event::Link(self.id, event));
         });
         self.outlet.poll(cx);
-        is_again |= !could_read && self.may_read();
+        // The peer was not asked for more, so nothing would wake this task when more comes.
+        is_again |= was_full && self.may_read();
         if !is_again {
             self.poll_flush(cx);
             is_again = self.poll_timer(cx, now);
@@ -393,187 +357,9 @@ impl Driver {
         self.act(None, now);
     }
 
-    fn act(&mut self, message: Option<&BatchSlice>, now: Now) {
-        while let Some(action) = self.link.poll_action() {
-            self.on_action(action, message, now);
-        }
-    }
-
-    fn on_action(&mut self, action: Action, message: Option<&BatchSlice>, now: Now) {
-        match action {
-            Action::Apply { serial, header, bytes } => {
-                let bytes = match (bytes, message) {
-                    (BatchBytes::Assembled(bytes), _) => BatchSlice::from(bytes),
-                    (BatchBytes::InMessage(range), Some(message)) => message.slice(range),
-                    (BatchBytes::InMessage(_), None) => unreachable!("only a message brings a batch"),
-                };
-                self.record.count_in(bytes.len());
-                self.apply.apply(header.origin, serial, bytes);
-            }
-            Action::PassedOver(batch_bytes) => self.record.count_in(batch_bytes),
-            Action::Greeted(hello) => self.on_greeted(hello),
-            Action::Follow(list) if list.is_empty() => {
-                self.follow.close();
-                self.link.handle(Input::Following, now);
-            }
-            Action::Follow(list) => self.follow.follow(&list),
-            Action::Heard(holding) => self.tell(LinkEvent::Heard(holding)),
-            Action::Announced(announcement) => self.tell(LinkEvent::Announced(announcement)),
-            Action::PeerSubscribed(origin, after) => self.tell(LinkEvent::PeerSubscribed(origin, after)),
-            Action::PeerUnsubscribed(origin) => self.tell(LinkEvent::PeerUnsubscribed(origin)),
-            Action::Drained(origin) => {
-                self.progress.hurry();
-                self.progress.post(&self.link, &self.apply, now.mono(), |event| {
-                    self.outlet.push(Event::Link(self.id, event));
-                });
-                self.tell(LinkEvent::Drained(origin));
-            }
-            Action::Refused(origin, refusal) => self.on_refused(origin, refusal),
-            Action::PeerTruncated(starts) => self.on_peer_truncated(&starts),
-            Action::ClockWarning(reading) => {
-                warn!(self.logger, "wall clocks are apart, put the wrong one right (NTP): later writes may lose to \
-                    earlier ones, and the link is refused when they drift further";
-                    "ours ms" => reading.ours.0, "theirs ms" => reading.theirs.0, "apart ms" => reading.distance_ms());
-            }
-            Action::Measured(round_trip_us, reading) => {
-                self.record.on_measured(round_trip_us, reading.offset_ms());
-                self.tell(LinkEvent::RoundTrip(round_trip_us / 1_000));
-            }
-            Action::Close { goodbye, by_peer } => {
-                self.end(Ending::Goodbye { goodbye, by_peer });
-            }
-        }
-    }
-
-    fn on_greeted(&mut self, hello: Box<Hello>) {
-        let Some(commands) = self.commands_sender.take() else { return };
-        self.logger = self.logger.new(o!("peer" => hello.member.name.clone()));
-        debug!(self.logger, "peer says hello"; "node id" => %hello.member.node_id, "frontier" => %hello.frontier);
-        self.outlet.push(Event::Greeted { link: self.id, commands, hello, start: self.start.clone() });
-    }
-
-    fn on_refused(&mut self, origin: Origin, refusal: PullRefusal) {
-        let origin_text = origin.to_string();
-        let avoided_ms = match refusal {
-            PullRefusal::Gap => {
-                warn!(self.logger, "a batch began beyond what is held, pulling again from there"; "origin" => origin_text);
-                AVOIDED_GAP_MS
-            }
-            PullRefusal::Suspended => {
-                error!(self.logger, "a change lies too far in the future: its origin is suspended and tried again every \
-                    few seconds; put its author's clock right"; "origin" => origin_text);
-                AVOIDED_SUSPENDED_MS
-            }
-            PullRefusal::Truncated(start) => {
-                error!(self.logger, "this node has fallen behind what the peer's log keeps, and cannot catch up from \
-                    it: no data is lost, but this node misses changes until it is started with an empty directory \
-                    while a peer's log still holds everything, or another peer has them; enlarge --log-memory to \
-                    prevent it"; "origin" => origin_text, "log starts at" => %start);
-                AVOIDED_TRUNCATED_MS
-            }
-        };
-        self.tell(LinkEvent::Refused(origin, avoided_ms));
-    }
-
-    fn on_peer_truncated(&self, starts: &BTreeMap<Origin, Timestamp>) {
-        for (origin, start) in starts {
-            error!(self.logger, "the peer has fallen behind what this node's log keeps, and cannot catch up from here: \
-                no data is lost, but it misses changes until it is started with an empty directory while a log still \
-                holds everything, or another peer has them; enlarge this node's --log-memory to prevent it";
-                "origin" => %origin, "log starts at" => %start);
-        }
-    }
-
-    fn tell(&mut self, event: LinkEvent) {
-        self.outlet.push(Event::Link(self.id, event));
-    }
-
     /// Ends the link, for the first reason given.
     fn end(&mut self, ending: Ending) -> bool {
         self.ending.get_or_insert(ending);
         false
-    }
-
-    /// Says the last words, waits for the node's answers to what it was given, and tells the hub.
-    async fn finish(mut self, ending: Ending) -> Ended {
-        let up_for = self.up_at.map_or(Duration::ZERO, |at| at.elapsed());
-        self.log(&ending, up_for);
-        if self.up_at.is_some() || self.start.dialled.is_some() {
-            self.record.on_down(ending.text());
-        }
-        if matches!(ending, Ending::Goodbye { .. }) {
-            let _ = async_std::future::timeout(CLOSING_TIME_MAX, self.say_goodbye()).await;
-        }
-        if !matches!(ending, Ending::NodeLost(_)) {
-            let _ = async_std::future::timeout(CLOSING_TIME_MAX, self.settle()).await;
-        }
-        let now = self.session.clocks().now();
-        self.progress.hurry();
-        self.progress.post(&self.link, &self.apply, now.mono(), |event| {
-            self.outlet.push(Event::Link(self.id, event));
-        });
-        self.outlet.push(Event::Closed(self.id));
-        if let Ending::NodeLost(text) = &ending {
-            self.outlet.push(Event::NodeLost(text.clone()));
-        }
-        std::future::poll_fn(|cx| if self.outlet.poll(cx) { Poll::Ready(()) } else { Poll::Pending }).await;
-        Ended { ending, peer: self.link.peer().cloned(), up_for }
-    }
-
-    async fn say_goodbye(&mut self) {
-        while let Some(message) = self.link.poll_message(self.session.clocks().now()) {
-            if self.socket.send(SocketMessage::binary(message)).await.is_err() {
-                return;
-            }
-        }
-        // Read on until the peer has closed, too: closing with bytes unread could take the last words back.
-        if self.socket.close(None).await.is_ok() {
-            while let Some(Ok(_)) = self.socket.next().await {}
-        }
-    }
-
-    async fn settle(&mut self) {
-        while !self.apply.is_idle() {
-            let now = self.session.clocks().now();
-            let applied = std::future::poll_fn(|cx| self.apply.poll_applied(cx, now.mono())).await;
-            match applied {
-                Ok(Applied { origin, result: Ok(held), .. }) => {
-                    self.progress.on_applied(origin, held, now.mono())
-                }
-                Ok(_) => {}
-                Err(_) => return,
-            }
-        }
-    }
-
-    fn log(&self, ending: &Ending, up_for: Duration) {
-        let logger = self.logger.new(o!("up s" => up_for.as_secs()));
-        let (goodbye, by_peer) = match ending {
-            Ending::NodeLost(text) => return info!(logger, "link ends with the node"; "error" => text),
-            Ending::Broken(text) if self.up_at.is_some() => {
-                return warn!(logger, "link is lost, dialling again"; "error" => text);
-            }
-            Ending::Broken(text) => {
-                return info!(logger, "connection ends before it became a link"; "error" => text);
-            }
-            Ending::Goodbye { goodbye, by_peer } => (goodbye, *by_peer),
-        };
-        match goodbye.reason {
-            Reason::Leaving => info!(logger, "link ends"; "reason" => &goodbye.text, "by peer" => by_peer),
-            Reason::Duplicate => debug!(logger, "link ends"; "reason" => &goodbye.text, "by peer" => by_peer),
-            Reason::Silent => warn!(logger, "link is lost, dialling again"; "error" => &goodbye.text),
-            reason => self.complain(&logger, reason, goodbye, by_peer),
-        }
-    }
-
-    fn complain(&self, logger: &Logger, reason: Reason, goodbye: &Goodbye, by_peer: bool) {
-        let host = self.start.address.rsplit_once(':').map_or("", |(host, _)| host);
-        let peer = self.link.peer().map_or(host, |peer| peer.name.as_str());
-        let mut complaints = self.session.complaints.lock().unwrap_or_else(PoisonError::into_inner);
-        if complaints.is_due(peer, reason, Instant::now()) {
-            error!(logger, "link is refused, trying again every few seconds"; "error" => &goodbye.text, "by peer" => by_peer);
-        } else {
-            debug!(logger, "link is refused again"; "error" => &goodbye.text, "by peer" => by_peer);
-        }
     }
 }

@@ -206,7 +206,7 @@ impl Hub {
                 }
             }
             Event::Reported(point) => self.on_reported(point, now),
-            Event::Informed(info) => return self.on_informed(&info),
+            Event::Informed(info, took) => return self.on_informed(&info, took),
             Event::NodeLost(error) => return Some(error),
         }
         self.carry_out();
@@ -224,7 +224,8 @@ impl Hub {
         let own = self.session.info.node_id;
         let peer = &hello.member;
         let dialler = if start.dialled.is_some() { own } else { peer.node_id };
-        let admitted = self.members.admit(peer, now).and_then(|()| self.settle_duplicate(hello, dialler));
+        let admitted =
+            self.members.admit(peer, now).and_then(|()| self.settle_duplicate(hello, dialler, now));
         if let Err(goodbye) = admitted {
             let _ = commands.try_send(Command::Leave(goodbye));
             return;
@@ -242,9 +243,9 @@ impl Hub {
     }
 
     /// Of two links between the same two agents one stays.
-    fn settle_duplicate(&self, hello: &Hello, dialler: NodeId) -> Result<(), Goodbye> {
+    fn settle_duplicate(&mut self, hello: &Hello, dialler: NodeId, now: MonoMillis) -> Result<(), Goodbye> {
         let (own, peer) = (self.session.info.node_id, &hello.member);
-        let Some((_, entry)) = self.links.iter().find(|(_, entry)| entry.node_id == peer.node_id) else {
+        let Some((link, entry)) = self.links.iter().find(|(_, entry)| entry.node_id == peer.node_id) else {
             return Ok(());
         };
         let names = format!(
@@ -254,6 +255,10 @@ impl Hub {
         if entry.dialler != dialler && dialled_link_stays(dialler, entry.dialler) {
             let text = format!("{names} have dialled each other: this link makes room for the other");
             entry.tell(Command::Leave(Goodbye::new(Reason::Duplicate, text)));
+            // It counts no more from here on, so that the other takes over at once.
+            let link = *link;
+            self.links.remove(&link);
+            self.router.on_link_down(link, now);
             return Ok(());
         }
         Err(Goodbye::new(Reason::Duplicate, format!("{names} are linked already: the older link stays")))
@@ -332,9 +337,9 @@ impl Hub {
         self.on_time(now);
     }
 
-    fn on_informed(&mut self, info: &FeedInfo) -> Option<String> {
+    fn on_informed(&mut self, info: &FeedInfo, took: Duration) -> Option<String> {
         let ours = &self.session.info;
-        self.session.clocks().on_node_wall(info.wall);
+        self.session.clocks().on_node_wall(info.wall, took);
         if (info.node_id, info.origin) != (ours.node_id, ours.origin) {
             return Some("the node was started again".into());
         }

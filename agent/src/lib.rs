@@ -50,6 +50,8 @@ pub mod run;
 
 pub mod config;
 
+pub mod runtime;
+
 mod logging;
 
 mod tail;

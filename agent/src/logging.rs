@@ -13,7 +13,7 @@ pub(crate) fn root(level: LogLevel, format: LogFormat) -> (Logger, AsyncGuard) {
     match format {
         LogFormat::Term => {
             let decorator = slog_term::TermDecorator::new().stderr().build();
-            start(slog_term::CompactFormat::new(decorator).use_utc_timestamp().build().fuse(), level.0)
+            start(slog_term::FullFormat::new(decorator).use_utc_timestamp().build().fuse(), level.0)
         }
         LogFormat::Json => {
             start(std::sync::Mutex::new(slog_json::Json::default(std::io::stderr())).fuse(), level.0)

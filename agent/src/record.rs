@@ -28,6 +28,8 @@ struct State {
     name: String,
     node_id: NodeId,
     is_up: bool,
+    /// The peer is linked by a connection of its own making: this one is not missed.
+    is_spare: bool,
     error: String,
 }
 
@@ -47,12 +49,20 @@ impl Record {
 
     pub(crate) fn on_up(&self, peer: &Member) {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        *state = State { name: peer.name.clone(), node_id: peer.node_id, is_up: true, error: String::new() };
+        *state = State { name: peer.name.clone(), node_id: peer.node_id, is_up: true, ..State::default() };
     }
 
     pub(crate) fn on_down(&self, error: impl Into<String>) {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         (state.is_up, state.error) = (false, error.into());
+    }
+
+    pub(crate) fn set_spare(&self, is_spare: bool) {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner).is_spare = is_spare;
+    }
+
+    fn is_spare(&self) -> bool {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner).is_spare
     }
 
     pub(crate) fn count_in(&self, batch_bytes: usize) {
@@ -115,8 +125,10 @@ impl Ledger {
         self.accepted.entry(node_id).or_insert_with(|| Arc::new(Record::new(address))).clone()
     }
 
+    /// Every peer's link, once: not the spare one of a peer that has dialled, too.
     pub(crate) fn reports(&self) -> Vec<LinkReport> {
-        self.configured.iter().chain(self.accepted.values()).map(|record| record.report()).collect()
+        let records = self.configured.iter().chain(self.accepted.values());
+        records.filter(|record| !record.is_spare()).map(|record| record.report()).collect()
     }
 }
 

@@ -2,10 +2,12 @@
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
+use async_executor::Task;
 use async_std::channel::{self, Receiver};
 use async_std::net::TcpListener;
-use async_std::task::{self, JoinHandle};
+use async_std::task;
 use futures_util::future::{Either, select};
 use slog::{Logger, debug, error, info, o, warn};
 
@@ -17,10 +19,14 @@ use crate::dial;
 use crate::hub::{self, HubChannels, SessionEnd};
 use crate::node_client::{NodeClient, NodeError};
 use crate::record::{Ledger, Record};
+use crate::runtime;
 use crate::session::{EVENTS_MAX, Session};
 
 /// The hub has an Info and a Report under way, at most.
 const QUESTIONS_MAX: usize = 4;
+
+/// A node that stayed for this long is asked again without much delay when it is lost.
+const GOOD_SESSION: Duration = Duration::from_secs(5);
 
 /// The agent cannot listen where it was told to. Nothing was started.
 #[derive(Debug, thiserror::Error)]
@@ -33,16 +39,14 @@ pub struct BindError {
 /// An agent that listens, if it is to, and has not begun to work.
 ///
 /// ```no_run
-/// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
 /// let config = agent::Config { listen: Some("127.0.0.1:0".into()), ..agent::Config::default() };
-/// let agent = agent::Agent::bind(config, slog::Logger::root(slog::Discard, slog::o!())).await?;
+/// let agent = agent::runtime::block_on(agent::Agent::bind(config, slog::Logger::root(slog::Discard, slog::o!())))?;
 /// println!("peers may dial ws://{}", agent.local_address().expect("it listens"));
 /// let (stop, stopped) = async_std::channel::bounded(1);
-/// let running = async_std::task::spawn(agent.run(stopped));
+/// let running = std::thread::spawn(move || agent::runtime::block_on(agent.run(stopped)));
 /// drop(stop);
-/// running.await;
-/// # Ok(())
-/// # }
+/// running.join().expect("it stops when it is told to");
+/// # Ok::<(), agent::BindError>(())
 /// ```
 #[derive(Debug)]
 pub struct Agent {
@@ -61,7 +65,8 @@ impl Agent {
         let (mut listener, mut local_address) = (None, None);
         if let Some(address) = &config.listen {
             let failed = |error| BindError { address: address.clone(), error };
-            let bound = TcpListener::bind(address).await.map_err(failed)?;
+            let addresses = runtime::resolve(address).await.map_err(failed)?;
+            let bound = TcpListener::bind(&addresses[..]).await.map_err(failed)?;
             let local = bound.local_addr().map_err(failed)?;
             info!(logger, "listening for peers"; "address" => %local);
             (listener, local_address) = (Some(bound), Some(local));
@@ -80,7 +85,7 @@ impl Agent {
         let Self { config, listener, logger, .. } = self;
         let current = CurrentSession::default();
         let accepting =
-            listener.map(|listener| task::spawn(accept::run(listener, current.clone(), logger.clone())));
+            listener.map(|listener| runtime::spawn(accept::run(listener, current.clone(), logger.clone())));
         let mut life = Life {
             ledger: Arc::default(),
             records: Vec::new(),
@@ -91,13 +96,7 @@ impl Agent {
             stop,
         };
         life.note_peers();
-        while let Some(contact) = life.contact().await {
-            if let SessionEnd::NodeLost(error) = life.serve(contact).await {
-                warn!(life.logger, "the node is lost, all links end"; "error" => error);
-            } else {
-                break;
-            }
-        }
+        life.go_on().await;
         if let Some(accepting) = accepting {
             accepting.cancel().await;
         }
@@ -125,6 +124,21 @@ impl Life {
         let mut ledger = self.ledger.lock().unwrap_or_else(PoisonError::into_inner);
         self.records =
             self.config.peers.iter().map(|peer| ledger.add_configured(&peer.to_string())).collect();
+    }
+
+    async fn go_on(&mut self) {
+        let mut backoff = Backoff::new(self.random.fork());
+        while let Some(contact) = self.contact().await {
+            let begun_at = Instant::now();
+            let SessionEnd::NodeLost(error) = self.serve(contact).await else { return };
+            warn!(self.logger, "the node is lost, all links end"; "error" => error);
+            if begun_at.elapsed() >= GOOD_SESSION {
+                backoff.reset();
+            }
+            if self.or_stop(task::sleep(backoff.next())).await.is_none() {
+                return;
+            }
+        }
     }
 
     /// Tries until the node answers; none if the agent is to stop.
@@ -180,7 +194,7 @@ impl Life {
         let logger = self.logger.new(o!("name" => info.name.clone()));
         let (node, group) = (self.config.node.clone(), self.config.group.clone());
         let session = Arc::new(Session::new(node, group, info, events, ended, logger));
-        let control = task::spawn(control::run(client, asked, session.clone()));
+        let control = runtime::spawn(control::run(client, asked, session.clone()));
         let dialling = self.dial(&session);
         *self.current.lock().unwrap_or_else(PoisonError::into_inner) = Some(session.clone());
 
@@ -196,11 +210,11 @@ impl Life {
         end
     }
 
-    fn dial(&mut self, session: &Arc<Session>) -> Vec<JoinHandle<()>> {
+    fn dial(&mut self, session: &Arc<Session>) -> Vec<Task<()>> {
         let (peers, random) = (self.config.peers.iter().zip(&self.records), &mut self.random);
         peers
             .map(|(peer, record)| {
-                task::spawn(dial::run(peer.clone(), record.clone(), session.clone(), random.fork()))
+                runtime::spawn(dial::run(peer.clone(), record.clone(), session.clone(), random.fork()))
             })
             .collect()
     }

@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use async_std::channel::{Receiver, Sender};
 use async_tungstenite::tungstenite::Bytes;
@@ -38,8 +38,8 @@ pub(crate) enum Event {
     AwaitUnlinked(NodeId, Sender<()>),
     /// The node said what it holds.
     Reported(NodePoint),
-    /// The node said all about itself.
-    Informed(Box<FeedInfo>),
+    /// The node said all about itself, this long after it was asked.
+    Informed(Box<FeedInfo>, Duration),
     /// The node is gone: the session ends.
     NodeLost(String),
 }
@@ -163,6 +163,9 @@ impl Session {
     }
 }
 
+/// A reading of the node's clock that took longer than this says too little: the one before stands.
+const READING_TIME_MAX: Duration = Duration::from_millis(500);
+
 /// Reads both clocks. The wall clock is the node's, which may differ from this process's.
 #[derive(Debug)]
 pub(crate) struct Clocks {
@@ -173,13 +176,17 @@ pub(crate) struct Clocks {
 impl Clocks {
     pub(crate) fn new(node_wall: WallMillis) -> Self {
         let clocks = Self { start: Instant::now(), node_ahead_ms: AtomicI64::new(0) };
-        clocks.on_node_wall(node_wall);
+        clocks.on_node_wall(node_wall, Duration::ZERO);
         clocks
     }
 
-    /// The node's wall clock was just read.
-    pub(crate) fn on_node_wall(&self, node_wall: WallMillis) {
-        self.node_ahead_ms.store(node_wall.0.wrapping_sub(wall_millis()).cast_signed(), Ordering::Relaxed);
+    /// The node's wall clock was read, at some moment of the time that the question took.
+    pub(crate) fn on_node_wall(&self, node_wall: WallMillis, took: Duration) {
+        if took <= READING_TIME_MAX {
+            let half_ms = u64::try_from(took.as_millis() / 2).unwrap_or(u64::MAX);
+            let now = node_wall.0.saturating_add(half_ms);
+            self.node_ahead_ms.store(now.wrapping_sub(wall_millis()).cast_signed(), Ordering::Relaxed);
+        }
     }
 
     pub(crate) fn now(&self) -> Now {

@@ -277,13 +277,12 @@ impl Connection {
         }
     }
 
-    /// Makes room for the rest of a large request at once, though no more than a part of what was announced, for
-    /// announcing costs nothing; gives a large buffer back; and lets others see how it stands.
+    /// Makes room for the rest of a large request, though no more at once than has arrived of it, for announcing costs
+    /// nothing; gives a large buffer back; and lets others see how it stands.
     fn tidy_input(&mut self, clocks: Clocks) {
-        const STEP_BYTES: usize = 1 << 20;
         if !self.input.is_empty() {
             let missing = self.decoder.bytes_needed().saturating_sub(self.input.len());
-            self.input.reserve(missing.min(self.input.len().max(STEP_BYTES)));
+            self.input.reserve(missing.min(self.input.len().max(BUFFER_BYTES_KEPT)));
         } else if self.input.capacity() > BUFFER_BYTES_KEPT {
             self.input = Vec::new();
         }

@@ -170,7 +170,7 @@ impl Stream {
             }
             // Listen first, look then: so no batch sealed in between is missed.
             let listener = self.server.node.log.listen();
-            self.collect().await?;
+            let moved_on = self.collect().await?;
             let waits = self.server.waits_begun();
             if waits != waits_seen {
                 waits_seen = waits;
@@ -193,6 +193,11 @@ impl Stream {
                     Some(read) => self.input.extend_from_slice(&buffer[..read?]),
                     None => {}
                 }
+                continue;
+            }
+            if moved_on {
+                // Nothing of this stretch of the log is wanted, but what lies behind it may be.
+                async_std::task::yield_now().await;
                 continue;
             }
             busy_bytes = 0;
@@ -273,11 +278,12 @@ impl Stream {
         }
     }
 
-    /// Moves what is wanted of the log's next part to the output.
-    async fn collect(&mut self) -> std::io::Result<()> {
+    /// Moves what is wanted of the log's next part to the output. Returns whether there was such a part.
+    async fn collect(&mut self) -> std::io::Result<bool> {
         if self.output.len() >= TURN_BYTES {
-            return Ok(());
+            return Ok(false);
         }
+        let from = self.cursor.position;
         let batches = match self.server.node.log.recent(self.cursor.position, TURN_BYTES) {
             Some(batches) => batches,
             None => {
@@ -297,7 +303,7 @@ impl Stream {
         }
         count(&self.server.node.merged.batches_out, count_out);
         count(&self.server.node.merged.bytes_out, bytes_out);
-        Ok(())
+        Ok(self.cursor.position > from)
     }
 
     async fn read_from_disk(&self) -> std::io::Result<(Vec<Sealed>, LogPosition)> {

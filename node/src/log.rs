@@ -272,9 +272,10 @@ impl Log {
         self.end.lock().open.header().origin
     }
 
-    /// Every origin of which anything is held.
+    /// Every origin of which batches were appended: also one whose first batch is just being merged, and is not held
+    /// yet.
     pub(crate) fn origins(&self) -> Vec<Origin> {
-        self.end.lock().frontier.iter().map(|(origin, _)| origin).collect()
+        self.end.lock().index.origins().collect()
     }
 
     /// What is held of `origin`.

@@ -55,6 +55,14 @@ pub(crate) struct Transaction<'a> {
     accessed: u32,
     changes: SmallVec<[Change<'a>; 2]>,
     change_bytes: usize,
+    lookups: Lookups,
+}
+
+/// How many of the strings that were read were there, and how many not.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Lookups {
+    pub(crate) hits: u64,
+    pub(crate) misses: u64,
 }
 
 impl<'a> Transaction<'a> {
@@ -77,6 +85,7 @@ impl<'a> Transaction<'a> {
             accessed: node.idle_clock(clocks.wall),
             changes: SmallVec::new(),
             change_bytes: 0,
+            lookups: Lookups::default(),
         })
     }
 
@@ -93,6 +102,11 @@ impl<'a> Transaction<'a> {
     /// How the log stands. Handlers ask here, and not the log: an EXEC that writes holds its lock.
     pub(crate) fn log_status(&self) -> LogStatus {
         self.write.as_ref().map_or_else(|| self.node.log.status(), OpenWrite::log_status)
+    }
+
+    /// What reading has found so far.
+    pub(crate) const fn lookups(&self) -> Lookups {
+        self.lookups
     }
 
     /// How many changes were made so far.
@@ -133,8 +147,13 @@ impl<'a> Transaction<'a> {
     /// As [`Transaction::string`], and notes that a client used the key.
     pub(crate) fn read_string(&mut self, key: &Key<'_>) -> Result<Option<Cow<'_, [u8]>>, CommandError> {
         let (now, accessed) = (self.now, self.accessed);
-        let Some(entry) = self.locked.of_mut(key).find_mut(key) else { return Ok(None) };
-        match entry.visible_kind(now) {
+        let entry = self.locked.of_mut(key).find_mut(key).filter(|entry| entry.visible_kind(now).is_some());
+        let Some(entry) = entry else {
+            self.lookups.misses += 1;
+            return Ok(None);
+        };
+        self.lookups.hits += 1;
+        match entry.kind() {
             None => Ok(None),
             Some(Kind::String) => {
                 entry.set_accessed(accessed);

@@ -19,21 +19,22 @@
 //! one comes back as [`Action::Apply`], in most cases as a range of the message that it came in.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::ops::Range;
 use std::time::Duration;
 
 use crate::announcement::{Announcement, Member};
 use crate::batch::{BATCH_BYTES_MAX, BatchHeader, FORMAT};
 use crate::clock::Timestamp;
-use crate::id::{GroupId, NodeId, Origin};
+use crate::id::{NodeId, Origin};
 use crate::time::{MonoMillis, WallMillis};
-use crate::version::{FRONTIER_ORIGINS_MAX, Frontier};
+use crate::version::FRONTIER_ORIGINS_MAX;
 
 pub mod message;
 
 mod assembly;
 
 mod clock_guard;
+
+mod exchange;
 
 mod hello;
 
@@ -44,6 +45,7 @@ mod saying;
 mod serving;
 
 pub use clock_guard::{CLOCK_WARNING_MS, ClockReading};
+pub use exchange::{Action, Applied, ApplyRefusal, BatchBytes, Input, Local, Now, PullRefusal};
 pub use message::{Chunk, Goodbye, Hello, Holding, Message, MessageError, PROTOCOL, Reason, Subscribe};
 pub use serving::FollowFrom;
 
@@ -61,174 +63,6 @@ pub const PING_INTERVAL: Duration = Duration::from_secs(1);
 
 /// A frontier that keeps changing is said this often; at once while a client waits for it.
 pub const FRONTIER_INTERVAL: Duration = Duration::from_millis(50);
-
-/// The moment of an input, by both kinds of clock.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Now {
-    /// Microseconds of the clock that only moves forward.
-    pub mono_us: u64,
-    /// The wall clock of the node.
-    pub wall: WallMillis,
-}
-
-impl Now {
-    /// The monotonic time in milliseconds.
-    #[must_use]
-    pub const fn mono(self) -> MonoMillis {
-        MonoMillis(self.mono_us / 1_000)
-    }
-}
-
-/// What this side says of itself in its Hello.
-#[derive(Clone, Debug)]
-pub struct Local {
-    /// The group's name.
-    pub group: String,
-    /// The group's id; zero while the node has not met anyone.
-    pub group_id: GroupId,
-    /// The node that is served.
-    pub member: Member,
-    /// When it was started, by its wall clock.
-    pub start_time: WallMillis,
-    /// What it has.
-    pub frontier: Frontier,
-    /// Its hybrid clock, taken together with the frontier.
-    pub clock: Timestamp,
-    /// Whether this side dialled the connection.
-    pub dialled: bool,
-    /// How far two wall clocks may be apart, in milliseconds.
-    pub clock_drift_ms_max: u64,
-}
-
-/// What can happen to a link.
-#[derive(Debug)]
-pub enum Input<'a> {
-    /// A message came.
-    Message(&'a [u8]),
-    /// Bytes came that are not a whole message yet.
-    Alive,
-    /// Whether the driver reads the connection: while it does not, because the node takes no more, silence means nothing.
-    Reading(bool),
-    /// The deadline passed. A late or extra tick changes nothing.
-    Tick,
-    /// The peer that was [`Action::Greeted`] may join.
-    Admitted,
-    /// The link is to end: the peer may not join, or this side leaves.
-    Leave(Goodbye),
-    /// Pull an origin from the peer, from a timestamp on.
-    Subscribe(Origin, Timestamp),
-    /// Stop pulling an origin; [`Action::Drained`] follows.
-    Unsubscribe(Origin),
-    /// The node holds this much, with its hybrid clock when, or before, it did.
-    Held(&'a Frontier, Timestamp),
-    /// Tell the peer this, unless something newer of the same member is told.
-    Announce(Announcement),
-    /// The node follows the list of the last [`Action::Follow`]; what comes from it now is by that list.
-    Following,
-    /// The node refused that list: its log starts later for these origins.
-    FollowTruncated(BTreeMap<Origin, Timestamp>),
-    /// A client of the node waits for acknowledgements of what came from the node so far.
-    Waiting,
-    /// The node has answered to an [`Action::Apply`], in order.
-    Applied(Applied),
-}
-
-/// The node's answer to a batch.
-#[derive(Clone, Debug)]
-pub struct Applied {
-    /// Whose batch.
-    pub origin: Origin,
-    /// [`Action::Apply`]'s.
-    pub serial: u64,
-    /// What is held of the origin now, or what is wrong.
-    pub result: Result<Timestamp, ApplyRefusal>,
-}
-
-/// Why the node did not use a batch.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum ApplyRefusal {
-    /// It begins beyond what is held, which is this.
-    Gap(Timestamp),
-    /// A change in it lies too far in the future. Only its origin is concerned.
-    Suspended,
-    /// It is damaged. The peer or the way to it is at fault; the link ends.
-    Bad(String),
-}
-
-/// What the driver is to do.
-#[derive(Debug, PartialEq, Eq)]
-pub enum Action {
-    /// Judge the peer, and answer with [`Input::Admitted`] or [`Input::Leave`].
-    Greeted(Box<Hello>),
-    /// Have the node follow this list in place of the one before; an empty list ends the stream, and the answer
-    /// [`Input::Following`] is due at once.
-    Follow(Vec<(Origin, FollowFrom)>),
-    /// Have the node apply a batch, and answer with [`Input::Applied`], in order.
-    Apply {
-        /// The subscription that it came by.
-        serial: u64,
-        /// What it covers.
-        header: BatchHeader,
-        /// Where its bytes are.
-        bytes: BatchBytes,
-    },
-    /// A batch of this many bytes came that is not applied: it was on its way when its subscription ended, or is held.
-    PassedOver(usize),
-    /// The peer's node holds this much more.
-    Heard(Holding),
-    /// A member announces.
-    Announced(Box<Announcement>),
-    /// The peer pulls an origin from here, from a timestamp on.
-    PeerSubscribed(Origin, Timestamp),
-    /// The peer no longer pulls an origin from here.
-    PeerUnsubscribed(Origin),
-    /// An origin is no longer pulled, and nothing of it is being applied.
-    Drained(Origin),
-    /// An origin cannot be pulled from this peer at the moment, and is no longer; [`Action::Drained`] follows.
-    Refused(Origin, PullRefusal),
-    /// The node's log no longer holds what the peer asks for; the peer is told.
-    PeerTruncated(BTreeMap<Origin, Timestamp>),
-    /// The clocks are further apart than they should be.
-    ClockWarning(ClockReading),
-    /// A round trip was measured, in microseconds, and the clocks compared.
-    Measured(u64, ClockReading),
-    /// Send what [`Link::poll_message`] still has, and close. Nothing follows.
-    Close {
-        /// Why.
-        goodbye: Goodbye,
-        /// Whether the peer said so, and not this side.
-        by_peer: bool,
-    },
-}
-
-/// Where the bytes of a batch are.
-#[derive(Debug, PartialEq, Eq)]
-pub enum BatchBytes {
-    /// Within the message that was just handed in.
-    InMessage(Range<usize>),
-    /// Put together from several messages.
-    Assembled(Vec<u8>),
-}
-
-impl BatchBytes {
-    fn len(&self) -> usize {
-        match self {
-            Self::InMessage(range) => range.len(),
-            Self::Assembled(bytes) => bytes.len(),
-        }
-    }
-}
-
-/// Why an origin cannot be pulled from a peer at the moment.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum PullRefusal {
-    /// A batch began beyond what is held; begin again from what is held.
-    Gap,
-    /// A change lies too far in the future.
-    Suspended,
-    /// The peer's log starts here, later than what is held.
-    Truncated(Timestamp),
-}
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
@@ -284,6 +118,7 @@ impl Link {
         }
         match input {
             Input::Message(bytes) => self.on_message(bytes, now),
+            Input::Alive if self.state == State::Greeting => {}
             Input::Alive => self.heard_at = now.mono(),
             Input::Reading(is_reading) => self.on_reading(is_reading, now),
             Input::Tick => self.on_tick(now),

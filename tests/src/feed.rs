@@ -7,6 +7,7 @@ use shared::id::Origin;
 use shared::version::Frontier;
 
 use crate::host::Host;
+use crate::wait::PATIENCE;
 
 /// One copy of a piece of log.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -37,6 +38,7 @@ pub fn copy_after(host: &Host, from: &Frontier, is_wanted: impl Fn(Origin) -> bo
 
 fn add(host: &Host, origin: Origin, after: Timestamp, upto: Timestamp, copy: &mut Copy) {
     let mut client = host.client();
+    client.set_read_timeout(Some(PATIENCE)).expect("it is not zero");
     let mut request = redis::cmd("FEED");
     request.arg("FOLLOW").arg(origin.to_string()).arg(after.to_string());
     client.send_packed_command(&request.get_packed_command()).expect("a node takes requests");

@@ -312,7 +312,7 @@ fn agents_killed_and_replaced_under_load_lose_nothing() {
     let mut clerks = clerks(3, 200, &mut random);
     let chain = chain_of(&group);
     work(&mut group, &mut clerks, |group, acknowledged| {
-        for _ in 0..size(4, 30) {
+        for _ in 0..size(4, 12) {
             let victim = random.usize(0..3);
             group[victim].kill_agent();
             wait_more(&acknowledged[victim], random.u64(1..20_000));

@@ -33,7 +33,8 @@ fn benchmark(host: &Host, requests: usize, pipeline: usize, flags: &[&str]) {
         command.args([flag, &*number.to_string()]);
     });
     let output = command.output().expect("redis-benchmark runs");
-    let (text, complaint) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    let (text, complaint) =
+        (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     assert!(output.status.success() && complaint.is_empty(), "{text}{complaint}");
     // A heading, and a line of numbers in quotes for each test: anything else is a complaint, too.
     let lines: Vec<&str> = text.lines().collect();

@@ -11,6 +11,8 @@ use async_std::io::{Read, Write};
 use async_std::net::TcpStream;
 use async_std::os::unix::net::UnixStream;
 
+use crate::runtime;
+
 /// A node's address: `HOST:PORT`, or `unix:PATH`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum NodeAddress {
@@ -62,7 +64,7 @@ impl NodeStream {
     pub(crate) async fn connect(address: &NodeAddress) -> io::Result<Self> {
         match address {
             NodeAddress::Tcp(address) => {
-                let stream = TcpStream::connect(address).await?;
+                let stream = TcpStream::connect(&runtime::resolve(address).await?[..]).await?;
                 stream.set_nodelay(true)?;
                 Ok(Self::Tcp(stream))
             }

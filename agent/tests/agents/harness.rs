@@ -1,11 +1,11 @@
 //! Agents in this process, with their logs kept for the test to read.
 
 use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
 use std::time::Instant;
 
-use agent::{Agent, Config, NodeAddress};
+use agent::{Agent, Config, NodeAddress, runtime};
 use async_std::channel::{self, Sender};
-use async_std::task::{self, JoinHandle};
 use slog::{Drain, Logger, o};
 
 use crate::fake_node::{FakeNode, PATIENCE};
@@ -52,10 +52,15 @@ impl RunningAgent {
         let log = Log::default();
         let drain = Mutex::new(slog_json::Json::default(log.clone())).fuse();
         let logger = Logger::root(drain, o!("node" => node.state().name.clone()));
-        let agent = task::block_on(Agent::bind(config, logger)).unwrap();
+        let agent = runtime::block_on(Agent::bind(config, logger)).unwrap();
         let url = format!("ws://{}", agent.local_address().unwrap());
         let (stop, stopped) = channel::bounded(1);
-        Self { running: Some(task::spawn(agent.run(stopped))), stop, url, log }
+        Self {
+            running: Some(std::thread::spawn(move || runtime::block_on(agent.run(stopped)))),
+            stop,
+            url,
+            log,
+        }
     }
 
     pub(crate) fn log(&self) -> String {
@@ -76,7 +81,7 @@ impl RunningAgent {
     pub(crate) fn stop(mut self) {
         self.stop.close();
         let running = self.running.take().unwrap();
-        task::block_on(async_std::future::timeout(PATIENCE, running)).expect("it stops");
+        running.join().expect("it stops");
     }
 }
 
@@ -84,7 +89,7 @@ impl Drop for RunningAgent {
     fn drop(&mut self) {
         self.stop.close();
         if let Some(running) = self.running.take() {
-            let _ = task::block_on(async_std::future::timeout(PATIENCE, running));
+            let _ = running.join();
         }
     }
 }

@@ -198,6 +198,13 @@ fn finish(server: &Server, client: &mut Client, transaction: Transaction<'_>) {
         client.last_write = Some(version);
         count(&server.stats.changes_made, transaction.change_count() as u64);
     }
+    let lookups = transaction.lookups();
+    if lookups.hits > 0 {
+        count(&server.stats.keyspace_hits, lookups.hits);
+    }
+    if lookups.misses > 0 {
+        count(&server.stats.keyspace_misses, lookups.misses);
+    }
     transaction.commit();
 }
 

@@ -75,6 +75,11 @@ impl LogIndex {
         indexed.upto = batch.upto;
     }
 
+    /// The origins of which batches were noted.
+    pub(crate) fn origins(&self) -> impl Iterator<Item = Origin> + '_ {
+        self.origins.keys().copied()
+    }
+
     /// A record at or before the first batch of `origin` that goes beyond `after`, or nothing if the log holds none.
     ///
     /// Whoever is behind [`LogIndex::log_start`] gets the first batch left, and would miss those before it.

@@ -6,6 +6,8 @@ use super::message::CHUNK_BYTES_MAX;
 use super::*;
 use crate::announcement::Role;
 use crate::batch::empty_batch;
+use crate::id::GroupId;
+use crate::version::Frontier;
 
 const DELAY_US: u64 = 1_000;
 const START_US: u64 = 1_000_000_000;
@@ -437,6 +439,18 @@ fn a_silent_peer_is_left() {
         assert_eq!(side.goodbye().unwrap().0.reason, Reason::Silent);
         assert_eq!(side.link.deadline(), None);
     }
+}
+
+/// A WebSocket's ping is an easy way to look alive: connections that never greeted were held by them for good.
+#[test]
+fn a_peer_without_a_hello_is_left_whatever_else_it_sends() {
+    let mut pair = Pair::new();
+    pair.is_cut = true;
+    for _ in 0..6 {
+        pair.run_ms(1_000);
+        pair.b(Input::Alive);
+    }
+    assert_eq!(pair.b.goodbye().unwrap().0.reason, Reason::Silent);
 }
 
 #[test]

@@ -1,9 +1,11 @@
 //! Batches that no node may take.
 
 use redis::Value;
+use shared::change::{Change, Op};
 use shared::clock::Timestamp;
 use shared::id::Origin;
 use shared::time::WallMillis;
+use shared::version::Version;
 use tests::feed::own_origin;
 use tests::host::Host;
 
@@ -61,6 +63,18 @@ fn a_damaged_batch_is_refused_whatever_bit_of_it_is_wrong() {
         "BADBATCH batch is malformed: bytes follow its payload",
     );
     check_taken(&mut pair, &good);
+}
+
+#[test]
+fn a_batch_with_one_malformed_change_is_refused_whole() {
+    let mut pair = Pair::start();
+    let at = now();
+    // It would hide writes that are not yet made.
+    let ahead = Op::ObservedReset(Version::new(Timestamp(at.0 + 1), STRANGER));
+    let malformed = Change::new(0, &b"forged"[..], ahead);
+    let good = set("forged", "value");
+    check_refused(pair.host(), &batch(STRANGER, at, &[good.clone(), malformed]), "BADBATCH batch is malformed: ");
+    check_taken(&mut pair, &batch(STRANGER, at, &[good]));
 }
 
 #[test]

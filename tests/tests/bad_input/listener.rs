@@ -81,7 +81,7 @@ fn messages_that_no_agent_sends_end_the_connection() {
         |first: u8, payload: &[u8]| [&head(first, payload.len() as u64)[..], &[0; 4], payload].concat();
     let binary = |payload: &[u8]| frame(FINAL | BINARY, payload);
     let (ping, subscribe) = (Message::Ping { id: 1 }.encode(), [0x94, 4, 1, 0xdf, 0xff, 0xff, 0xff, 0xff]);
-    for (what, bytes) in [
+    let wrongs = [
         ("a kind that is none", binary(&[0x91, 0x7f])),
         ("a message that is none", binary(&[0xff; 1_000])),
         ("an empty message", binary(&[])),
@@ -92,13 +92,17 @@ fn messages_that_no_agent_sends_end_the_connection() {
         ("a chunk of a batch that never began", [binary(&hello), binary(&[0x93, 7, 2, 0xc4, 1, 0])].concat()),
         ("a frame of an unknown kind", frame(FINAL | 0xb, b"x")),
         ("a frame without a mask", vec![FINAL | BINARY, 1, 0]),
-        ("a giant frame", head(FINAL | BINARY, 1 << 62)),
-        ("a frame over the limit", head(FINAL | BINARY, 3 << 20)),
-    ] {
+        ("a giant frame", [head(FINAL | BINARY, 1 << 62), vec![0; 4]].concat()),
+        ("a frame over the limit", [head(FINAL | BINARY, 3 << 20), vec![0; 4]].concat()),
+    ];
+    let wrongs = wrongs.map(|(what, bytes)| {
         let mut peer = WebSocket::connect(agent);
         peer.send_raw(&bytes);
+        (what, peer)
+    });
+    for (what, mut peer) in wrongs {
+        eprintln!("waiting for the end after {what}");
         peer.read_to_end();
-        eprintln!("closed after {what}");
     }
     memory.check_grown(pair.agent(), RESIDENT_BYTES_MAX);
     pair.check_alive();
@@ -123,6 +127,14 @@ fn a_message_in_endless_pieces_ends_the_connection() {
         }
     }
     memory.check_grown(pair.agent(), RESIDENT_BYTES_MAX);
+    pair.check_alive();
+}
+
+#[test]
+fn a_peer_that_only_pings_is_left() {
+    let mut pair = Pair::start();
+    let mut peer = WebSocket::connect(pair.host().agent_address());
+    wait_until("the agent to close", || !peer.send(FINAL | PING, b"alive"));
     pair.check_alive();
 }
 

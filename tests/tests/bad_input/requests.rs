@@ -84,7 +84,7 @@ fn half_requests_leave_nothing_behind() {
 #[test]
 fn what_is_only_announced_takes_no_memory() {
     const CONNECTIONS: usize = 600;
-    const RESIDENT_BYTES_MAX: usize = 96 << 20;
+    const RESIDENT_BYTES_MAX: usize = 64 << 20;
     let mut pair = Pair::start();
     let before = Memory::of(pair.node());
     let arrived = "x".repeat(1_000);

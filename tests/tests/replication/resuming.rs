@@ -79,3 +79,18 @@ fn sent(host: &Host) -> Copy {
     });
     last
 }
+
+/// A link stood still for ever: its stream had begun to read where the index said, and a whole turn of what it read was
+/// held by the peer already, so there was nothing to send; and it waited for a new write to go on.
+#[test]
+fn a_follower_gets_what_lies_behind_a_long_stretch_that_it_holds() {
+    let mut group = Group::new(&programs!(), 1);
+    group[0].start_node();
+    let padding = "x".repeat(100 << 10);
+    for number in 0..12 {
+        group[0].run(&["SET", "before", &padding]);
+        let held = group[0].frontier();
+        group[0].run(&["SET", "behind", &number.to_string()]);
+        assert_eq!(copy_after(&group[0], &held, |_| true).batches, 1);
+    }
+}

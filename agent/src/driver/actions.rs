@@ -1,0 +1,113 @@
+//! What the link's state machine has the driver do.
+
+use std::collections::BTreeMap;
+
+use shared::clock::Timestamp;
+use shared::id::Origin;
+use shared::link::{Action, BatchBytes, Hello, Input, Now, PullRefusal};
+use slog::{debug, error, o, warn};
+
+use super::{Driver, Ending};
+use crate::session::{BatchSlice, Event, LinkEvent};
+
+/// How long an origin is not pulled from a peer after a gap, a change from the future, and a log that starts too late.
+const AVOIDED_GAP_MS: u64 = 200;
+const AVOIDED_SUSPENDED_MS: u64 = 5_000;
+const AVOIDED_TRUNCATED_MS: u64 = 30_000;
+
+impl Driver {
+    pub(super) fn act(&mut self, message: Option<&BatchSlice>, now: Now) {
+        while let Some(action) = self.link.poll_action() {
+            self.on_action(action, message, now);
+        }
+    }
+
+    fn on_action(&mut self, action: Action, message: Option<&BatchSlice>, now: Now) {
+        match action {
+            Action::Apply { serial, header, bytes } => {
+                let bytes = match (bytes, message) {
+                    (BatchBytes::Assembled(bytes), _) => BatchSlice::from(bytes),
+                    (BatchBytes::InMessage(range), Some(message)) => message.slice(range),
+                    (BatchBytes::InMessage(_), None) => unreachable!("only a message brings a batch"),
+                };
+                self.record.count_in(bytes.len());
+                self.apply.apply(header.origin, serial, bytes);
+            }
+            Action::PassedOver(batch_bytes) => self.record.count_in(batch_bytes),
+            Action::Greeted(hello) => self.on_greeted(hello),
+            Action::Follow(list) if list.is_empty() => {
+                self.follow.close();
+                self.link.handle(Input::Following, now);
+            }
+            Action::Follow(list) => self.follow.follow(&list),
+            Action::Heard(holding) => self.tell(LinkEvent::Heard(holding)),
+            Action::Announced(announcement) => self.tell(LinkEvent::Announced(announcement)),
+            Action::PeerSubscribed(origin, after) => self.tell(LinkEvent::PeerSubscribed(origin, after)),
+            Action::PeerUnsubscribed(origin) => self.tell(LinkEvent::PeerUnsubscribed(origin)),
+            Action::Drained(origin) => {
+                self.progress.hurry();
+                self.progress.post(&self.link, &self.apply, now.mono(), |event| {
+                    self.outlet.push(Event::Link(self.id, event));
+                });
+                self.tell(LinkEvent::Drained(origin));
+            }
+            Action::Refused(origin, refusal) => self.on_refused(origin, refusal),
+            Action::PeerTruncated(starts) => self.on_peer_truncated(&starts),
+            Action::ClockWarning(reading) => {
+                warn!(self.logger, "wall clocks are apart, put the wrong one right (NTP): later writes may lose to \
+                    earlier ones, and the link is refused when they drift further";
+                    "ours ms" => reading.ours.0, "theirs ms" => reading.theirs.0, "apart ms" => reading.distance_ms());
+            }
+            Action::Measured(round_trip_us, reading) => {
+                self.record.on_measured(round_trip_us, reading.offset_ms());
+                self.tell(LinkEvent::RoundTrip(round_trip_us / 1_000));
+            }
+            Action::Close { goodbye, by_peer } => {
+                self.end(Ending::Goodbye { goodbye, by_peer });
+            }
+        }
+    }
+
+    fn on_greeted(&mut self, hello: Box<Hello>) {
+        let Some(commands) = self.commands_sender.take() else { return };
+        self.logger = self.logger.new(o!("peer" => hello.member.name.clone()));
+        debug!(self.logger, "peer says hello"; "node id" => %hello.member.node_id, "frontier" => %hello.frontier);
+        self.outlet.push(Event::Greeted { link: self.id, commands, hello, start: self.start.clone() });
+    }
+
+    fn on_refused(&mut self, origin: Origin, refusal: PullRefusal) {
+        let origin_text = origin.to_string();
+        let avoided_ms = match refusal {
+            PullRefusal::Gap => {
+                warn!(self.logger, "a batch began beyond what is held, pulling again from there"; "origin" => origin_text);
+                AVOIDED_GAP_MS
+            }
+            PullRefusal::Suspended => {
+                error!(self.logger, "a change lies too far in the future: its origin is suspended and tried again every \
+                    few seconds; put its author's clock right"; "origin" => origin_text);
+                AVOIDED_SUSPENDED_MS
+            }
+            PullRefusal::Truncated(start) => {
+                error!(self.logger, "this node has fallen behind what the peer's log keeps, and cannot catch up from \
+                    it: no data is lost, but this node misses changes until it is started with an empty directory \
+                    while a peer's log still holds everything, or another peer has them; enlarge --log-memory to \
+                    prevent it"; "origin" => origin_text, "log starts at" => %start);
+                AVOIDED_TRUNCATED_MS
+            }
+        };
+        self.tell(LinkEvent::Refused(origin, avoided_ms));
+    }
+
+    fn on_peer_truncated(&self, starts: &BTreeMap<Origin, Timestamp>) {
+        for (origin, start) in starts {
+            error!(self.logger, "the peer has fallen behind what this node's log keeps, and cannot catch up from here: \
+                no data is lost, but it misses changes until it is started with an empty directory while a log still \
+                holds everything, or another peer has them; enlarge this node's --log-memory to prevent it";
+                "origin" => %origin, "log starts at" => %start);
+        }
+    }
+
+    fn tell(&mut self, event: LinkEvent) {
+        self.outlet.push(Event::Link(self.id, event));
+    }
+}

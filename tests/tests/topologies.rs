@@ -1,0 +1,293 @@
+//! Every connected topology converges, and each write crosses each receiving host once.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use fastrand::Rng;
+use redis::Connection;
+use tests::feed::{copy_after, own_origin};
+use tests::group::{Group, Topology};
+use tests::host::Host;
+use tests::load::{Load, at_once, seed, send_all, size};
+use tests::programs;
+use tests::wait::{wait_for, wait_until};
+
+use shared::version::Frontier;
+
+/// A host may receive this much, against one copy of what the others wrote.
+const COPIES_MAX: f64 = 1.1;
+
+#[test]
+fn in_a_mesh_of_three_a_write_crosses_each_host_once() {
+    check_crossed_once(3, Topology::Mesh);
+}
+
+#[test]
+fn in_a_ring_of_four_a_write_crosses_each_host_once() {
+    check_crossed_once(4, Topology::Ring);
+}
+
+#[test]
+fn in_a_chain_of_three_a_write_crosses_each_host_once() {
+    check_crossed_once(3, Topology::Chain);
+}
+
+#[test]
+fn in_a_star_of_four_a_write_crosses_each_host_once() {
+    check_crossed_once(4, Topology::Star);
+}
+
+/// Puts all hosts under load at once, and counts what each received: at the node, and at the agent.
+fn check_crossed_once(count: usize, topology: Topology) {
+    let group = Group::start(&programs!(), count, topology);
+    if topology == Topology::Mesh {
+        // A link that makes room for another one leaves some of what was on its way to come twice.
+        let by_id = by_id(&group);
+        wait_for("one link between any two", || check_links(&by_id));
+    }
+    let start = group.wait_converged();
+    let hosts: Vec<&Host> = group.hosts().iter().collect();
+    let before: Vec<_> = hosts.iter().map(|host| (applied(host), received(host))).collect();
+    at_once(&hosts, |host, client| {
+        let mut random = Rng::with_seed(host as u64);
+        (0..size(400, 20_000)).for_each(|_| write(&mut random, client));
+    });
+    group.check_equal();
+    for (host, (applied_before, received_before)) in hosts.iter().zip(before) {
+        let others = hosts.iter().filter(|other| other.name() != host.name());
+        let copy: u64 = others.map(|other| own_bytes(other, &start)).sum();
+        check_copies(host, "applied", applied(host) - applied_before, copy);
+        wait_for("the agent's report, which comes each second", || {
+            let received = received(host) - received_before;
+            if received >= copy { Ok(()) } else { Err(format!("{received} of {copy} bytes")) }
+        });
+        check_copies(host, "received", received(host) - received_before, copy);
+    }
+}
+
+/// The bytes of batches that the host's node was given.
+fn applied(host: &Host) -> u64 {
+    host.counter("link_payload_bytes_in")
+}
+
+/// The bytes of batches that the host's agent received, whether or not it gave them to the node.
+fn received(host: &Host) -> u64 {
+    host_links(host).iter().map(|link| link.payload_bytes_in).sum()
+}
+
+/// Writes a run of keys, most of them this client's own.
+fn write(random: &mut Rng, client: &mut Connection) {
+    let padding = "x".repeat(100);
+    let run: [String; 16] =
+        std::array::from_fn(|_| format!("SET key:{} {}{padding}", random.u16(..10_000), random.u64(..)));
+    send_all(client, &run);
+}
+
+/// The bytes of batches in one copy of what the host's node has written since.
+fn own_bytes(host: &Host, since: &Frontier) -> u64 {
+    let own = own_origin(host);
+    copy_after(host, since, |origin| origin == own).bytes
+}
+
+#[track_caller]
+fn check_copies(host: &Host, what: &str, bytes: u64, copy: u64) {
+    let shown = format!("{} {what} {bytes} bytes for one copy of {copy}", host.name());
+    eprintln!("{shown}");
+    assert!(bytes >= copy, "{shown}");
+    assert!(bytes as f64 <= COPIES_MAX * copy as f64, "{shown}");
+}
+
+/// A link as the agent reported it.
+#[derive(Debug)]
+struct Link {
+    is_up: bool,
+    /// Whether this side dialled: then its address is the URL that was dialled.
+    is_dialled: bool,
+    payload_bytes_in: u64,
+}
+
+fn host_links(host: &Host) -> Vec<Link> {
+    let text: String =
+        redis::cmd("INFO").arg("replication").query(&mut host.client()).expect("INFO answers");
+    let fields: BTreeMap<&str, &str> = text.lines().filter_map(|line| line.trim().split_once(':')).collect();
+    (0..)
+        .map_while(|number| Some((number, fields.get(&*format!("link{number}"))?)))
+        .map(|(number, line)| {
+            let values: BTreeMap<&str, &str> = line.split(',').filter_map(|part| part.split_once('=')).collect();
+            Link {
+                is_up: fields.get(&*format!("link{number}_link_status")) == Some(&"up"),
+                is_dialled: values["address"].starts_with("ws://"),
+                payload_bytes_in: values["payload_bytes_in"].parse().expect("a number of bytes"),
+            }
+        })
+        .collect()
+}
+
+#[test]
+fn in_a_mesh_that_loses_links_at_random_every_write_arrives() {
+    check_converges(3, Topology::Mesh);
+}
+
+#[test]
+fn in_a_ring_that_loses_links_at_random_every_write_arrives() {
+    check_converges(4, Topology::Ring);
+}
+
+#[test]
+fn in_a_chain_that_loses_links_at_random_every_write_arrives() {
+    check_converges(4, Topology::Chain);
+}
+
+#[test]
+fn in_a_star_that_loses_links_at_random_every_write_arrives() {
+    check_converges(4, Topology::Star);
+}
+
+/// Breaks links under load: for a moment, or until one or two more were lost.
+fn check_converges(count: usize, topology: Topology) {
+    let mut random = Rng::with_seed(seed());
+    let group = Group::start(&programs!(), count, topology);
+    let seeds: Vec<u64> = group.hosts().iter().map(|_| random.u64(..)).collect();
+    let load = Load::start(group.hosts(), |host| {
+        let mut random = Rng::with_seed(seeds[host]);
+        move |client: &mut Connection| write(&mut random, client)
+    });
+    for _ in 0..size(6, 100) {
+        let cable = &group[random.usize(..count)].cable;
+        match random.u8(..3) {
+            0 => cable.break_connections(),
+            1 => cable.cut(),
+            _ => group.heal_all(),
+        }
+        load.wait_rounds(random.usize(..60));
+    }
+    group.heal_all();
+    group.wait_caught_up();
+    load.finish();
+    group.check_equal();
+}
+
+#[test]
+fn of_two_that_dial_each_other_one_link_stays() {
+    let mut group = start_told(2);
+    let mut seen = check_one_link_each(&group, &Dialled::default());
+    group.cut_all();
+    wait_until("the links to be lost", || group.hosts().iter().all(|host| links_up(host).is_empty()));
+    group.heal_all();
+    seen = check_one_link_each(&group, &seen);
+    group[0].kill_agent();
+    group[0].start_agent();
+    seen = check_one_link_each(&group, &seen);
+    group[1].kill_agent();
+    group[1].start_agent();
+    check_one_link_each(&group, &seen);
+}
+
+#[test]
+fn of_three_that_dial_each_other_one_link_stays_between_any_two() {
+    check_one_link_each(&start_told(3), &Dialled::default());
+}
+
+/// A mesh whose agents log each time that they dial.
+fn start_told(count: usize) -> Group {
+    let mut group = Group::new(&programs!(), count);
+    group.connect(Topology::Mesh);
+    for host in group.hosts_mut() {
+        host.agent_flags = ["--log-level", "debug", "--log-format", "json"].map(str::to_owned).into();
+    }
+    group.start_all();
+    group
+}
+
+/// How often agents have dialled, and how often each was told by each that this link makes room for another.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Dialled {
+    attempts: usize,
+    refused: BTreeMap<(String, String), usize>,
+}
+
+impl Dialled {
+    fn read(group: &Group) -> Self {
+        let mut dialled = Self::default();
+        for host in group.hosts() {
+            let log = host.agent_log();
+            dialled.attempts += log.lines().filter(|line| line.contains("\"msg\":\"dialling\"")).count();
+            let refused = log.lines().filter(|line| {
+                line.contains("\"msg\":\"link ends\"")
+                    && line.contains("\"address\":\"ws://")
+                    && (line.contains("are linked already") || line.contains("have dialled each other"))
+            });
+            for line in refused {
+                let mut peers = group.hosts().iter().map(Host::name);
+                let peer = peers.find(|peer| line.contains(&format!("\"peer\":\"{peer}\"")));
+                let pair = (host.name().to_owned(), peer.expect("a link that ends was to a peer").to_owned());
+                *dialled.refused.entry(pair).or_default() += 1;
+            }
+        }
+        dialled
+    }
+
+    fn refused(&self, dialler: &Host, peer: &Host) -> usize {
+        self.refused.get(&(dialler.name().to_owned(), peer.name().to_owned())).copied().unwrap_or(0)
+    }
+}
+
+/// Waits until, since `seen`, of any two hosts the one with the larger node id has dialled in vain, and the link that
+/// the other one dialled is up. Asserts that nobody dials any more while they go on replicating.
+#[track_caller]
+fn check_one_link_each(group: &Group, seen: &Dialled) -> Dialled {
+    let by_id = by_id(group);
+    let settled = wait_for("one link between any two", || {
+        check_links(&by_id)?;
+        let dialled = Dialled::read(group);
+        for (rank, dialler) in by_id.iter().enumerate() {
+            for peer in &by_id[..rank] {
+                if dialled.refused(dialler, peer) <= seen.refused(dialler, peer) {
+                    return Err(format!("{} has not dialled {} in vain", dialler.name(), peer.name()));
+                }
+            }
+        }
+        Ok(dialled)
+    });
+    let load = Load::start(group.hosts(), |host| {
+        let mut random = Rng::with_seed(host as u64);
+        move |client: &mut Connection| {
+            write(&mut random, client);
+            std::thread::sleep(PAUSE);
+        }
+    });
+    load.wait_rounds(PAUSES);
+    load.finish();
+    group.check_equal();
+    check_links(&by_id).expect("links stay as they were");
+    assert_eq!(Dialled::read(group), settled, "nobody dialled meanwhile");
+    settled
+}
+
+/// Between the runs of a client whose load goes on for longer than somebody waits before he dials again.
+const PAUSE: Duration = Duration::from_millis(10);
+const PAUSES: usize = 60;
+
+/// The hosts, the smallest node id first.
+fn by_id(group: &Group) -> Vec<&Host> {
+    let mut by_id: Vec<&Host> = group.hosts().iter().collect();
+    by_id.sort_by_key(|host| host.feed_info("node-id"));
+    by_id
+}
+
+/// Whether each host has the link that it dialled to each of larger node id, one that was dialled by each of smaller, and
+/// no other.
+fn check_links(by_id: &[&Host]) -> Result<(), String> {
+    for (rank, host) in by_id.iter().enumerate() {
+        let links = links_up(host);
+        let dialled = links.iter().filter(|link| link.is_dialled).count();
+        if links.len() + 1 != by_id.len() || dialled + rank + 1 != by_id.len() {
+            return Err(format!("{}: {links:?}", host.name()));
+        }
+    }
+    Ok(())
+}
+
+fn links_up(host: &Host) -> Vec<Link> {
+    host_links(host).into_iter().filter(|link| link.is_up).collect()
+}
