@@ -9,7 +9,7 @@
 //! - [`node`]: store and log together, and how a remote batch is merged. No sockets, no threads.
 //! - [`command`]: the table of commands and their handlers.
 //! - [`server`], [`worker`], [`connection`], [`client`]: what serves clients.
-//! - [`follow`]: streams of the feed.
+//! - [`follow`]: streams of the feed, on the [`runtime`].
 //! - [`start`]: how a node starts and stops.
 
 mod store;
@@ -35,6 +35,8 @@ mod worker;
 mod timer;
 
 mod follow;
+
+mod runtime;
 
 mod reaper;
 

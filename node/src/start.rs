@@ -31,6 +31,7 @@ use crate::log::writer::Writer;
 use crate::log::{RaiseCeiling, Retention, SealedReader, Start};
 use crate::node::{Node, ReplayError};
 use crate::reaper;
+use crate::runtime;
 use crate::server::{Parts, SaveGroup, Server, Stopped, wall_clock};
 use crate::settings::Settings;
 use crate::store::Store;
@@ -80,7 +81,7 @@ pub(crate) fn run(config: Config, logger: &Logger) -> Result<Stopped, StartError
     let server = Arc::new(Server::new(parts));
 
     make_room_for_clients(&server, logger);
-    let listeners = async_std::task::block_on(listen(&server))?;
+    let listeners = runtime::block_on(listen(&server))?;
     let mut handles = Vec::new();
     let mut inboxes = Vec::new();
     for index in 0..threads {
@@ -111,7 +112,7 @@ pub(crate) fn run(config: Config, logger: &Logger) -> Result<Stopped, StartError
         "unix" => ?server.unix_path(),
         "frontier" => %server.node.log.standing(wall_clock()).0,
     );
-    async_std::task::block_on(runtime(&server, listeners, streams, logger));
+    runtime::block_on(serve_all(&server, listeners, streams, logger));
 
     info!(logger, "node is stopping");
     for handle in handles {
@@ -322,25 +323,25 @@ async fn bind_unix(path: &Path) -> io::Result<UnixListener> {
 }
 
 /// Accepts clients, serves streams of the feed, and looks after expiry, clock and signals, until the node stops.
-async fn runtime(
+async fn serve_all(
     server: &Arc<Server>,
     listeners: Listeners,
     streams: async_std::channel::Receiver<crate::follow::Handover>,
     logger: &Logger,
 ) {
     for listener in listeners.tcp {
-        async_std::task::spawn(accept_tcp(Arc::clone(server), listener, logger.clone()));
+        runtime::spawn(accept_tcp(Arc::clone(server), listener, logger.clone()));
     }
     if let Some(listener) = listeners.unix {
-        async_std::task::spawn(accept_unix(Arc::clone(server), listener, logger.clone()));
+        runtime::spawn(accept_unix(Arc::clone(server), listener, logger.clone()));
     }
-    async_std::task::spawn(reaper::run(Arc::clone(server), logger.clone()));
-    async_std::task::spawn(keep_ceiling(Arc::clone(server), logger.clone()));
-    async_std::task::spawn(stop_on_signal(Arc::clone(server), logger.clone()));
+    runtime::spawn(reaper::run(Arc::clone(server), logger.clone()));
+    runtime::spawn(keep_ceiling(Arc::clone(server), logger.clone()));
+    runtime::spawn(stop_on_signal(Arc::clone(server), logger.clone()));
     let (for_streams, stream_logger) = (Arc::clone(server), logger.clone());
-    async_std::task::spawn(async move {
+    runtime::spawn(async move {
         while let Ok(handover) = streams.recv().await {
-            async_std::task::spawn(serve(Arc::clone(&for_streams), handover, stream_logger.clone()));
+            runtime::spawn(serve(Arc::clone(&for_streams), handover, stream_logger.clone()));
         }
     });
     let stopped = server.stop_listener();
