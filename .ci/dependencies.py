@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """Checks the licences and sources of all dependencies against deny.toml, and that none is required in any version.
 
-This is the part of `cargo deny check bans licenses sources` that the file asks for. Building cargo-deny takes longer
-than all tests; whoever has it gets the same by that command. Its advisories need a database from the network.
+This is what `cargo deny check bans licenses sources` does with that file, for machines that do not have it: building it
+takes minutes. Advisories are not looked at: they need a database from the network.
 """
 
 import json

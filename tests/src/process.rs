@@ -1,30 +1,38 @@
 //! A node or agent as a child process.
 
-use std::collections::HashSet;
 use std::fs::File;
-use std::net::{Ipv4Addr, TcpListener};
+use std::net::{Ipv4Addr, TcpListener, UdpSocket};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{LazyLock, Mutex};
 
 use rustix::process::{Pid, Signal, kill_process};
 
-/// Ports given out by this process, so that two of its tests never get the same.
-static PORTS: LazyLock<Mutex<HashSet<u16>>> = LazyLock::new(Mutex::default);
+/// What reserves the ports that were given out: nobody else here looks at UDP.
+static RESERVED: LazyLock<Mutex<Vec<UdpSocket>>> = LazyLock::new(Mutex::default);
 
-/// A free port of the loopback interface, given out once.
+/// Below the ports that systems give to outgoing connections, and to who asks for any: so one that is reserved, and is
+/// not listened on yet or at the moment, is not taken by those.
+const PORTS: Range<u16> = 15_000..32_000;
+
+/// A free port of the loopback interface. Until this process ends neither it nor another one with this harness gets it
+/// again.
 ///
 /// # Panics
-/// If the system has none.
+/// If there is none.
 #[must_use]
 pub fn free_port() -> u16 {
-    loop {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
-        let port = listener.local_addr().expect("a bound socket has an address").port();
-        if PORTS.lock().expect("no test panics while it takes a port").insert(port) {
-            return port;
+    for _ in 0..10_000 {
+        let address = (Ipv4Addr::LOCALHOST, fastrand::u16(PORTS));
+        if let Ok(reservation) = UdpSocket::bind(address)
+            && TcpListener::bind(address).is_ok()
+        {
+            RESERVED.lock().expect("no test panics while it takes a port").push(reservation);
+            return address.1;
         }
     }
+    panic!("no port is free in {PORTS:?}");
 }
 
 /// A child process whose output goes to a file. Killed when dropped.

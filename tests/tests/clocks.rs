@@ -58,6 +58,10 @@ fn refusals(host: &Host) -> usize {
     log.matches("link is refused, trying again").count() + log.matches("link is refused again").count()
 }
 
+fn times_linked(group: &Group) -> usize {
+    group.hosts().iter().map(|host| host.agent_log().matches("link is up").count()).sum()
+}
+
 /// By how many milliseconds the node's hybrid clock is ahead of its wall clock.
 fn hybrid_ahead_ms(host: &Host) -> i64 {
     let clock: Timestamp = host.feed_info("clock").parse().expect("a node tells its clock");
@@ -79,8 +83,8 @@ fn a_master_20_s_ahead_is_refused_until_its_clock_is_right_and_nothing_is_skippe
         let shown = wait_for("the link's error in INFO", || link_error(host).ok_or_else(String::new));
         check_names_both_clocks(&group, &shown);
     }
-    // The link that was up was refused, by its pings; those that are dialled after it are, too, by their Hello.
-    let refused = refusals(&group[0]);
+    // The link that was up was refused, by its pings; those that are dialled after it are, too, before they are up.
+    let (refused, linked) = (refusals(&group[0]), times_linked(&group));
     set(&group[0], "first", "1").expect("writes are taken");
     set(&group[1], "second", "1").expect("writes are taken");
     set(&group[0], "both", "from the first, in between").expect("writes are taken");
@@ -91,6 +95,7 @@ fn a_master_20_s_ahead_is_refused_until_its_clock_is_right_and_nothing_is_skippe
         (None, None),
         "writes crossed a refused link"
     );
+    assert_eq!(times_linked(&group), linked, "a link was up before it was refused");
 
     clock.set_ahead_ms(0);
     group.check_equal();

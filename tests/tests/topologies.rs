@@ -260,13 +260,17 @@ fn check_one_link_each(group: &Group, seen: &Dialled) -> Dialled {
     load.finish();
     group.check_equal();
     check_links(&by_id).expect("links stay as they were");
-    assert_eq!(Dialled::read(group), settled, "nobody dialled meanwhile");
-    settled
+    // One that was told of the link that stays before that was up, has tried once more.
+    let pairs = by_id.len() * (by_id.len() - 1) / 2;
+    let dialled = Dialled::read(group);
+    assert!(dialled.attempts <= settled.attempts + pairs, "{settled:?}, and meanwhile {dialled:?}");
+    dialled
 }
 
-/// Between the runs of a client whose load goes on for longer than somebody waits before he dials again.
+/// Between the runs of a client. Its load goes on for so long that somebody who dials again and again does so several
+/// times.
 const PAUSE: Duration = Duration::from_millis(10);
-const PAUSES: usize = 60;
+const PAUSES: usize = 100;
 
 /// The hosts, the smallest node id first.
 fn by_id(group: &Group) -> Vec<&Host> {

@@ -73,7 +73,11 @@ fn a_batch_with_one_malformed_change_is_refused_whole() {
     let ahead = Op::ObservedReset(Version::new(Timestamp(at.0 + 1), STRANGER));
     let malformed = Change::new(0, &b"forged"[..], ahead);
     let good = set("forged", "value");
-    check_refused(pair.host(), &batch(STRANGER, at, &[good.clone(), malformed]), "BADBATCH batch is malformed: ");
+    check_refused(
+        pair.host(),
+        &batch(STRANGER, at, &[good.clone(), malformed]),
+        "BADBATCH batch is malformed: ",
+    );
     check_taken(&mut pair, &batch(STRANGER, at, &[good]));
 }
 

@@ -14,7 +14,7 @@ use tests::raw::Raw;
 use tests::wait::wait_until;
 
 use crate::feed::{batch, now, set};
-use crate::websocket::{BINARY, CONTINUATION, FINAL, PING, TEXT, UPGRADE, WebSocket, head};
+use crate::websocket::{BINARY, CONTINUATION, FINAL, PING, TEXT, UPGRADE, WebSocket, binary, frame, head};
 use crate::{Memory, Pair};
 
 /// What an agent may take for all that comes to its port here.
@@ -72,36 +72,50 @@ fn garbage_and_silence_at_the_port_are_closed() {
 }
 
 #[test]
-fn messages_that_no_agent_sends_end_the_connection() {
+fn messages_that_no_agent_sends_end_the_link_with_the_reason() {
     let mut pair = Pair::start();
-    let agent = pair.host().agent_address();
     let memory = Memory::of(pair.agent());
-    let hello = Message::Hello(Box::new(hello_of("stranger", "test"))).encode();
-    let frame =
-        |first: u8, payload: &[u8]| [&head(first, payload.len() as u64)[..], &[0; 4], payload].concat();
-    let binary = |payload: &[u8]| frame(FINAL | BINARY, payload);
-    let (ping, subscribe) = (Message::Ping { id: 1 }.encode(), [0x94, 4, 1, 0xdf, 0xff, 0xff, 0xff, 0xff]);
+    let hello = |number| binary(&Message::Hello(Box::new(hello_of(number))).encode());
+    let giant_list = [0x94, 4, 1, 0xdf, 0xff, 0xff, 0xff, 0xff];
+    let chunk = Chunk { first: false, last: true, bytes: b"x" }.encode();
     let wrongs = [
-        ("a kind that is none", binary(&[0x91, 0x7f])),
-        ("a message that is none", binary(&[0xff; 1_000])),
-        ("an empty message", binary(&[])),
-        ("text", frame(FINAL | TEXT, b"hello")),
-        ("a ping before the Hello", binary(&ping)),
-        ("a second Hello", [binary(&hello), binary(&hello)].concat()),
-        ("a giant list", [binary(&hello), binary(&subscribe)].concat()),
-        ("a chunk of a batch that never began", [binary(&hello), binary(&[0x93, 7, 2, 0xc4, 1, 0])].concat()),
-        ("a frame of an unknown kind", frame(FINAL | 0xb, b"x")),
-        ("a frame without a mask", vec![FINAL | BINARY, 1, 0]),
-        ("a giant frame", [head(FINAL | BINARY, 1 << 62), vec![0; 4]].concat()),
-        ("a frame over the limit", [head(FINAL | BINARY, 3 << 20), vec![0; 4]].concat()),
+        ("a kind that is none", binary(&[0x91, 0x7f]), Reason::Version),
+        ("a message that is none", binary(&[0xff; 1_000]), Reason::Malformed),
+        ("an empty message", binary(&[]), Reason::Malformed),
+        ("text", frame(FINAL | TEXT, b"hello"), Reason::Malformed),
+        ("a ping before the Hello", binary(&Message::Ping { id: 1 }.encode()), Reason::Malformed),
+        ("a second Hello", [hello(1), hello(1)].concat(), Reason::Malformed),
+        ("a giant list", [hello(2), binary(&giant_list)].concat(), Reason::Malformed),
+        ("a chunk of a batch that never began", [hello(3), binary(&chunk)].concat(), Reason::Malformed),
+        ("what is no batch", [hello(4), binary(&[0x93, 7, 3, 0xc4, 1, 0])].concat(), Reason::BadBatch),
     ];
-    let wrongs = wrongs.map(|(what, bytes)| {
-        let mut peer = WebSocket::connect(agent);
+    let wrongs = wrongs.map(|(what, bytes, reason)| {
+        let mut peer = WebSocket::connect(pair.host().agent_address());
         peer.send_raw(&bytes);
-        (what, peer)
+        (what, peer, reason)
     });
-    for (what, mut peer) in wrongs {
-        eprintln!("waiting for the end after {what}");
+    for (what, mut peer, reason) in wrongs {
+        let goodbye = peer.read_goodbye();
+        assert_eq!(goodbye.reason, reason, "{what}: {}", goodbye.text);
+        peer.read_to_end();
+    }
+    memory.check_grown(pair.agent(), RESIDENT_BYTES_MAX);
+    pair.check_alive();
+}
+
+#[test]
+fn frames_that_are_none_end_the_connection() {
+    let mut pair = Pair::start();
+    let memory = Memory::of(pair.agent());
+    let wrongs = [
+        frame(FINAL | 0xb, b"of an unknown kind"),
+        vec![FINAL | BINARY, 1, 0],
+        [head(FINAL | BINARY, 1 << 62), vec![0; 4]].concat(),
+        [head(FINAL | BINARY, 3 << 20), vec![0; 4]].concat(),
+    ];
+    for wrong in wrongs {
+        let mut peer = WebSocket::connect(pair.host().agent_address());
+        peer.send_raw(&wrong);
         peer.read_to_end();
     }
     memory.check_grown(pair.agent(), RESIDENT_BYTES_MAX);
@@ -111,15 +125,18 @@ fn messages_that_no_agent_sends_end_the_connection() {
 #[test]
 fn a_message_in_endless_pieces_ends_the_connection() {
     const PIECE: [u8; 64 << 10] = [0; 64 << 10];
+    /// The longest message, and what sockets hold on the way.
+    const SENT_BYTES_MAX: usize = 24 << 20;
     let mut pair = Pair::start();
     let memory = Memory::of(pair.agent());
     let mut peer = WebSocket::connect(pair.host().agent_address());
-    let mut first = BINARY;
+    let (mut first, mut sent) = (BINARY, 0);
     while peer.send(first, &PIECE) {
         first = CONTINUATION;
+        sent += PIECE.len();
+        assert!(sent <= SENT_BYTES_MAX, "there is no end to what is taken");
     }
-    memory.check_grown(pair.agent(), RESIDENT_BYTES_MAX);
-    // Pings come between, and are answered; nobody reads the answers.
+    // Pings, too, are to be answered, and nobody reads the answers.
     let mut peer = WebSocket::connect(pair.host().agent_address());
     for _ in 0..10_000 {
         if !peer.send(FINAL | PING, &[0; 125]) {
@@ -138,17 +155,18 @@ fn a_peer_that_only_pings_is_left() {
     pair.check_alive();
 }
 
-/// A peer that says a proper Hello, and then breaks its word.
-fn hello_of(name: &str, group: &str) -> Hello {
+/// What a stranger says who belongs to the group; one of many.
+fn hello_of(number: u64) -> Hello {
+    let id = 0x5712_a49e_0000_0000 + number;
     let member = Member {
-        name: name.into(),
-        node_id: NodeId(0x5712_a49e),
-        origin: Origin(0x5712_a49e),
+        name: format!("stranger{number}"),
+        node_id: NodeId(id),
+        origin: Origin(id),
         role: Role::Active,
     };
     Hello {
         batch_format: FORMAT,
-        group: group.into(),
+        group: "test".into(),
         group_id: GroupId::default(),
         member,
         start_time: now().wall(),
@@ -164,26 +182,24 @@ fn hello_of(name: &str, group: &str) -> Hello {
 fn a_peer_that_sends_a_damaged_batch_is_told_and_named() {
     let mut pair = Pair::start();
     let mut peer = WebSocket::connect(pair.host().agent_address());
-    let mut hello = hello_of("forger", "test");
+    let mut hello = hello_of(0);
     let (origin, at) = (hello.member.origin, now());
     hello.frontier.advance(origin, at);
     peer.send(FINAL | BINARY, &Message::Hello(Box::new(hello)).encode());
     let mut damaged = batch(origin, at, &[set("forged", "value")]);
     *damaged.last_mut().expect("a batch has bytes") ^= 1;
-    let goodbye = loop {
-        let bytes = peer.receive().expect("a reason comes before the end");
-        match Message::decode(&bytes).expect("an agent sends messages") {
-            Message::Subscribe(change) => {
-                assert_eq!(change.start.get(&origin), Some(&Timestamp::ZERO));
-                peer.send(FINAL | BINARY, &Message::Following { serial: change.serial }.encode());
-                peer.send(FINAL | BINARY, &Chunk { first: true, last: true, bytes: &damaged }.encode());
-            }
-            Message::Goodbye(goodbye) => break goodbye,
-            _ => {}
+    let asked = loop {
+        let bytes = peer.receive().expect("an agent asks for what it lacks");
+        if let Message::Subscribe(change) = Message::decode(&bytes).expect("an agent sends messages") {
+            break change;
         }
     };
+    assert_eq!(asked.start.get(&origin), Some(&Timestamp::ZERO));
+    peer.send(FINAL | BINARY, &Message::Following { serial: asked.serial }.encode());
+    peer.send(FINAL | BINARY, &Chunk { first: true, last: true, bytes: &damaged }.encode());
+    let goodbye = peer.read_goodbye();
     assert_eq!(goodbye.reason, Reason::BadBatch);
-    for part in ["checksum", "forger", &origin.to_string()] {
+    for part in ["checksum", "stranger0", &origin.to_string()] {
         assert!(goodbye.text.contains(part), "{part} is not in: {}", goodbye.text);
     }
     wait_until("the agent's log to have it", || pair.host().agent_log().contains(&goodbye.text));

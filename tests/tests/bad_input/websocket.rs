@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 
+use shared::link::{Goodbye, Message};
 use tests::raw::Raw;
 
 /// The request that agents open their links with.
@@ -35,8 +36,7 @@ impl WebSocket {
 
     /// Sends a frame: its first byte is a kind, and [`FINAL`] if it is the message's last.
     pub(crate) fn send(&mut self, first: u8, payload: &[u8]) -> bool {
-        // A mask of zeros changes nothing.
-        self.raw.send([&head(first, payload.len() as u64)[..], &[0; 4], payload].concat())
+        self.raw.send(frame(first, payload))
     }
 
     /// Sends bytes that need not be a frame.
@@ -62,10 +62,31 @@ impl WebSocket {
         }
     }
 
+    /// Reads until the agent says why it ends the link.
+    #[track_caller]
+    pub(crate) fn read_goodbye(&mut self) -> Goodbye {
+        loop {
+            let bytes = self.receive().expect("an agent says goodbye before it closes");
+            if let Message::Goodbye(goodbye) = Message::decode(&bytes).expect("an agent sends messages") {
+                return goodbye;
+            }
+        }
+    }
+
     /// Reads until the agent closes.
     pub(crate) fn read_to_end(&mut self) -> Vec<u8> {
         self.raw.read_to_end()
     }
+}
+
+/// A whole frame. Its mask is of zeros, and changes nothing.
+pub(crate) fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
+    [&head(first, payload.len() as u64)[..], &[0; 4], payload].concat()
+}
+
+/// A whole binary message.
+pub(crate) fn binary(payload: &[u8]) -> Vec<u8> {
+    frame(FINAL | BINARY, payload)
 }
 
 /// A frame's head, as a client's: it says that a mask follows.
