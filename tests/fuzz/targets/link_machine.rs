@@ -119,9 +119,20 @@ enum Refusal {
     Bad,
 }
 
-fuzz_target!(|steps: Vec<Step<'_>>| {
+#[derive(Arbitrary, Debug)]
+struct Case<'a> {
+    /// Whether the peer has greeted, and was admitted.
+    is_up: bool,
+    steps: Vec<Step<'a>>,
+}
+
+fuzz_target!(|case: Case<'_>| {
     let mut driver = Driver::new();
-    for step in &steps {
+    if case.is_up {
+        driver.step(&Step::Hello { strange: Strange::No, clock_ahead_ms: 0 });
+        driver.step(&Step::Admit);
+    }
+    for step in &case.steps {
         driver.step(step);
     }
     driver.send_all();
