@@ -12,6 +12,8 @@
 //! - [`follow`]: streams of the feed, on the [`runtime`].
 //! - [`start`]: how a node starts and stops.
 
+#![allow(rustdoc::private_intra_doc_links, reason = "this map is for who reads the code")]
+
 mod store;
 
 mod log;

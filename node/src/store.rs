@@ -8,7 +8,7 @@
 //! - [`rich`]: the state of a key in full, and the merge rules.
 //! - [`entry`]: what a table holds for a key: a plain string packed into one allocation, or the full state.
 //! - [`shard`]: the tables of a run of slots, behind one lock.
-//! - [`canonical`]: the state as one comparable value, for tests.
+//! - `canonical`: the state as one comparable value, for tests.
 
 pub(crate) mod key;
 

@@ -108,11 +108,15 @@ impl Load {
     }
 
     /// Waits until every client has done so many more rounds.
+    ///
+    /// # Panics
+    /// If one of them has.
     #[track_caller]
     pub fn wait_rounds(&self, more: usize) {
         let done = |rounds: &AtomicU64| rounds.load(Ordering::Acquire);
         let goals: Vec<u64> = self.clients.iter().map(|(rounds, _)| done(rounds) + more as u64).collect();
         wait_until("rounds of the load", || {
+            assert!(!self.clients.iter().any(|(_, thread)| thread.is_finished()), "a client has failed");
             self.clients.iter().zip(&goals).all(|((rounds, _), goal)| done(rounds) >= *goal)
         });
     }

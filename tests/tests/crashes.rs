@@ -275,16 +275,20 @@ fn refusal(host: &Host) -> Result<String, String> {
     }
 }
 
-/// Writes until `stop`; what is refused is tried again.
+/// How many writes fill the disk: more than it has room for at first, however fast the node's log is written, and less
+/// than it has room for in the end.
+const FILLING_WRITES: u64 = 250;
+
+/// Writes until it is refused, or told to stop.
 fn fill(mut client: Connection, stop: &AtomicBool, written: &AtomicU64) {
     client.set_read_timeout(Some(PATIENCE)).expect("a timeout can be set");
-    while !stop.load(Ordering::Acquire) {
+    while !stop.load(Ordering::Acquire) && written.load(Ordering::Acquire) < FILLING_WRITES {
         let key = format!("fill:{}", written.load(Ordering::Acquire));
         match redis::cmd("SET").arg(key).arg(filling()).exec(&mut client) {
             Ok(()) => {
                 written.fetch_add(1, Ordering::AcqRel);
             }
-            Err(error) => assert_eq!(error.code(), Some("MISCONF"), "{error}"),
+            Err(error) => return assert_eq!(error.code(), Some("MISCONF"), "{error}"),
         }
     }
 }

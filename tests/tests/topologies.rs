@@ -72,7 +72,9 @@ fn applied(host: &Host) -> u64 {
 
 /// The bytes of batches that the host's agent has received since, whether or not it gave them to the node.
 fn received_since(before: &[Link], host: &Host) -> u64 {
-    let was = |address: &str| before.iter().find(|link| link.address == address).map_or(0, |link| link.payload_bytes_in);
+    let was = |address: &str| {
+        before.iter().find(|link| link.address == address).map_or(0, |link| link.payload_bytes_in)
+    };
     host_links(host).iter().map(|link| link.payload_bytes_in - was(&link.address)).sum()
 }
 
@@ -107,13 +109,13 @@ struct Link {
 }
 
 fn host_links(host: &Host) -> Vec<Link> {
-    let text: String =
-        redis::cmd("INFO").arg("replication").query(&mut host.client()).expect("INFO answers");
+    let text: String = redis::cmd("INFO").arg("replication").query(&mut host.client()).expect("INFO answers");
     let fields: BTreeMap<&str, &str> = text.lines().filter_map(|line| line.trim().split_once(':')).collect();
     (0..)
         .map_while(|number| Some((number, fields.get(&*format!("link{number}"))?)))
         .map(|(number, line)| {
-            let values: BTreeMap<&str, &str> = line.split(',').filter_map(|part| part.split_once('=')).collect();
+            let values: BTreeMap<&str, &str> =
+                line.split(',').filter_map(|part| part.split_once('=')).collect();
             Link {
                 is_up: fields.get(&*format!("link{number}_link_status")) == Some(&"up"),
                 address: values["address"].to_owned(),

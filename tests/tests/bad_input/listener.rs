@@ -124,7 +124,7 @@ fn frames_that_are_none_end_the_connection() {
 
 #[test]
 fn a_message_in_endless_pieces_ends_the_connection() {
-    const PIECE: [u8; 64 << 10] = [0; 64 << 10];
+    static PIECE: [u8; 64 << 10] = [0; 64 << 10];
     /// The longest message, and what sockets hold on the way.
     const SENT_BYTES_MAX: usize = 24 << 20;
     let mut pair = Pair::start();

@@ -54,7 +54,7 @@ impl Author {
         let db = if self.random.u8(..4) == 0 { self.random.u8(..16) } else { 0 };
         let replaced = self.random.bool().then(|| self.version());
         // A third of the keys are counters for the most part.
-        let is_count = number % 3 == 0 && self.random.u8(..10) > 0;
+        let is_count = number.is_multiple_of(3) && self.random.u8(..10) > 0;
         let op = if is_count { Op::Count(CellId::STRING, self.contribution()) } else { self.op() };
         Change { replaced, ..Change::new(db, key.into_bytes(), op) }
     }
