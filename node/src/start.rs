@@ -96,11 +96,8 @@ pub(crate) fn run(config: Config, logger: &Logger) -> Result<Stopped, StartError
     let writer = writer.map(|writer| {
         let (server, logger) = (Arc::clone(&server), logger.clone());
         std::thread::spawn(move || {
-            let progressed = || {
-                if server.node.settings.fsync() == crate::settings::Fsync::Always {
-                    server.wake_workers();
-                }
-            };
+            // Clients that wrote under `always` wait for this, even if the setting was changed meanwhile.
+            let progressed = || server.wake_workers();
             writer.run(&server.node.log, || server.node.settings.fsync(), progressed, &logger);
         })
     });

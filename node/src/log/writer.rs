@@ -82,8 +82,8 @@ impl<D: Disk> Writer<D> {
                     }
                     if sync {
                         last_sync = Instant::now();
+                        progressed();
                     }
-                    progressed();
                     if stopping && !more {
                         break;
                     }
