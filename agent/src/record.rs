@@ -125,10 +125,14 @@ impl Ledger {
         self.accepted.entry(node_id).or_insert_with(|| Arc::new(Record::new(address))).clone()
     }
 
-    /// Every peer's link, once: not the spare one of a peer that has dialled, too.
+    /// Every peer's link, once: not what is spare, or down, of a peer that is linked by another connection.
     pub(crate) fn reports(&self) -> Vec<LinkReport> {
         let records = self.configured.iter().chain(self.accepted.values());
-        records.filter(|record| !record.is_spare()).map(|record| record.report()).collect()
+        let reports: Vec<_> =
+            records.filter(|record| !record.is_spare()).map(|record| record.report()).collect();
+        let is_linked = |node_id| reports.iter().any(|other| other.up && other.node_id == node_id);
+        let kept = |report: &&LinkReport| report.up || !is_linked(report.node_id);
+        reports.iter().filter(kept).cloned().collect()
     }
 }
 
@@ -166,6 +170,9 @@ impl Complaints {
 
 #[cfg(test)]
 mod tests {
+    use shared::announcement::Role;
+    use shared::id::Origin;
+
     use super::*;
 
     #[test]
@@ -178,6 +185,19 @@ mod tests {
         assert!(complaints.is_due("a", Reason::ClockDrift, start + COMPLAINT_INTERVAL));
         complaints.forget("a");
         assert!(complaints.is_due("a", Reason::ClockDrift, start + COMPLAINT_INTERVAL));
+    }
+
+    #[test]
+    fn a_peer_that_is_linked_is_reported_once() {
+        let mut ledger = Ledger::default();
+        let member = Member { name: "b".into(), node_id: NodeId(7), origin: Origin(1), role: Role::Active };
+        let (dialled, accepted) = (ledger.add_configured("ws://b"), ledger.accepted(NodeId(7), "b:1"));
+        accepted.on_up(&member);
+        accepted.on_down("makes room");
+        dialled.on_up(&member);
+        assert_eq!(ledger.reports().iter().map(|report| report.up).collect::<Vec<_>>(), [true]);
+        dialled.on_down("lost");
+        assert_eq!(ledger.reports().len(), 2);
     }
 
     #[test]
