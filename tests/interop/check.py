@@ -86,6 +86,7 @@ def check_expiry(here, there):
 
 def check_bits(here, there):
     here.delete("bits")
+    until("old bits to be gone", lambda: there.exists("bits"), 0)
     assert here.setbit("bits", 7, 1) == 0
     assert here.bitfield("bits").set("u8", 8, 255).incrby("u8", 8, 10).get("u4", 0).execute() == [0, 9, 0]
     until("bits", lambda: there.get("bits"), b"\x01\x09")
