@@ -360,6 +360,7 @@ impl Hub {
             clock: point.clock,
             members: self.members.all(),
             evictions: Vec::new(),
+            joining: false,
             memory_limit: 0,
         });
         for entry in self.links.values() {

@@ -133,6 +133,7 @@ mod tests {
             clock: Timestamp(sequence),
             members: Vec::new(),
             evictions: Vec::new(),
+            joining: false,
             memory_limit: 0,
         }
     }

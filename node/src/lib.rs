@@ -24,6 +24,12 @@ mod node;
 
 mod peers;
 
+mod group;
+
+mod membership;
+
+mod readiness;
+
 mod error;
 
 mod command;

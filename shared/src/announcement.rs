@@ -41,15 +41,15 @@ pub struct Member {
     pub role: Role,
 }
 
-/// A member that the group no longer waits for. Never revoked.
+/// A member that the group no longer waits for. Never revoked: who returns, returns under a new node id.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Eviction {
     /// The evicted member's name.
     pub name: String,
     /// Which holder of that name was evicted.
     pub node_id: NodeId,
-    /// Its origins whose batches are closed.
-    pub origins: Vec<Origin>,
+    /// Whether it has taken effect at the speaker: the evicted holds nothing back there any more.
+    pub settled: bool,
 }
 
 /// What a member says at least once a second: what it has, its clock, and whom it knows.
@@ -69,6 +69,8 @@ pub struct Announcement {
     pub members: Vec<Member>,
     /// The members that it has evicted.
     pub evictions: Vec<Eviction>,
+    /// Whether it is joining: it counts for nobody yet.
+    pub joining: bool,
     /// Its limit of memory for data in bytes, 0 if there is none: the smallest announced is the group's.
     pub memory_limit: u64,
 }

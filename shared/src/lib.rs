@@ -10,6 +10,7 @@
 //! - [`resp`]: the protocol of Redis's clients, and of the feed.
 //! - [`feed`]: what node and agent say to each other.
 //! - [`link`]: the protocol between agents, as a state machine.
+//! - [`conversation`]: what nodes ask each other through it.
 
 pub mod time;
 
@@ -30,3 +31,5 @@ pub mod resp;
 pub mod feed;
 
 pub mod link;
+
+pub mod conversation;

@@ -30,6 +30,12 @@ impl MonoMillis {
         Self(self.0.saturating_add(u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)))
     }
 
+    /// The moment so many milliseconds after this one.
+    #[must_use]
+    pub const fn after_ms(self, ms: u64) -> Self {
+        Self(self.0.saturating_add(ms))
+    }
+
     /// The milliseconds passed since `earlier`, none if that lies ahead.
     #[must_use]
     pub const fn since(self, earlier: Self) -> u64 {

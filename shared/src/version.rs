@@ -75,6 +75,28 @@ impl Frontier {
         self.floor >= other.floor && other.entries.iter().all(|(origin, at)| self.get(*origin) >= *at)
     }
 
+    /// Whether all that `other` lists is held here, too. What it does not list has ended, and all members are known to
+    /// have it.
+    #[must_use]
+    pub fn covers_listed(&self, other: &Self) -> bool {
+        other.entries.iter().all(|(origin, at)| self.get(*origin) >= *at)
+    }
+
+    /// Whether the origin is listed: it holds something above the floor.
+    #[must_use]
+    pub fn lists(&self, origin: Origin) -> bool {
+        self.entries.contains_key(&origin)
+    }
+
+    /// The smaller of each component.
+    #[must_use]
+    pub fn meet(&self, other: &Self) -> Self {
+        let floor = self.floor.min(other.floor);
+        let listed = self.entries.keys().chain(other.entries.keys());
+        let entries = listed.map(|origin| (*origin, self.get(*origin).min(other.get(*origin))));
+        Self { floor, entries: entries.filter(|(_, at)| *at > floor).collect() }
+    }
+
     /// Takes the larger of each component.
     pub fn merge(&mut self, other: &Self) {
         for (origin, at) in &other.entries {

@@ -1,0 +1,391 @@
+//! What this node asks its peers, and what it answers them, by way of the agents.
+//!
+//! [`Conversations::next_question`] says what to ask a peer next, [`Conversations::on_answer`] takes the answer, and
+//! [`Conversations::answer`] answers a peer's question. What is asked, in this order:
+//!
+//! - [`meeting`]: who are you? Once a second: two nodes so find out whether one of them must join the other's group.
+//! - [`receiving`]: a reconcile, if this node needs one and the peer can be its sender.
+//! - [`verifying`]: what an operator wants to have verified or repaired.
+//! - [`comparing`]: whether both hold the same data, round after round.
+//!
+//! [`answering`] is the other side of all of these. Pure but for the node that it works on: time comes in.
+
+pub(crate) mod answering;
+
+pub(crate) mod comparing;
+
+pub(crate) mod meeting;
+
+pub(crate) mod receiving;
+
+pub(crate) mod verifying;
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use shared::conversation::{Answer, Greeting, Question, Refusal, YouAre};
+use shared::id::{NodeId, Origin};
+use shared::time::MonoMillis;
+
+use self::answering::Sending;
+use self::comparing::Comparison;
+use self::receiving::Receiving;
+use self::verifying::Job;
+use crate::node::Node;
+use crate::transaction::Clocks;
+
+/// A peer is greeted this often.
+const GREET_INTERVAL_MS: u64 = 1_000;
+
+/// A peer that said "not now" is asked again after this.
+const RETRY_MS: u64 = 200;
+
+/// When there is nothing to ask, the agent comes again after this.
+const IDLE_MS: u64 = 500;
+
+/// A peer that was not talked to for this long is forgotten.
+const FORGET_MS: u64 = 60_000;
+
+/// Peers that are talked to at most; linked ones beyond are not asked anything.
+const PEERS_MAX: usize = 1_024;
+
+/// What this node asks and answers. See the module's documentation.
+#[derive(Default)]
+pub(crate) struct Conversations {
+    peers: BTreeMap<NodeId, Talk>,
+    pub(crate) receiving: Option<Receiving>,
+    pub(crate) sending: Sending,
+    /// Origins that cannot be pulled from anybody, as logs start later, each with a peer that is ahead.
+    truncated: BTreeMap<Origin, NodeId>,
+    pub(crate) counters: Counters,
+}
+
+/// What came of the conversations so far, for INFO.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Counters {
+    pub(crate) reconciles_begun: u64,
+    pub(crate) reconciles_done: u64,
+    pub(crate) reconcile_bytes_in: u64,
+    pub(crate) reconcile_bytes_out: u64,
+    pub(crate) keys_taken: u64,
+    pub(crate) keys_dropped: u64,
+    pub(crate) rounds_compared: u64,
+    pub(crate) slots_compared: u64,
+    /// Slots that differed though both sides hold the same changes: never, unless memory or disk, or this program, fails.
+    pub(crate) slots_diverged: u64,
+    pub(crate) slots_repaired: u64,
+}
+
+/// The conversation with one peer, of which this node asks the questions.
+#[derive(Default)]
+struct Talk {
+    name: String,
+    asked: Option<Question>,
+    greeted_at: Option<MonoMillis>,
+    greeting: Option<Greeting>,
+    /// Since when the peer, a member, does not know this node.
+    unknown_since: Option<MonoMillis>,
+    not_before: MonoMillis,
+    talked_at: MonoMillis,
+    comparison: Comparison,
+    job: Option<Job>,
+}
+
+/// What an agent is to do with a peer.
+#[derive(Debug)]
+pub(crate) struct Next {
+    /// To be put to the peer.
+    pub(crate) question: Option<Vec<u8>>,
+    /// Without a question: when to come again, in milliseconds.
+    pub(crate) wait_ms: u64,
+}
+
+impl Conversations {
+    /// What the agent can not pull from anybody.
+    pub(crate) fn on_truncated(&mut self, truncated: impl IntoIterator<Item = (Origin, NodeId)>) {
+        self.truncated = truncated.into_iter().collect();
+    }
+
+    /// What to ask a peer next. A question that was asked before and not answered is forgotten.
+    pub(crate) fn next_question(&mut self, node: &Node, peer: NodeId, name: &str, clocks: Clocks) -> Next {
+        let now = mono(clocks);
+        self.tidy(node, now);
+        if self.peers.len() >= PEERS_MAX && !self.peers.contains_key(&peer) {
+            return Next { question: None, wait_ms: IDLE_MS };
+        }
+        let talk = self.peers.entry(peer).or_default();
+        talk.name.clear();
+        talk.name.push_str(name);
+        talk.talked_at = now;
+        talk.asked = None;
+        if now < talk.not_before {
+            return Next { question: None, wait_ms: talk.not_before.since(now).clamp(1, IDLE_MS) };
+        }
+        let question = self.choose(node, peer, clocks);
+        let wait_ms = if question.is_some() { 0 } else { self.idle_ms() };
+        let talk = self.peers.get_mut(&peer).expect("it was just entered");
+        talk.asked.clone_from(&question);
+        Next { question: question.map(|question| question.encode()), wait_ms }
+    }
+
+    const fn idle_ms(&self) -> u64 {
+        if self.receiving.is_some() { RETRY_MS / 4 } else { IDLE_MS }
+    }
+
+    fn choose(&mut self, node: &Node, peer: NodeId, clocks: Clocks) -> Option<Question> {
+        let now = mono(clocks);
+        let talk = self.peers.get_mut(&peer)?;
+        if talk.greeted_at.is_none_or(|at| now.since(at) >= GREET_INTERVAL_MS) {
+            talk.greeted_at = Some(now);
+            return Some(Question::Greet);
+        }
+        if let Some(receiving) = &mut self.receiving
+            && receiving.sender() == peer
+        {
+            return receiving.next_question(node);
+        }
+        if self.receiving.is_none() && self.wants_reconcile(node, peer) {
+            self.counters.reconciles_begun += 1;
+            let receiving = self.receiving.insert(Receiving::new(node, peer));
+            return receiving.next_question(node);
+        }
+        let talk = self.peers.get_mut(&peer)?;
+        if !is_related(node, talk) || self.receiving.is_some() {
+            return None;
+        }
+        if let Some(job) = &mut talk.job
+            && let Some(question) = job.next_question(now)
+        {
+            return Some(question);
+        }
+        talk.comparison.next_question(now)
+    }
+
+    /// Whether this node must take over the state of this peer, and can.
+    fn wants_reconcile(&self, node: &Node, peer: NodeId) -> bool {
+        let Some(greeting) = self.peers.get(&peer).and_then(|talk| talk.greeting.as_ref()) else { return false };
+        if greeting.joining || greeting.receiving || greeting.group_id.0 == 0 {
+            return false;
+        }
+        let membership = node.membership.lock();
+        let group = &membership.group;
+        if group.has_evicted(peer) || matches!(greeting.you, YouAre::BeingEvicted | YouAre::Evicted) {
+            return false;
+        }
+        match group.standing() {
+            crate::group::Standing::Unmet => true,
+            crate::group::Standing::Joining => true,
+            crate::group::Standing::Member => {
+                greeting.group_id == group.own().group_id
+                    && !group.is_reissuing()
+                    && self.truncated.iter().any(|(origin, ahead)| {
+                        *ahead == peer && greeting.frontier.get(*origin) > node.log.held(*origin)
+                    })
+            }
+        }
+    }
+
+    /// Takes a peer's answer, or why there is none.
+    pub(crate) fn on_answer(
+        &mut self,
+        node: &Node,
+        peer: NodeId,
+        answer: Result<&[u8], &str>,
+        clocks: Clocks,
+    ) -> Vec<Notice> {
+        let now = mono(clocks);
+        let Some(talk) = self.peers.get_mut(&peer) else { return Vec::new() };
+        let Some(question) = talk.asked.take() else { return Vec::new() };
+        let decoded = match answer {
+            Ok(bytes) => {
+                if matches!(question, Question::States { .. } | Question::Dead { .. }) {
+                    self.counters.reconcile_bytes_in += bytes.len() as u64;
+                }
+                Answer::decode(bytes)
+                    .unwrap_or_else(|error| Answer::Refused(Refusal::Never, error.to_string()))
+            }
+            Err(error) => Answer::Refused(Refusal::NotNow, error.to_owned()),
+        };
+        let mut notices = Vec::new();
+        match (question, decoded) {
+            (Question::Greet, Answer::Greeting(greeting)) => {
+                self.on_greeting(node, peer, *greeting, clocks, &mut notices);
+            }
+            (question, Answer::Refused(refusal, text)) => {
+                talk.not_before = now.after_ms(RETRY_MS);
+                self.on_refused(node, peer, &question, refusal, text, &mut notices);
+            }
+            (question, answer) if is_of_reconcile(&question) => {
+                self.on_reconcile_answer(node, peer, question, answer, clocks, &mut notices);
+            }
+            (question, answer) => {
+                let Talk { name, job, comparison, .. } = talk;
+                let is_jobs = job.as_mut().is_some_and(|job| job.has_asked());
+                if is_jobs && let Some(job) = job {
+                    job.on_answer(node, question, answer, now, &mut self.counters);
+                } else {
+                    comparison.on_answer(node, name, question, answer, now, &mut self.counters, &mut notices);
+                }
+            }
+        }
+        notices
+    }
+
+    fn on_refused(
+        &mut self,
+        node: &Node,
+        peer: NodeId,
+        question: &Question,
+        refusal: Refusal,
+        text: String,
+        notices: &mut Vec<Notice>,
+    ) {
+        if is_of_reconcile(question)
+            && let Some(receiving) = self.receiving.as_mut().filter(|receiving| receiving.sender() == peer)
+        {
+            if refusal == Refusal::NoSuchRun {
+                receiving.begin_again(node);
+            } else if matches!(question, Question::Begin) {
+                // Another peer may be able to.
+                self.give_up_receiving(node);
+            }
+            notices.push(Notice::Refused { text });
+            return;
+        }
+        if let Some(talk) = self.peers.get_mut(&peer) {
+            if let Some(job) = &mut talk.job {
+                job.on_refused(refusal, &text);
+            }
+            talk.comparison.abandon();
+        }
+    }
+
+    fn on_reconcile_answer(
+        &mut self,
+        node: &Node,
+        peer: NodeId,
+        question: Question,
+        answer: Answer,
+        clocks: Clocks,
+        notices: &mut Vec<Notice>,
+    ) {
+        let Some(receiving) = self.receiving.as_mut().filter(|receiving| receiving.sender() == peer) else {
+            return;
+        };
+        receiving.on_answer(node, question, answer, clocks, &mut self.counters, notices);
+    }
+
+    /// What is to be done without anybody's answer: an adoption whose snapshot is durable, for one. Called often.
+    pub(crate) fn on_tick(&mut self, node: &Node, clocks: Clocks) -> Vec<Notice> {
+        let mut notices = Vec::new();
+        self.tidy(node, mono(clocks));
+        if let Some(receiving) = &mut self.receiving {
+            receiving.on_tick(node, clocks, &mut notices);
+            if receiving.is_done() {
+                self.receiving = None;
+                self.truncated.clear();
+                self.counters.reconciles_done += 1;
+            }
+        }
+        notices
+    }
+
+    fn give_up_receiving(&mut self, node: &Node) {
+        if let Some(receiving) = self.receiving.take() {
+            receiving.give_up(node);
+        }
+    }
+
+    fn tidy(&mut self, node: &Node, now: MonoMillis) {
+        self.sending.tidy(now);
+        self.peers.retain(|_, talk| now.since(talk.talked_at) < FORGET_MS);
+        // The sender is gone: another peer may take its place.
+        if let Some(receiving) = &self.receiving
+            && receiving.needs_sender()
+            && !self.peers.contains_key(&receiving.sender())
+        {
+            self.give_up_receiving(node);
+        }
+    }
+
+    /// The peers that were greeted and share this node's group, with what they had then.
+    pub(crate) fn greeted(&self) -> impl Iterator<Item = (&str, &Greeting)> {
+        self.peers.values().filter_map(|talk| Some((talk.name.as_str(), talk.greeting.as_ref()?)))
+    }
+
+    /// The peers that are talked to.
+    pub(crate) fn peers(&self) -> BTreeSet<NodeId> {
+        self.peers.keys().copied().collect()
+    }
+
+    fn job_of(&mut self, peer: NodeId) -> Option<&mut Option<Job>> {
+        self.peers.get_mut(&peer).map(|talk| &mut talk.job)
+    }
+
+    /// Has a peer's data compared with this node's, or this node's repaired from it. None if no such peer is linked.
+    pub(crate) fn start_job(&mut self, peer: NodeId, job: Job) -> Option<()> {
+        *self.job_of(peer)? = Some(job);
+        Some(())
+    }
+
+    /// How a job stands.
+    pub(crate) fn job(&self, peer: NodeId) -> Option<&Job> {
+        self.peers.get(&peer)?.job.as_ref()
+    }
+}
+
+/// What the operator is told.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Notice {
+    /// This node has founded its group.
+    Founded,
+    /// This node gives up what it knows of its group and joins the peer's.
+    Joining { peer: String, why: &'static str },
+    /// A reconcile has begun.
+    Receiving { differing_slots: usize },
+    /// A reconcile is done.
+    Received { taken: u64, dropped: u64 },
+    /// The node is a member now, and re-issues what only it holds.
+    Joined,
+    /// What only it held is written once more, durably: the group may pull it.
+    Reissued,
+    /// Slots differ although both sides hold the same changes.
+    Diverged { peer: String, slots: usize },
+    /// What a reconcile brought cannot be made durable yet.
+    Unsaved { text: String },
+    /// The peer did not do what it was asked for.
+    Refused { text: String },
+    /// The peer answered nonsense.
+    Unexpected { what: &'static str },
+}
+
+const fn is_of_reconcile(question: &Question) -> bool {
+    matches!(
+        question,
+        Question::Begin
+            | Question::States { .. }
+            | Question::Dead { .. }
+            | Question::Enrol { .. }
+            | Question::End { .. }
+    )
+}
+
+/// Whether both belong to one group and stream to each other.
+fn is_related(node: &Node, talk: &Talk) -> bool {
+    let membership = node.membership.lock();
+    let group = &membership.group;
+    talk.greeting.as_ref().is_some_and(|greeting| {
+        !group.is_joining()
+            && !greeting.joining
+            && !greeting.receiving
+            && greeting.group_id == group.own().group_id
+            && !group.has_evicted(greeting.member.node_id)
+            && greeting.you == YouAre::Counted
+    })
+}
+
+const fn mono(clocks: Clocks) -> MonoMillis {
+    MonoMillis(clocks.mono_us / 1_000)
+}

@@ -1,0 +1,242 @@
+//! What this node answers to its peers' questions.
+
+use std::collections::BTreeMap;
+
+use serde_bytes::ByteBuf;
+use shared::conversation::{
+    ANSWER_BYTES, Answer, Begun, CONVERSATION, Greeting, KeyDigest, Question, Refusal, States, Summaries,
+    Summary,
+};
+use shared::id::NodeId;
+use shared::state::PageBuilder;
+use shared::time::MonoMillis;
+
+use super::{Conversations, mono};
+use crate::group::Standing;
+use crate::node::Node;
+use crate::node::persist::DeadHold;
+use crate::store::key::{SLOTS, SLOTS_PER_SHARD, ShardId};
+use crate::store::shard::Collect;
+use crate::transaction::Clocks;
+
+/// A receiver that was silent for this long has given up: dead things need not be held on to for it.
+const RECEIVER_SILENT_MS: u64 = 30_000;
+
+/// Reconciles that are served at once; further receivers ask again.
+const RUNS_MAX: usize = 4;
+
+/// Slots in one answer of summaries with values: each is a pass over the slot's keys.
+const DEEP_SLOTS: usize = 256;
+
+/// The receivers that this node serves.
+#[derive(Debug, Default)]
+pub(crate) struct Sending {
+    runs: BTreeMap<NodeId, Run>,
+}
+
+#[derive(Debug)]
+struct Run {
+    id: u64,
+    heard_at: MonoMillis,
+    /// Nothing dead is dropped while it lasts.
+    _hold: DeadHold,
+}
+
+impl Sending {
+    /// Forgets receivers that have gone silent.
+    pub(super) fn tidy(&mut self, now: MonoMillis) {
+        self.runs.retain(|_, run| now.since(run.heard_at) < RECEIVER_SILENT_MS);
+    }
+
+    /// How many receivers are served.
+    pub(crate) fn len(&self) -> usize {
+        self.runs.len()
+    }
+
+    fn is_running(&mut self, peer: NodeId, id: u64, now: MonoMillis) -> bool {
+        let run = self.runs.get_mut(&peer).filter(|run| run.id == id);
+        run.map(|run| run.heard_at = now).is_some()
+    }
+
+}
+
+impl Conversations {
+    /// Answers a peer's question.
+    ///
+    /// # Errors
+    /// If it is none that this build knows.
+    pub(crate) fn answer(
+        &mut self,
+        node: &Node,
+        peer: NodeId,
+        question: &[u8],
+        clocks: Clocks,
+    ) -> Result<Vec<u8>, rmp_serde::decode::Error> {
+        let question = Question::decode(question)?;
+        let is_reconcile = super::is_of_reconcile(&question);
+        let answer = self.answer_question(node, peer, question, clocks).encode();
+        if is_reconcile {
+            self.counters.reconcile_bytes_out += answer.len() as u64;
+        }
+        Ok(answer)
+    }
+
+    fn answer_question(&mut self, node: &Node, peer: NodeId, question: Question, clocks: Clocks) -> Answer {
+        let now = mono(clocks);
+        if let Question::States { run, .. }
+        | Question::Dead { run, .. }
+        | Question::Enrol { run, .. }
+        | Question::End { run } = &question
+            && !self.sending.is_running(peer, *run, now)
+        {
+            return Answer::Refused(Refusal::NoSuchRun, "this reconcile is not known here".to_owned());
+        }
+        match question {
+            Question::Greet => Answer::Greeting(Box::new(self.greeting(node, peer, clocks))),
+            Question::Roots => Answer::Roots(roots(node)),
+            Question::Digests(shards) => Answer::Digests(digests(node, &shards)),
+            Question::Summaries(slots) => Answer::Summaries(summaries(node, &slots, false)),
+            Question::Deep(from) => Answer::Summaries(summaries(node, &deep_slots(from), true)),
+            Question::Begin => self.begin(node, peer, clocks),
+            Question::States { slots, .. } | Question::Values(slots) => {
+                states(node, slots.iter().map(|slot| usize::from(*slot)), Collect::Everything)
+            }
+            Question::Dead { from, .. } => states(node, usize::from(from)..SLOTS, Collect::Dead),
+            Question::Enrol { member, .. } => {
+                if member.node_id != peer {
+                    return Answer::Refused(Refusal::Never, "a node enrols itself only".to_owned());
+                }
+                node.enrol(member, clocks)
+            }
+            Question::End { .. } => {
+                self.sending.runs.remove(&peer);
+                Answer::Done
+            }
+            Question::Keys(slot) => Answer::Keys(keys(node, usize::from(slot) % SLOTS)),
+        }
+    }
+
+    fn greeting(&self, node: &Node, peer: NodeId, clocks: Clocks) -> Greeting {
+        let (frontier, clock) = node.log.standing(clocks.wall);
+        let membership = node.membership.lock();
+        let group = &membership.group;
+        Greeting {
+            version: CONVERSATION,
+            member: group.as_member(),
+            group_id: group.own().group_id,
+            joining: group.is_joining(),
+            receiving: self.receiving.is_some(),
+            members: group.size() as u32,
+            smallest_name: group.smallest_name().to_owned(),
+            frontier,
+            clock,
+            you: group.judge(peer),
+        }
+    }
+
+    fn begin(&mut self, node: &Node, peer: NodeId, clocks: Clocks) -> Answer {
+        let not_now = |text: &str| Answer::Refused(Refusal::NotNow, text.to_owned());
+        {
+            let membership = node.membership.lock();
+            if membership.group.standing() != Standing::Member || membership.group.is_reissuing() {
+                return not_now("this node is joining a group itself");
+            }
+            if membership.group.has_evicted(peer) {
+                return not_now("the asker was evicted: it must join under a new node id");
+            }
+            // Two that ask each other: the smaller node id receives first.
+            if let Some(receiving) = &self.receiving
+                && (!receiving.is_beginning()
+                    || receiving.sender() != peer
+                    || membership.group.own().node_id < peer)
+            {
+                return not_now("this node is taking over another's state itself");
+            }
+        }
+        self.give_up_receiving(node);
+        if self.sending.runs.len() >= RUNS_MAX && !self.sending.runs.contains_key(&peer) {
+            return not_now("this node serves enough receivers already");
+        }
+        // First hold on to what is dead, then look what is there.
+        let run = Run { id: node.random(), heard_at: mono(clocks), _hold: node.hold_dead() };
+        let id = run.id;
+        self.sending.runs.insert(peer, run);
+        let (frontier, clock) = node.log.standing(clocks.wall);
+        Answer::Begun(Begun { run: id, frontier, clock, flushed: node.flushed() })
+    }
+}
+
+fn roots(node: &Node) -> Vec<u64> {
+    ShardId::all()
+        .map(|id| {
+            let shard = node.store.lock_shard(id);
+            let first = id.index() * SLOTS_PER_SHARD;
+            // Not the exclusive or of all: two slots that differ alike would cancel out.
+            (first..first + SLOTS_PER_SHARD)
+                .fold(0_u64, |root, slot| root.rotate_left(7).wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ shard.slot_digest(slot))
+        })
+        .collect()
+}
+
+/// This node's digest per shard.
+pub(super) fn own_roots(node: &Node) -> Vec<u64> {
+    roots(node)
+}
+
+pub(super) fn digests(node: &Node, shards: &[u8]) -> Vec<u64> {
+    let known = shards.iter().filter(|id| usize::from(**id) * SLOTS_PER_SHARD < SLOTS);
+    known
+        .flat_map(|id| {
+            let id = ShardId(*id);
+            let shard = node.store.lock_shard(id);
+            let first = id.index() * SLOTS_PER_SHARD;
+            (first..first + SLOTS_PER_SHARD).map(|slot| shard.slot_digest(slot)).collect::<Vec<_>>()
+        })
+        .collect()
+}
+
+/// The slots of one deep answer.
+pub(super) fn deep_slots(from: u16) -> Vec<u16> {
+    (usize::from(from)..SLOTS).take(DEEP_SLOTS).map(|slot| slot as u16).collect()
+}
+
+/// Slots in short. The frontier is read first, so that all of it is in the slots.
+pub(super) fn summaries(node: &Node, slots: &[u16], deep: bool) -> Summaries {
+    let frontier = node.log.frontier();
+    let summary = |slot: &u16| {
+        let slot = usize::from(*slot) % SLOTS;
+        let shard = node.store.lock_shard(ShardId::of_slot(slot));
+        let digest = if deep { shard.deep_digest(slot, &node.store.origins) } else { shard.slot_digest(slot) };
+        let lasts = shard.slot_lasts(slot, &node.store.origins).collect();
+        Summary { digest, keys: shard.slot_live(slot) as u32, lasts }
+    };
+    Summaries { frontier, slots: slots.iter().map(summary).collect() }
+}
+
+fn states(node: &Node, slots: impl Iterator<Item = usize>, what: Collect<'_>) -> Answer {
+    let mut pages = Vec::new();
+    let mut bytes = 0;
+    for slot in slots {
+        if bytes >= ANSWER_BYTES {
+            break;
+        }
+        let mut page = PageBuilder::new();
+        let slot = slot % SLOTS;
+        node.store.lock_shard(ShardId::of_slot(slot)).collect_slot(slot, what, &mut page, &node.store.origins);
+        let page = page.finish();
+        bytes += page.len() + 8;
+        pages.push(ByteBuf::from(page));
+    }
+    Answer::States(States { slots: pages.len() as u16, pages })
+}
+
+fn keys(node: &Node, slot: usize) -> Vec<KeyDigest> {
+    key_digests(node, slot)
+}
+
+/// A digest per key of a slot.
+pub(super) fn key_digests(node: &Node, slot: usize) -> Vec<KeyDigest> {
+    let shard = node.store.lock_shard(ShardId::of_slot(slot));
+    let keys = shard.key_digests(slot, &node.store.origins);
+    keys.into_iter().map(|(db, key, deep, _)| KeyDigest { db, key: ByteBuf::from(key), deep }).collect()
+}

@@ -1,0 +1,214 @@
+//! Whether a peer holds the same data as this node, round after round, under load, too.
+//!
+//! A slot can be compared when all changes that reached it at either side are held by the other: then both have merged
+//! the same changes, and must have come to the same. A slot that differs nevertheless, three rounds in a row, is an
+//! alarm: memory or disk, or this program, has failed. Then the two sides' versions are united; nothing is dropped.
+
+use std::collections::BTreeMap;
+
+use shared::conversation::{Answer, Question, States, Summaries};
+use shared::state::Page;
+use shared::time::MonoMillis;
+
+use super::answering::{digests, own_roots, summaries};
+use super::{Counters, Notice};
+use crate::node::Node;
+use crate::store::key::{SLOTS_PER_SHARD, ShardId};
+
+/// A round begins this long after the one before.
+const ROUND_INTERVAL_MS: u64 = 5_000;
+
+/// While a slot is suspected, rounds follow each other faster.
+const SUSPECT_INTERVAL_MS: u64 = 1_000;
+
+/// A slot that differs for so many rounds has diverged.
+const STRIKES: u8 = 3;
+
+/// Slots that are looked at in one round; under load more may differ for the moment.
+const SUMMARIES_MAX: usize = 1_024;
+
+/// The comparison with one peer.
+#[derive(Default)]
+pub(super) struct Comparison {
+    phase: Phase,
+    next_at: MonoMillis,
+    /// How many rounds in a row each slot has differed.
+    strikes: BTreeMap<u16, u8>,
+}
+
+#[derive(Default)]
+enum Phase {
+    #[default]
+    Resting,
+    Digests(Vec<u8>),
+    Summaries(Vec<u16>),
+    Uniting(Vec<u16>),
+}
+
+impl Comparison {
+    pub(super) fn next_question(&mut self, now: MonoMillis) -> Option<Question> {
+        match &self.phase {
+            Phase::Resting if now < self.next_at => None,
+            Phase::Resting => Some(Question::Roots),
+            Phase::Digests(shards) => Some(Question::Digests(shards.clone())),
+            Phase::Summaries(slots) => Some(Question::Summaries(slots.clone())),
+            Phase::Uniting(slots) => Some(Question::Values(slots.clone())),
+        }
+    }
+
+    /// The round is not finished; the next one tells.
+    pub(super) fn abandon(&mut self) {
+        self.phase = Phase::Resting;
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "an answer, its question, and where its consequences go")]
+    pub(super) fn on_answer(
+        &mut self,
+        node: &Node,
+        peer: &str,
+        question: Question,
+        answer: Answer,
+        now: MonoMillis,
+        counters: &mut Counters,
+        notices: &mut Vec<Notice>,
+    ) {
+        match (question, answer) {
+            (Question::Roots, Answer::Roots(roots)) => self.on_roots(node, &roots, now, counters),
+            (Question::Digests(shards), Answer::Digests(theirs)) => {
+                self.on_digests(node, &shards, &theirs, now);
+            }
+            (Question::Summaries(slots), Answer::Summaries(theirs)) => {
+                self.on_summaries(node, peer, &slots, &theirs, now, counters, notices);
+            }
+            (Question::Values(slots), Answer::States(states)) => {
+                counters.slots_repaired += unite(node, &slots, &states, false) as u64;
+                let came = usize::from(states.slots).min(slots.len());
+                let left = slots[came..].to_vec();
+                if left.is_empty() || came == 0 { self.rest(now) } else { self.phase = Phase::Uniting(left) }
+            }
+            _ => {
+                notices.push(Notice::Unexpected { what: "an answer does not fit its question" });
+                self.rest(now);
+            }
+        }
+    }
+
+    fn rest(&mut self, now: MonoMillis) {
+        self.phase = Phase::Resting;
+        let interval = if self.strikes.is_empty() { ROUND_INTERVAL_MS } else { SUSPECT_INTERVAL_MS };
+        self.next_at = now.after_ms(interval);
+    }
+
+    fn on_roots(&mut self, node: &Node, theirs: &[u64], now: MonoMillis, counters: &mut Counters) {
+        counters.rounds_compared += 1;
+        let ours = own_roots(node);
+        let differing: Vec<u8> = (0..).zip(ours.iter().zip(theirs)).filter(|(_, (a, b))| a != b).map(|(id, _)| id).collect();
+        counters.slots_compared += ((ours.len() - differing.len()) * SLOTS_PER_SHARD) as u64;
+        self.strikes.retain(|slot, _| differing.contains(&((usize::from(*slot) / SLOTS_PER_SHARD) as u8)));
+        if differing.is_empty() { self.rest(now) } else { self.phase = Phase::Digests(differing) }
+    }
+
+    fn on_digests(&mut self, node: &Node, shards: &[u8], theirs: &[u64], now: MonoMillis) {
+        let ours = digests(node, shards);
+        let slots = shards.iter().flat_map(|id| {
+            let first = usize::from(*id) * SLOTS_PER_SHARD;
+            first..first + SLOTS_PER_SHARD
+        });
+        let differing: Vec<u16> = slots
+            .zip(ours.iter().zip(theirs))
+            .filter(|(_, (a, b))| a != b)
+            .map(|(slot, _)| slot as u16)
+            .collect();
+        self.strikes.retain(|slot, _| differing.binary_search(slot).is_ok());
+        // Those that were suspected before come first, so that a busy round does not leave them out.
+        let (mut chosen, rest): (Vec<u16>, Vec<u16>) =
+            differing.into_iter().partition(|slot| self.strikes.contains_key(slot));
+        chosen.extend(rest);
+        chosen.truncate(SUMMARIES_MAX);
+        if chosen.is_empty() { self.rest(now) } else { self.phase = Phase::Summaries(chosen) }
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "as on_answer")]
+    fn on_summaries(
+        &mut self,
+        node: &Node,
+        peer: &str,
+        slots: &[u16],
+        theirs: &Summaries,
+        now: MonoMillis,
+        counters: &mut Counters,
+        notices: &mut Vec<Notice>,
+    ) {
+        let ours = summaries(node, slots, false);
+        let mut diverged = Vec::new();
+        for (slot, verdict) in slots.iter().zip(compare(&ours, theirs)) {
+            match verdict {
+                Verdict::Equal => {
+                    self.strikes.remove(slot);
+                }
+                Verdict::Unknown => {}
+                Verdict::Differs => {
+                    let strikes = self.strikes.entry(*slot).or_default();
+                    *strikes += 1;
+                    if *strikes >= STRIKES {
+                        diverged.push(*slot);
+                    }
+                }
+            }
+            counters.slots_compared += u64::from(verdict != Verdict::Unknown);
+        }
+        if diverged.is_empty() {
+            return self.rest(now);
+        }
+        counters.slots_diverged += diverged.len() as u64;
+        notices.push(Notice::Diverged { peer: peer.to_owned(), slots: diverged.len() });
+        for slot in &diverged {
+            self.strikes.remove(slot);
+        }
+        self.phase = Phase::Uniting(diverged);
+    }
+}
+
+/// What comparing a slot came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Verdict {
+    Equal,
+    Differs,
+    /// One side holds changes that the other has not seen yet.
+    Unknown,
+}
+
+/// Compares slots at two nodes. Each side's frontier was read before its slots.
+pub(super) fn compare<'s>(
+    ours: &'s Summaries,
+    theirs: &'s Summaries,
+) -> impl Iterator<Item = Verdict> + 's {
+    ours.slots.iter().zip(&theirs.slots).map(|(a, b)| {
+        if a.digest == b.digest {
+            return Verdict::Equal;
+        }
+        let within_both = |last: &shared::version::Version| {
+            ours.frontier.covers(*last) && theirs.frontier.covers(*last)
+        };
+        if a.lasts.iter().chain(&b.lasts).all(within_both) { Verdict::Differs } else { Verdict::Unknown }
+    })
+}
+
+/// Unites what a peer holds in these slots with what this node holds: by version, nothing is dropped. With
+/// `overwrite_equal` the peer's values stand where versions are equal. Returns how many slots were whole.
+pub(super) fn unite(node: &Node, slots: &[u16], states: &States, overwrite_equal: bool) -> usize {
+    let mut whole = 0;
+    for (slot, page) in slots.iter().zip(&states.pages).take(usize::from(states.slots)) {
+        let Ok(page) = Page::decode(page) else { return whole };
+        let mut shard = node.store.lock_shard(ShardId::of_slot(usize::from(*slot)));
+        for key in page.keys() {
+            let united =
+                key.ok().and_then(|key| shard.unite_key(&key, overwrite_equal, &node.store.origins).ok());
+            if united.is_none() {
+                return whole;
+            }
+        }
+        whole += 1;
+    }
+    whole
+}

@@ -1,0 +1,325 @@
+//! The receiving side of a reconcile: this node takes over what a sender has.
+//!
+//! It is one mechanism for all cases in which batches do not help: a new node, one that was evicted or away for longer
+//! than logs reach back, one whose directory was lost.
+//!
+//! 1. *Begin*. The sender says what it has: its start frontier F0. It drops nothing dead from now on. A member pulls
+//!    from F0 on from now on, and merges what comes, but neither tells nor serves it before the end; a joiner does not pull.
+//! 2. *Digests* of all slots are compared. Those that differ are fetched whole and judged: what both hold is merged, what
+//!    only one side holds stays unless the other side's frontier says that it had that, and removed it.
+//! 3. *Dead* things of all slots are merged, too: digests do not tell of them.
+//! 4. A joiner is *enrolled*: from then on the sender counts it. It writes under a new origin, above the sender's clock.
+//! 5. All of it is made durable by a snapshot. Only then the frontier counts, and a joiner begins to re-issue what the
+//!    group has not seen.
+//!
+//! A reconcile that is cut off goes on where it stood, or begins again at another sender: slots that were taken are equal
+//! then.
+
+use std::collections::VecDeque;
+
+use shared::announcement::Member;
+use shared::conversation::{Answer, Begun, Enrolment, Question, States};
+use shared::id::{NodeId, Origin};
+use shared::state::Page;
+use shared::version::Frontier;
+
+use super::{Counters, Notice};
+use crate::node::Node;
+use crate::node::persist::DeadHold;
+use crate::snapshots::Ticket;
+use crate::store::key::{SHARDS, SLOTS, SLOTS_PER_SHARD, ShardId};
+use crate::transaction::Clocks;
+
+/// Slots that are asked for at once; as many come as one answer takes.
+const SLOTS_ASKED: usize = 512;
+
+/// A reconcile of which this node is the receiver.
+pub(crate) struct Receiving {
+    sender: NodeId,
+    /// What this node had when it began, by which its own removals are told from what it never had.
+    ours: Frontier,
+    is_joiner: bool,
+    run: u64,
+    theirs: Frontier,
+    phase: Phase,
+    taken: u64,
+    dropped: u64,
+    /// Nothing dead is dropped meanwhile.
+    _hold: DeadHold,
+}
+
+enum Phase {
+    Beginning,
+    Digests,
+    States(VecDeque<u16>),
+    Dead(u16),
+    /// Asks to be counted, to write as this origin.
+    Enrolling(Origin),
+    Ending(Option<(Origin, Enrolment)>),
+    Saving(Ticket, Option<(Origin, Enrolment)>),
+    Done,
+}
+
+impl Receiving {
+    pub(super) fn new(node: &Node, sender: NodeId) -> Self {
+        node.snapshots.hold();
+        let is_joiner = node.membership.lock().group.is_joining();
+        Self {
+            sender,
+            ours: node.log.frontier(),
+            is_joiner,
+            run: 0,
+            theirs: Frontier::new(),
+            phase: Phase::Beginning,
+            taken: 0,
+            dropped: 0,
+            _hold: node.hold_dead(),
+        }
+    }
+
+    pub(super) const fn sender(&self) -> NodeId {
+        self.sender
+    }
+
+    /// Whether the sender still has something to say.
+    pub(super) const fn needs_sender(&self) -> bool {
+        !matches!(self.phase, Phase::Saving(..) | Phase::Done | Phase::Ending(_))
+    }
+
+    /// Whether it has not begun yet, so that it may as well make way.
+    pub(super) const fn is_beginning(&self) -> bool {
+        matches!(self.phase, Phase::Beginning)
+    }
+
+    pub(super) const fn is_done(&self) -> bool {
+        matches!(self.phase, Phase::Done)
+    }
+
+    /// The share that is done, for people: slots that are left.
+    pub(crate) fn slots_left(&self) -> usize {
+        match &self.phase {
+            Phase::Beginning | Phase::Digests => SLOTS,
+            Phase::States(slots) => slots.len(),
+            _ => 0,
+        }
+    }
+
+    /// The sender does not know of it any more.
+    pub(super) fn begin_again(&mut self, node: &Node) {
+        node.end_pull();
+        self.phase = Phase::Beginning;
+    }
+
+    /// Ends without having come to its end.
+    pub(super) fn give_up(self, node: &Node) {
+        if !matches!(self.phase, Phase::Done) {
+            node.end_pull();
+            node.snapshots.permit();
+        }
+    }
+
+    pub(super) fn next_question(&self, node: &Node) -> Option<Question> {
+        let run = self.run;
+        match &self.phase {
+            Phase::Beginning => Some(Question::Begin),
+            Phase::Digests => Some(Question::Digests((0..SHARDS as u8).collect())),
+            Phase::States(slots) => {
+                Some(Question::States { run, slots: slots.iter().copied().take(SLOTS_ASKED).collect() })
+            }
+            Phase::Dead(from) => Some(Question::Dead { run, from: *from }),
+            Phase::Enrolling(origin) => {
+                let member = Member { origin: *origin, ..node.membership.lock().group.as_member() };
+                Some(Question::Enrol { run, member })
+            }
+            Phase::Ending(_) => Some(Question::End { run }),
+            Phase::Saving(..) | Phase::Done => None,
+        }
+    }
+
+    pub(super) fn on_answer(
+        &mut self,
+        node: &Node,
+        question: Question,
+        answer: Answer,
+        clocks: Clocks,
+        counters: &mut Counters,
+        notices: &mut Vec<Notice>,
+    ) {
+        match (question, answer) {
+            (Question::Begin, Answer::Begun(begun)) => self.on_begun(node, begun, clocks, notices),
+            (Question::Digests(_), Answer::Digests(digests)) => self.on_digests(node, &digests, notices),
+            (Question::States { slots, .. }, Answer::States(states)) => {
+                self.on_states(node, &slots, &states, counters, notices);
+            }
+            (Question::Dead { from, .. }, Answer::States(states)) => {
+                self.on_dead(node, from, &states, notices);
+            }
+            (Question::Enrol { .. }, Answer::Enrolled(enrolment)) => {
+                if let Phase::Enrolling(origin) = self.phase
+                    && node.log.observe(enrolment.clock, clocks.wall).is_ok()
+                {
+                    self.phase = Phase::Ending(Some((origin, enrolment)));
+                }
+            }
+            (Question::End { .. }, Answer::Done) => self.save(node),
+            _ => notices.push(Notice::Unexpected { what: "an answer does not fit its question" }),
+        }
+    }
+
+    fn on_begun(&mut self, node: &Node, begun: Begun, clocks: Clocks, notices: &mut Vec<Notice>) {
+        if node.log.observe(begun.clock, clocks.wall).is_err() {
+            // Its disk is full, or the clock is poisoned: tried again.
+            return;
+        }
+        let Begun { run, frontier, flushed, .. } = begun;
+        if flushed.len() != usize::from(shared::change::DATABASES) {
+            return notices.push(Notice::Unexpected { what: "it has another number of databases" });
+        }
+        self.run = run;
+        if !self.is_joiner {
+            node.pull_from(&frontier);
+        }
+        self.theirs = frontier;
+        for (db, version) in (0..).zip(flushed) {
+            if node.merge_flush(db, version).is_err() {
+                return notices.push(Notice::Unexpected { what: "too many origins are known" });
+            }
+        }
+        self.phase = Phase::Digests;
+    }
+
+    fn on_digests(&mut self, node: &Node, digests: &[u64], notices: &mut Vec<Notice>) {
+        if digests.len() != SLOTS {
+            return notices.push(Notice::Unexpected { what: "it has another number of slots" });
+        }
+        let mut differing = VecDeque::new();
+        for id in ShardId::all() {
+            let shard = node.store.lock_shard(id);
+            let first = id.index() * SLOTS_PER_SHARD;
+            differing.extend(
+                (first..first + SLOTS_PER_SHARD)
+                    .filter(|slot| shard.slot_digest(*slot) != digests[*slot])
+                    .map(|slot| slot as u16),
+            );
+        }
+        notices.push(Notice::Receiving { differing_slots: differing.len() });
+        self.phase = if differing.is_empty() { Phase::Dead(0) } else { Phase::States(differing) };
+    }
+
+    fn on_states(
+        &mut self,
+        node: &Node,
+        asked: &[u16],
+        states: &States,
+        counters: &mut Counters,
+        notices: &mut Vec<Notice>,
+    ) {
+        let Phase::States(left) = &mut self.phase else { return };
+        let came = usize::from(states.slots).min(states.pages.len()).min(asked.len());
+        if came == 0 {
+            return notices.push(Notice::Unexpected { what: "it sent no slot" });
+        }
+        for (slot, page) in asked.iter().zip(&states.pages).take(came) {
+            let Ok(page) = Page::decode(page) else {
+                return notices.push(Notice::Unexpected { what: "a page of states cannot be read" });
+            };
+            let Ok(keys) = page.keys().collect::<Result<Vec<_>, _>>() else {
+                return notices.push(Notice::Unexpected { what: "a key's state cannot be read" });
+            };
+            let slot = usize::from(*slot);
+            let judged = node.store.lock_shard(ShardId::of_slot(slot)).judge_slot(
+                slot,
+                &keys,
+                &self.ours,
+                &self.theirs,
+                &node.store.origins,
+            );
+            let Ok(judged) = judged else {
+                return notices.push(Notice::Unexpected { what: "too many origins are known" });
+            };
+            self.taken += judged.taken as u64;
+            self.dropped += judged.dropped as u64;
+            counters.keys_taken += judged.taken as u64;
+            counters.keys_dropped += judged.dropped as u64;
+            left.pop_front();
+        }
+        if left.is_empty() {
+            self.phase = Phase::Dead(0);
+        }
+    }
+
+    fn on_dead(&mut self, node: &Node, from: u16, states: &States, notices: &mut Vec<Notice>) {
+        let came = usize::from(states.slots).min(states.pages.len());
+        if came == 0 {
+            return notices.push(Notice::Unexpected { what: "it sent no slot" });
+        }
+        for (slot, page) in (usize::from(from)..SLOTS).zip(&states.pages).take(came) {
+            let Ok(page) = Page::decode(page) else {
+                return notices.push(Notice::Unexpected { what: "a page of states cannot be read" });
+            };
+            let mut shard = node.store.lock_shard(ShardId::of_slot(slot));
+            for key in page.keys() {
+                let merged = key.ok().and_then(|key| shard.merge_dead(&key, &node.store.origins).ok());
+                if merged.is_none() {
+                    return notices.push(Notice::Unexpected { what: "a key's state cannot be merged" });
+                }
+            }
+        }
+        let next = usize::from(from) + came;
+        self.phase = if next < SLOTS {
+            Phase::Dead(next as u16)
+        } else if self.is_joiner {
+            Phase::Enrolling(Origin(node.random()))
+        } else {
+            Phase::Ending(None)
+        };
+    }
+
+    /// Everything is merged, and is to be made durable.
+    fn save(&mut self, node: &Node) {
+        let Phase::Ending(enrolled) = &mut self.phase else { return };
+        let enrolled = enrolled.take();
+        let ticket = if enrolled.is_some() { node.save_joined(&self.theirs) } else { node.save_pulled() };
+        self.phase = Phase::Saving(ticket, enrolled);
+    }
+
+    pub(super) fn on_tick(&mut self, node: &Node, clocks: Clocks, notices: &mut Vec<Notice>) {
+        let Phase::Saving(ticket, enrolled) = &mut self.phase else { return };
+        match ticket.outcome() {
+            None => {}
+            Some(Err(text)) => {
+                // Its disk is full, perhaps: nothing is lost by trying again.
+                notices.push(Notice::Unsaved { text });
+                self.phase = Phase::Ending(enrolled.take());
+                self.save(node);
+            }
+            Some(Ok(())) => {
+                let enrolled = enrolled.take();
+                self.adopt(node, enrolled, clocks, notices);
+            }
+        }
+    }
+
+    fn adopt(
+        &mut self,
+        node: &Node,
+        enrolled: Option<(Origin, Enrolment)>,
+        clocks: Clocks,
+        notices: &mut Vec<Notice>,
+    ) {
+        if let Some((origin, enrolment)) = enrolled {
+            if node.restart(self.theirs.clone(), origin).is_err() {
+                return notices.push(Notice::Unexpected { what: "too many origins are known" });
+            }
+            let mut membership = node.membership.lock();
+            membership.group.join(enrolment, origin, super::mono(clocks));
+            membership.save();
+            notices.push(Notice::Joined);
+        } else {
+            node.adopt_pulled();
+        }
+        node.snapshots.permit();
+        notices.push(Notice::Received { taken: self.taken, dropped: self.dropped });
+        self.phase = Phase::Done;
+    }
+}

@@ -1,0 +1,530 @@
+//! Who belongs to the group, what all of its members have, and whom it no longer waits for.
+//!
+//! Problem: a tombstone may be dropped only when nothing older can arrive any more, from anybody; and an origin that
+//! has ended may leave the frontiers only when all hold it whole. Both are questions about every member, also about one
+//! that is away, that nobody here is linked to, or that another member has just taken in.
+//!
+//! Idea: members announce what they have (their frontier and clock, taken together) and whom they count, and everybody
+//! hears every announcement. Once this node's own frontier has *reached* an announcement in every component, it knows
+//! all that its author knew then. Who is named by a counted member counts.
+//!
+//! Rules:
+//!
+//! - *Stable* is what every counted member's reached announcement covers ([`Group::stable`]). What a stable log entry
+//!   made dead can be dropped: whoever could still write something older would have announced it.
+//! - The *floor* is the smallest clock of these announcements, with a margin, and below any origin's end that not all
+//!   agree on ([`Group::floor`]).
+//! - An *eviction* ([`eviction`]) is made durable, then announced, and adopted by whoever hears of it from a member that
+//!   it has not evicted itself. It takes effect once all that still count have announced it, and these announcements
+//!   are reached: until then the evicted member holds everything back. Disagreement delays; it never diverges.
+//! - A node is *joining* while it has not met its group, or was evicted: it streams nothing, and counts for nobody,
+//!   before it has taken the group's state over and was enrolled by a member, durably.
+//!
+//! Pure: time comes in, what must be durable goes out ([`Group::unsaved`]).
+
+mod eviction;
+
+mod report;
+
+mod stored;
+
+#[cfg(test)]
+mod tests;
+
+pub(crate) use report::MemberReport;
+pub(crate) use stored::{Stored, StoredError};
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use shared::announcement::{Announcement, Eviction, Member, Role};
+use shared::clock::Timestamp;
+use shared::conversation::{Enrolment, YouAre};
+use shared::id::{GroupId, NodeId, Origin};
+use shared::time::{MonoMillis, WallMillis};
+use shared::version::Frontier;
+
+use self::eviction::Evictions;
+
+/// More members than this are a misconfiguration or an attack: further ones are not taken in.
+pub(crate) const MEMBERS_MAX: usize = 1_024;
+
+/// An ended origin leaves the frontier this long after its end, at the least, and this long after all agreed on it:
+/// whatever was still on its way then has arrived, and is on every member's disk.
+const FLOOR_LAG_MS: u64 = 60_000;
+
+/// A name is free for another node when its holder was not heard for this long.
+const HOLDER_SILENT_MS: u64 = 5_000;
+
+/// A member is evicted for the sake of memory only if it is at least this far behind.
+const BUDGET_LAG_MS: u64 = 10_000;
+
+/// How a node stands to its group.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Standing {
+    /// It has never met another node, or has forgotten everything: its group has no id yet.
+    Unmet,
+    /// It was evicted, or gave way to a larger group: it must take over the group's state before it counts again.
+    Joining,
+    /// It is a member.
+    Member,
+}
+
+/// Who the node is, as far as the group is concerned.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Own {
+    pub(crate) node_id: NodeId,
+    pub(crate) name: String,
+    pub(crate) origin: Origin,
+    pub(crate) role: Role,
+    /// The group's name; none before an agent gave one.
+    pub(crate) group: Option<String>,
+    /// The group's id; zero before the node met anyone.
+    pub(crate) group_id: GroupId,
+}
+
+/// The group, as this node knows it. See the module's documentation.
+#[derive(Debug)]
+pub(crate) struct Group {
+    own: Own,
+    is_joining: bool,
+    is_reissuing: bool,
+    members: BTreeMap<NodeId, Counted>,
+    evictions: Evictions,
+    /// Since when all agree on the end of an origin.
+    agreed: BTreeMap<Origin, (Timestamp, MonoMillis)>,
+    floor: Timestamp,
+    saved_floor: Timestamp,
+    is_unsaved: bool,
+    timeout_ms: u64,
+}
+
+/// A member that counts.
+#[derive(Debug)]
+struct Counted {
+    member: Member,
+    heard_at: MonoMillis,
+    /// The newest announcement that was heard, and the one that is being reached: under load the newest is always a
+    /// little ahead.
+    newest: Option<Announcement>,
+    awaited: Option<Announcement>,
+    reached: Option<Reached>,
+}
+
+/// What is known of an announcement that the own frontier has reached in every component.
+#[derive(Debug)]
+struct Reached {
+    frontier: Frontier,
+    clock: Timestamp,
+    evictions: BTreeSet<NodeId>,
+}
+
+/// Why a node was not enrolled.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum NotEnrolled {
+    #[error("this node is no member of its group itself at the moment")]
+    NoMember,
+    #[error("the name '{0}' is held by another node, which was heard lately: give each node its own --name")]
+    NameTaken(String),
+    #[error("node {0} was evicted: it must take a new node id")]
+    Evicted(NodeId),
+    #[error("the group has {MEMBERS_MAX} members already")]
+    Full,
+}
+
+impl Group {
+    /// The group as the node left it, or one of its own.
+    pub(crate) fn new(own: Own, stored: Option<Stored>, timeout_ms: u64, now: MonoMillis) -> Self {
+        let Stored { is_joining, is_reissuing, floor, members, evictions } = stored.unwrap_or_default();
+        let members = members.into_iter().map(|member| (member.node_id, Counted::new(member, now))).collect();
+        Self {
+            own,
+            is_joining,
+            is_reissuing,
+            members,
+            evictions: Evictions::new(evictions),
+            agreed: BTreeMap::new(),
+            floor,
+            saved_floor: floor,
+            is_unsaved: false,
+            timeout_ms,
+        }
+    }
+
+    /// What must be durable before anything of it is announced, if it changed.
+    pub(crate) fn unsaved(&self) -> Option<Stored> {
+        self.is_unsaved.then(|| Stored {
+            is_joining: self.is_joining,
+            is_reissuing: self.is_reissuing,
+            floor: self.saved_floor,
+            members: self.members.values().map(|counted| counted.member.clone()).collect(),
+            evictions: self.evictions.all().cloned().collect(),
+        })
+    }
+
+    /// What was unsaved is durable.
+    pub(crate) const fn saved(&mut self) {
+        self.is_unsaved = false;
+    }
+
+    pub(crate) const fn own(&self) -> &Own {
+        &self.own
+    }
+
+    /// An agent named the group.
+    pub(crate) fn name_group(&mut self, name: &str) {
+        self.own.group = Some(name.to_owned());
+        self.is_unsaved = true;
+    }
+
+    /// The role may be changed while the node runs.
+    pub(crate) const fn set_role(&mut self, role: Role) {
+        self.own.role = role;
+    }
+
+    pub(crate) fn standing(&self) -> Standing {
+        if self.own.group_id == GroupId::default() {
+            Standing::Unmet
+        } else if self.is_joining {
+            Standing::Joining
+        } else {
+            Standing::Member
+        }
+    }
+
+    /// Whether the node streams nothing: it is no member, or has not re-issued yet what only it holds.
+    pub(crate) fn is_joining(&self) -> bool {
+        self.standing() != Standing::Member || self.is_reissuing
+    }
+
+    /// Whether the node holds things that its own frontier does not cover, to be written once more.
+    pub(crate) const fn is_reissuing(&self) -> bool {
+        self.is_reissuing
+    }
+
+    /// Whether the node shares its group with others, as far as it knows.
+    pub(crate) fn has_others(&self) -> bool {
+        !self.members.is_empty()
+    }
+
+    /// How many members there are, this one counted.
+    pub(crate) fn size(&self) -> usize {
+        1 + self.still_counted().count()
+    }
+
+    /// The smallest name of the members'.
+    pub(crate) fn smallest_name(&self) -> &str {
+        let others = self.still_counted().map(|counted| counted.member.name.as_str());
+        others.chain([self.own.name.as_str()]).min().expect("there is at least this node")
+    }
+
+    fn still_counted(&self) -> impl Iterator<Item = &Counted> {
+        self.members.values().filter(|counted| !self.evictions.contains(counted.member.node_id))
+    }
+
+    /// Whom this node counts, for its announcement; those that it evicts are left out.
+    pub(crate) fn announced_members(&self) -> Vec<Member> {
+        self.still_counted().map(|counted| counted.member.clone()).collect()
+    }
+
+    /// Whom it has evicted, for its announcement.
+    pub(crate) fn announced_evictions(&self) -> Vec<Eviction> {
+        let settled = |eviction: &Eviction| Eviction {
+            settled: !self.members.contains_key(&eviction.node_id),
+            ..eviction.clone()
+        };
+        self.evictions.all().map(settled).collect()
+    }
+
+    /// Whether nothing may be taken from this node.
+    pub(crate) fn has_evicted(&self, node_id: NodeId) -> bool {
+        self.evictions.contains(node_id)
+    }
+
+    /// What this node thinks of another one, to tell it.
+    pub(crate) fn judge(&self, node_id: NodeId) -> YouAre {
+        if self.evictions.contains(node_id) {
+            let in_effect = !self.members.contains_key(&node_id);
+            if in_effect { YouAre::Evicted } else { YouAre::BeingEvicted }
+        } else if self.members.contains_key(&node_id) {
+            YouAre::Counted
+        } else {
+            YouAre::Unknown
+        }
+    }
+
+    /// A member, or somebody else, announces.
+    pub(crate) fn hear(&mut self, announcement: &Announcement, now: MonoMillis) {
+        let speaker = announcement.member.node_id;
+        if self.standing() != Standing::Member
+            || speaker == self.own.node_id
+            || announcement.joining
+            || self.evictions.contains(speaker)
+        {
+            return;
+        }
+        let Some(counted) = self.members.get_mut(&speaker) else { return };
+        if counted.newest.as_ref().is_some_and(|newest| newest.sequence >= announcement.sequence) {
+            return;
+        }
+        counted.member = announcement.member.clone();
+        counted.heard_at = now;
+        counted.newest = Some(announcement.clone());
+        if counted.awaited.is_none() {
+            counted.awaited.clone_from(&counted.newest);
+        }
+        for eviction in &announcement.evictions {
+            // One that is settled there and unknown here was settled here, too, and is forgotten.
+            let matters = self.members.contains_key(&eviction.node_id) || !eviction.settled;
+            if eviction.node_id != self.own.node_id && matters && self.evictions.add(eviction.clone()) {
+                self.is_unsaved = true;
+            }
+        }
+        for member in &announcement.members {
+            self.count(member.clone(), now);
+        }
+    }
+
+    fn count(&mut self, member: Member, now: MonoMillis) {
+        let node_id = member.node_id;
+        let is_new = node_id != self.own.node_id
+            && !self.evictions.contains(node_id)
+            && !self.members.contains_key(&node_id)
+            && self.members.len() < MEMBERS_MAX;
+        if is_new {
+            self.members.insert(node_id, Counted::new(member, now));
+            self.is_unsaved = true;
+        }
+    }
+
+    /// The own frontier is this: what it has reached is noted, and evictions may take effect.
+    pub(crate) fn advance(&mut self, own: &Frontier) {
+        for counted in self.members.values_mut() {
+            counted.advance(own);
+        }
+        let in_effect: Vec<NodeId> = self
+            .members
+            .keys()
+            .copied()
+            .filter(|node_id| self.evictions.contains(*node_id))
+            .filter(|node_id| self.still_counted().all(|counted| counted.has_announced(*node_id)))
+            .collect();
+        for node_id in in_effect {
+            self.members.remove(&node_id);
+            self.is_unsaved = true;
+        }
+        let members = &self.members;
+        let is_over = |eviction: &Eviction| {
+            let over = |counted: &Counted| counted.is_done_with(eviction.node_id);
+            !members.contains_key(&eviction.node_id) && members.values().all(over)
+        };
+        if self.evictions.forget(is_over) {
+            self.is_unsaved = true;
+        }
+    }
+
+    /// What every member has, as far as it is known here; none while a member has never been heard or reached.
+    pub(crate) fn stable(&self, own: &Frontier) -> Option<Frontier> {
+        if self.is_joining() && self.own.group_id != GroupId::default() {
+            return None;
+        }
+        let mut stable = own.clone();
+        for counted in self.members.values() {
+            stable = stable.meet(&counted.reached.as_ref()?.frontier);
+        }
+        Some(stable)
+    }
+
+    /// The point up to which origins that end before it may leave the own frontier. Never goes down.
+    pub(crate) fn floor(&mut self, own: &Frontier, clock: Timestamp, now: MonoMillis) -> Timestamp {
+        let Some(stable) = self.stable(own) else { return self.floor };
+        let clocks = self.members.values().filter_map(|counted| counted.reached.as_ref());
+        let smallest = clocks.map(|reached| reached.clock).fold(clock, Timestamp::min);
+        let lagging = Timestamp::of_wall(WallMillis(smallest.wall().0.saturating_sub(FLOOR_LAG_MS)));
+        let mut floor = lagging;
+        self.agreed.retain(|origin, _| own.lists(*origin));
+        for (origin, end) in own.iter().filter(|(_, end)| *end <= lagging) {
+            let since = self.agreed.entry(origin).or_insert((end, now));
+            if stable.get(origin) < end || since.0 != end {
+                *since = (end, now);
+            }
+            if now.since(since.1) < FLOOR_LAG_MS {
+                floor = floor.min(Timestamp(end.0.saturating_sub(1)));
+            }
+        }
+        self.floor = self.floor.max(floor);
+        self.floor
+    }
+
+    /// The floor that is durable: a start begins at it.
+    pub(crate) const fn saved_floor(&self) -> Timestamp {
+        self.saved_floor
+    }
+
+    /// The floor as it is now is to be made durable.
+    pub(crate) const fn save_floor(&mut self) {
+        self.saved_floor = self.floor;
+        self.is_unsaved = true;
+    }
+
+    /// Evicts whoever has been silent for too long. Returns their names.
+    pub(crate) fn evict_silent(&mut self, now: MonoMillis) -> Vec<String> {
+        if self.standing() != Standing::Member {
+            return Vec::new();
+        }
+        let silent: Vec<Member> = self
+            .still_counted()
+            .filter(|counted| now.since(counted.heard_at) >= self.timeout_ms)
+            .map(|counted| counted.member.clone())
+            .collect();
+        silent.into_iter().map(|member| self.evict(&member)).collect()
+    }
+
+    /// Evicts the member that is furthest behind, if it is far behind: dead things take too much memory.
+    pub(crate) fn evict_furthest_behind(&mut self, clock: Timestamp) -> Option<String> {
+        let reached = |counted: &&Counted| counted.reached.as_ref().map_or(Timestamp::ZERO, |reached| reached.clock);
+        let furthest = self.still_counted().min_by_key(reached)?;
+        let behind_ms = clock.wall().0.saturating_sub(reached(&furthest).wall().0);
+        let member = furthest.member.clone();
+        (behind_ms >= BUDGET_LAG_MS).then(|| self.evict(&member))
+    }
+
+    /// Evicts the member of this name, for good. None if there is no such member.
+    pub(crate) fn forget(&mut self, name: &str) -> Option<Member> {
+        let member = self.still_counted().find(|counted| counted.member.name == name)?.member.clone();
+        self.evict(&member);
+        Some(member)
+    }
+
+    fn evict(&mut self, member: &Member) -> String {
+        let Member { name, node_id, .. } = member.clone();
+        self.evictions.add(Eviction { name: name.clone(), node_id, settled: false });
+        self.is_unsaved = true;
+        name
+    }
+
+    /// Takes in a node that has taken over this group's state. It counts once this is durable.
+    pub(crate) fn enrol(
+        &mut self,
+        member: Member,
+        clock: Timestamp,
+        now: MonoMillis,
+    ) -> Result<Enrolment, NotEnrolled> {
+        if self.standing() != Standing::Member {
+            return Err(NotEnrolled::NoMember);
+        }
+        if self.evictions.contains(member.node_id) {
+            return Err(NotEnrolled::Evicted(member.node_id));
+        }
+        if member.name == self.own.name {
+            return Err(NotEnrolled::NameTaken(member.name));
+        }
+        let holder = self.still_counted().find(|counted| {
+            counted.member.name == member.name && counted.member.node_id != member.node_id
+        });
+        if let Some(holder) = holder {
+            if now.since(holder.heard_at) < HOLDER_SILENT_MS {
+                return Err(NotEnrolled::NameTaken(member.name));
+            }
+            let predecessor = holder.member.clone();
+            self.evict(&predecessor);
+        }
+        if self.members.len() >= MEMBERS_MAX {
+            return Err(NotEnrolled::Full);
+        }
+        self.count(member.clone(), now);
+        // A joiner that restarted meanwhile asks once more, under its new origin.
+        if let Some(counted) = self.members.get_mut(&member.node_id) {
+            counted.member = member.clone();
+            counted.heard_at = now;
+        }
+        let mut members = self.announced_members();
+        members.retain(|other| other.node_id != member.node_id);
+        members.push(self.as_member());
+        Ok(Enrolment {
+            group_id: self.own.group_id,
+            clock,
+            members,
+            evictions: self.announced_evictions(),
+        })
+    }
+
+    /// This node as a member.
+    pub(crate) fn as_member(&self) -> Member {
+        let Own { node_id, name, origin, role, .. } = self.own.clone();
+        Member { name, node_id, origin, role }
+    }
+
+    /// Founds a group, of which this node is the only member.
+    pub(crate) fn found(&mut self, group_id: GroupId) {
+        assert!(self.standing() == Standing::Unmet, "only who has no group founds one");
+        self.own.group_id = group_id;
+        self.is_unsaved = true;
+    }
+
+    /// Begins to join: the node was evicted, or gives way to a larger group. It takes a new node id.
+    pub(crate) fn begin_joining(&mut self, node_id: NodeId) {
+        self.is_joining = true;
+        self.is_reissuing = false;
+        self.own.node_id = node_id;
+        self.members.clear();
+        self.evictions = Evictions::default();
+        self.agreed.clear();
+        self.is_unsaved = true;
+    }
+
+    /// Was enrolled, and is a member from now on; what its frontier does not cover is to be re-issued.
+    pub(crate) fn join(&mut self, enrolment: Enrolment, origin: Origin, now: MonoMillis) {
+        self.own.group_id = enrolment.group_id;
+        self.own.origin = origin;
+        self.is_joining = false;
+        self.is_reissuing = true;
+        self.evictions = Evictions::new(enrolment.evictions);
+        self.members.clear();
+        for member in enrolment.members {
+            self.count(member, now);
+        }
+        self.is_unsaved = true;
+    }
+
+    /// Everything is re-issued and durable.
+    pub(crate) const fn reissued(&mut self) {
+        self.is_reissuing = false;
+        self.is_unsaved = true;
+    }
+
+    /// What was written by an operator's order is to be written once more, under a new origin.
+    pub(crate) const fn reissue(&mut self, origin: Origin) {
+        self.own.origin = origin;
+        self.is_reissuing = true;
+        self.is_unsaved = true;
+    }
+}
+
+impl Counted {
+    fn new(member: Member, now: MonoMillis) -> Self {
+        Self { member, heard_at: now, newest: None, awaited: None, reached: None }
+    }
+
+    fn advance(&mut self, own: &Frontier) {
+        while let Some(awaited) = &self.awaited
+            && own.covers_listed(&awaited.frontier)
+        {
+            let Announcement { sequence, frontier, clock, evictions, .. } =
+                self.awaited.take().expect("it was just looked at");
+            let evictions = evictions.into_iter().map(|eviction| eviction.node_id).collect();
+            self.reached = Some(Reached { frontier, clock, evictions });
+            self.awaited = self.newest.clone().filter(|newest| newest.sequence > sequence);
+        }
+    }
+
+    /// Whether an eviction that has taken effect here needs to be told to this member no more.
+    fn is_done_with(&self, evicted: NodeId) -> bool {
+        self.newest.as_ref().is_some_and(|newest| {
+            newest.evictions.iter().all(|eviction| eviction.node_id != evicted || eviction.settled)
+        })
+    }
+
+    fn has_announced(&self, evicted: NodeId) -> bool {
+        self.reached.as_ref().is_some_and(|reached| reached.evictions.contains(&evicted))
+    }
+}

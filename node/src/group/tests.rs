@@ -1,0 +1,250 @@
+//! Groups in one thread: announcements are handed from one to another by hand.
+
+use shared::batch::BatchHeader;
+
+use super::*;
+
+/// A member as far as its group sees it: what it has, its clock, and the group as it knows it.
+struct Host {
+    group: Group,
+    frontier: Frontier,
+    clock: u64,
+}
+
+const MINUTE_MS: u64 = 60_000;
+const TIMEOUT_MS: u64 = 24 * 60 * MINUTE_MS;
+
+fn own(number: u64) -> Own {
+    Own {
+        node_id: NodeId(number),
+        name: format!("n{number}"),
+        origin: Origin(number * 10),
+        role: Role::Active,
+        group: Some("g".into()),
+        group_id: GroupId(7),
+    }
+}
+
+/// Members that count each other.
+fn hosts(count: u64) -> Vec<Host> {
+    let members: Vec<Member> = (1..=count)
+        .map(|number| Group::new(own(number), None, TIMEOUT_MS, MonoMillis(0)).as_member())
+        .collect();
+    (1..=count)
+        .map(|number| {
+            let others = members.iter().filter(|member| member.node_id.0 != number).cloned().collect();
+            let stored = Stored { members: others, ..Stored::default() };
+            Host {
+                group: Group::new(own(number), Some(stored), TIMEOUT_MS, MonoMillis(0)),
+                frontier: Frontier::new(),
+                clock: 0,
+            }
+        })
+        .collect()
+}
+
+impl Host {
+    fn announcement(&self) -> Announcement {
+        Announcement {
+            member: self.group.as_member(),
+            sequence: self.clock,
+            frontier: self.frontier.clone(),
+            clock: Timestamp(self.clock),
+            members: self.group.announced_members(),
+            evictions: self.group.announced_evictions(),
+            joining: self.group.is_joining(),
+            memory_limit: 0,
+        }
+    }
+
+    fn hear(&mut self, announcement: &Announcement) {
+        self.group.hear(announcement, MonoMillis(0));
+        self.group.advance(&self.frontier);
+    }
+
+    fn holds(&mut self, origin: u64, upto: u64) {
+        self.frontier.advance(Origin(origin), Timestamp(upto));
+        self.clock = self.clock.max(upto);
+        self.group.advance(&self.frontier);
+    }
+
+    fn stable(&self, origin: u64) -> Option<u64> {
+        self.group.stable(&self.frontier).map(|stable| stable.get(Origin(origin)).0)
+    }
+}
+
+fn tell_all(hosts: &mut [Host]) {
+    for host in hosts.iter_mut() {
+        host.clock += 1;
+    }
+    let announcements: Vec<_> = hosts.iter().map(Host::announcement).collect();
+    for host in hosts {
+        for announcement in &announcements {
+            host.hear(announcement);
+        }
+    }
+}
+
+#[test]
+fn nothing_is_stable_before_every_member_was_heard_and_reached() {
+    let mut hosts = hosts(3);
+    hosts[0].holds(10, 20);
+    assert_eq!(hosts[0].stable(10), None);
+    let second = {
+        hosts[1].holds(10, 20);
+        hosts[1].holds(30, 5);
+        hosts[1].announcement()
+    };
+    hosts[0].hear(&second);
+    assert_eq!(hosts[0].stable(10), None, "the third was not heard");
+    hosts[2].holds(10, 20);
+    let third = hosts[2].announcement();
+    hosts[0].hear(&third);
+    assert_eq!(hosts[0].stable(10), None, "what the second has of the third has not come yet");
+    hosts[0].holds(30, 5);
+    assert_eq!(hosts[0].stable(10), Some(20));
+}
+
+/// Under load the newest announcement is always a little ahead: an older one is reached.
+#[test]
+fn a_reached_announcement_counts_though_a_newer_one_is_ahead() {
+    let mut hosts = hosts(2);
+    hosts[1].holds(20, 5);
+    let first = hosts[1].announcement();
+    hosts[1].holds(20, 9);
+    let second = hosts[1].announcement();
+    hosts[0].hear(&first);
+    hosts[0].hear(&second);
+    hosts[0].holds(20, 6);
+    assert_eq!(hosts[0].stable(20), Some(5));
+    hosts[0].holds(20, 9);
+    assert_eq!(hosts[0].stable(20), Some(9));
+}
+
+#[test]
+fn whoever_a_counted_member_names_counts() {
+    let mut hosts = hosts(3);
+    let joiner = Member { name: "new".into(), node_id: NodeId(9), origin: Origin(90), role: Role::Active };
+    hosts[1].group.enrol(joiner, Timestamp(1), MonoMillis(0)).unwrap();
+    tell_all(&mut hosts);
+    assert_eq!(hosts[0].group.judge(NodeId(9)), YouAre::Counted);
+    assert!(hosts[0].group.unsaved().is_some(), "it must be remembered");
+    assert_eq!(hosts[0].stable(10), None, "and it holds everything back");
+}
+
+/// Two members that do not agree on an eviction must not drop anything on its account: the one that still takes the
+/// evicted member's writes would bring back what the other has forgotten.
+#[test]
+fn an_eviction_takes_effect_once_all_others_have_announced_it() {
+    let mut hosts = hosts(4);
+    for host in &mut hosts {
+        host.holds(10, 20);
+    }
+    tell_all(&mut hosts);
+    for host in &mut hosts[..3] {
+        host.holds(10, 50);
+    }
+    hosts[0].group.forget("n4").unwrap();
+    tell_all(&mut hosts[..2]);
+    assert_eq!(hosts[0].stable(10), Some(20), "the third has not heard of it");
+    assert_eq!(hosts[0].group.judge(NodeId(4)), YouAre::BeingEvicted);
+    for _ in 0..3 {
+        tell_all(&mut hosts[..3]);
+    }
+    for host in &hosts[..3] {
+        assert_eq!(host.stable(10), Some(50));
+        assert_ne!(host.group.judge(NodeId(4)), YouAre::BeingEvicted);
+        assert!(host.group.announced_members().iter().all(|member| member.name != "n4"));
+    }
+    for _ in 0..2 {
+        tell_all(&mut hosts[..3]);
+    }
+    for host in &hosts[..3] {
+        assert_eq!(host.group.announced_evictions(), [], "it has taken effect everywhere, and is forgotten");
+        assert_eq!(host.group.judge(NodeId(4)), YouAre::Unknown);
+    }
+}
+
+#[test]
+fn what_an_evicted_member_says_of_the_group_counts_for_nothing() {
+    let mut hosts = hosts(3);
+    hosts[2].group.forget("n1").unwrap();
+    hosts[0].group.forget("n3").unwrap();
+    let evicted = hosts[2].announcement();
+    hosts[0].hear(&evicted);
+    assert!(!hosts[0].group.has_evicted(NodeId(1)));
+    hosts[1].hear(&evicted);
+    assert!(hosts[1].group.has_evicted(NodeId(1)), "the first that is heard is adopted");
+}
+
+#[test]
+fn silence_for_too_long_evicts() {
+    let mut hosts = hosts(2);
+    tell_all(&mut hosts);
+    assert!(hosts[0].group.evict_silent(MonoMillis(TIMEOUT_MS - 1)).is_empty());
+    assert_eq!(hosts[0].group.evict_silent(MonoMillis(TIMEOUT_MS)), ["n2"]);
+    assert_eq!(hosts[0].group.evict_silent(MonoMillis(TIMEOUT_MS)), [""; 0], "once");
+    hosts[0].holds(20, 1);
+    assert!(!hosts[0].group.has_others(), "nobody is left who would have to agree");
+}
+
+#[test]
+fn a_name_passes_to_a_new_node_only_when_its_holder_is_silent() {
+    let mut hosts = hosts(3);
+    tell_all(&mut hosts);
+    let again = Member { name: "n3".into(), node_id: NodeId(33), origin: Origin(90), role: Role::Active };
+    let refused = hosts[0].group.enrol(again.clone(), Timestamp(1), MonoMillis(HOLDER_SILENT_MS - 1));
+    assert_eq!(refused, Err(NotEnrolled::NameTaken("n3".into())));
+    let enrolment = hosts[0].group.enrol(again, Timestamp(1), MonoMillis(HOLDER_SILENT_MS)).unwrap();
+    assert!(hosts[0].group.has_evicted(NodeId(3)));
+    assert_eq!(enrolment.evictions.len(), 1);
+    let names: Vec<_> = enrolment.members.iter().map(|member| member.node_id.0).collect();
+    assert_eq!(names, [2, 1], "the other members, and who enrols it");
+}
+
+/// Restarts leave origins behind: they leave the frontier when all have them whole.
+#[test]
+fn ended_origins_leave_the_frontier_when_all_agree_on_them() {
+    let mut hosts = hosts(2);
+    let of_minute = |minute: u64| Timestamp::of_wall(WallMillis(minute * MINUTE_MS)).0;
+    hosts[0].holds(99, of_minute(1));
+    for host in &mut hosts {
+        host.clock = of_minute(10);
+    }
+    tell_all(&mut hosts);
+    let floor_at = |host: &mut Host, at_ms: u64| {
+        let (frontier, clock) = (host.frontier.clone(), Timestamp(host.clock));
+        host.group.floor(&frontier, clock, MonoMillis(at_ms))
+    };
+    let lags = floor_at(&mut hosts[0], MINUTE_MS);
+    assert!(lags < Timestamp(of_minute(1)), "the other one has nothing of it");
+    hosts[1].holds(99, of_minute(1));
+    tell_all(&mut hosts);
+    assert!(floor_at(&mut hosts[0], 2 * MINUTE_MS - 1) < Timestamp(of_minute(1)), "not at once");
+    let floor = floor_at(&mut hosts[0], 2 * MINUTE_MS);
+    assert!(floor >= Timestamp(of_minute(8)), "{floor:?}");
+    hosts[0].frontier.raise_floor(floor);
+    assert!(!hosts[0].frontier.lists(Origin(99)));
+    // One that lists the origin still can be reached by, and can reach, one that does not.
+    hosts[0].clock += 1;
+    let announced = hosts[0].announcement();
+    hosts[1].hear(&announced);
+    assert_eq!(hosts[1].stable(99), Some(of_minute(1)));
+    let header = BatchHeader { origin: Origin(99), after: Timestamp(0), upto: Timestamp(1), count: 1 };
+    assert!(hosts[0].frontier.get(header.origin) >= header.upto, "what is below the floor is held");
+}
+
+#[test]
+fn what_must_survive_a_restart_does() {
+    let mut hosts = hosts(3);
+    hosts[0].group.forget("n3").unwrap();
+    let stored = hosts[0].group.unsaved().unwrap();
+    let read = Stored::decode(&stored.encode()).unwrap();
+    assert_eq!(read, stored);
+    let again = Group::new(own(1), Some(read), TIMEOUT_MS, MonoMillis(0));
+    assert!(again.has_evicted(NodeId(3)));
+    assert_eq!(again.judge(NodeId(3)), YouAre::BeingEvicted);
+    let mut damaged = stored.encode();
+    damaged[7] ^= 1;
+    assert_eq!(Stored::decode(&damaged), Err(StoredError::Damaged));
+}

@@ -1,0 +1,137 @@
+//! What of a node its group, and a reconcile, take hold of.
+
+use shared::announcement::{Announcement, Member};
+use shared::change::{DATABASES, Op};
+use shared::clock::Timestamp;
+use shared::conversation::{Answer, Refusal};
+use shared::time::MonoMillis;
+use shared::version::{Frontier, Version};
+
+use super::{Node, Pull};
+use crate::group::NotEnrolled;
+use crate::log::WriteRefused;
+use crate::snapshots::Ticket;
+use crate::store::key::ShardId;
+use crate::store::origins::TooManyOrigins;
+use crate::store::rich::Source;
+use crate::store::shard::Writer;
+use crate::transaction::Clocks;
+
+impl Node {
+    /// A number that nobody can guess, other than zero.
+    pub(crate) fn random(&self) -> u64 {
+        let mut random = self.random.lock();
+        loop {
+            let number = random();
+            if number != 0 {
+                return number;
+            }
+        }
+    }
+
+    /// A peer's Hello told its clock: what is written here from now on is later.
+    pub(crate) fn hear_clock(&self, clock: Timestamp, clocks: Clocks) -> Result<(), WriteRefused> {
+        let ahead_ms = clock.wall().0.saturating_sub(clocks.wall.0);
+        if ahead_ms > self.log.poison_ms() {
+            return Err(WriteRefused::Clock { ahead_ms });
+        }
+        self.log.observe(clock, clocks.wall)?;
+        self.take_writes();
+        Ok(())
+    }
+
+    /// Takes in what members announced.
+    pub(crate) fn hear(&self, announcements: &[Announcement], clocks: Clocks) {
+        // A batch of a member that is being evicted is either merged before this is announced, or refused.
+        let _nothing_half_merged = self.applying.lock();
+        let frontier = self.log.frontier();
+        let mut membership = self.membership.lock();
+        let now = MonoMillis(clocks.mono_us / 1_000);
+        for announcement in announcements {
+            membership.group.hear(announcement, now);
+        }
+        membership.group.advance(&frontier);
+        membership.save();
+    }
+
+    /// What the node announces, taken together, with what it pulls from: its frontier, but in a reconcile.
+    pub(crate) fn announce(&self, clocks: Clocks) -> (Frontier, Timestamp, Frontier, Option<Announcement>) {
+        let applying = self.applying.lock();
+        let (frontier, clock) = self.log.standing(clocks.wall);
+        let pull = applying.pull.as_ref().map_or_else(|| frontier.clone(), |pull| pull.frontier.clone());
+        // Under the lock: whoever hears of an eviction must know all that was taken from the evicted before.
+        let announcement = self.membership.lock().announcement(frontier.clone(), clock);
+        drop(applying);
+        (frontier, clock, pull, announcement)
+    }
+
+    /// Counts a node that has taken over this group's state, durably, before it is told so.
+    pub(crate) fn enrol(&self, member: Member, clocks: Clocks) -> Answer {
+        let (_, clock) = self.log.standing(clocks.wall);
+        let mut membership = self.membership.lock();
+        match membership.group.enrol(member, clock, MonoMillis(clocks.mono_us / 1_000)) {
+            Ok(enrolment) if membership.save() => Answer::Enrolled(enrolment),
+            Ok(_) => {
+                let fault = membership.fault().unwrap_or_default();
+                Answer::Refused(Refusal::NotNow, format!("the group cannot be saved: {fault}"))
+            }
+            Err(error @ (NotEnrolled::NoMember | NotEnrolled::NameTaken(_))) => {
+                Answer::Refused(Refusal::NotNow, error.to_string())
+            }
+            Err(error) => Answer::Refused(Refusal::Never, error.to_string()),
+        }
+    }
+
+    /// The newest flush of each database.
+    pub(crate) fn flushed(&self) -> Vec<Version> {
+        let shard = self.store.lock_shard(ShardId(0));
+        (0..DATABASES).map(|db| shard.flushed(db)).collect()
+    }
+
+    /// Merges a flush that a peer knows of.
+    pub(crate) fn merge_flush(&self, db: u8, version: Version) -> Result<(), TooManyOrigins> {
+        if version == Version::ZERO {
+            return Ok(());
+        }
+        let index = self.store.origins.intern(version.origin)?;
+        let writer = Writer { at: version, index, source: Source::Log };
+        let mut locked = self.store.lock(crate::store::ShardSet::ALL);
+        let flush = shared::change::Change::new(db, &b""[..], Op::FlushDb);
+        crate::store::shard::merge_change(&mut locked, flush, writer, &self.store.origins).map(drop)
+    }
+
+    /// Begins to pull from a frontier that this node does not have: what lies within it comes by a reconcile.
+    pub(crate) fn pull_from(&self, start: &Frontier) {
+        let mut applying = self.applying.lock();
+        let mut frontier = self.log.frontier();
+        frontier.merge(start);
+        applying.pull = Some(Pull { frontier, is_saving: false });
+    }
+
+    /// Gives up a reconcile: what it merged does no harm, for it will be merged again.
+    pub(crate) fn end_pull(&self) {
+        self.applying.lock().pull = None;
+    }
+
+    /// Asks for the snapshot that makes durable what a reconcile and the streams since its start have brought.
+    pub(crate) fn save_pulled(&self) -> Ticket {
+        let mut applying = self.applying.lock();
+        let Some(pull) = &mut applying.pull else { return self.request_jump(&self.log.frontier()) };
+        pull.is_saving = true;
+        self.request_jump(&pull.frontier)
+    }
+
+    /// The snapshot is in place: what was pulled counts.
+    pub(crate) fn adopt_pulled(&self) {
+        let mut applying = self.applying.lock();
+        if let Some(pull) = applying.pull.take() {
+            self.log.jump(&pull.frontier);
+        }
+    }
+
+    /// Asks for the snapshot of a joiner: its frontier is that of the sender.
+    pub(crate) fn save_joined(&self, frontier: &Frontier) -> Ticket {
+        let _nothing_half_merged = self.applying.lock();
+        self.request_restart(frontier.clone())
+    }
+}
