@@ -11,6 +11,7 @@ use shared::time::{MonoMillis, WallMillis};
 use shared::version::Version;
 
 use crate::command::Command;
+use crate::snapshots::Ticket;
 use crate::store::shard::Watcher;
 
 /// Where a client comes from.
@@ -87,6 +88,8 @@ pub(crate) enum After {
     Close,
     /// Stops until enough members have acknowledged the client's last write, or the moment has come.
     Wait { write: Version, members: usize, deadline: Option<MonoMillis>, silent: bool },
+    /// Stops until it is known what became of the snapshot that the client asked for.
+    Save { ticket: Ticket, silent: bool },
     /// Becomes a stream of the feed.
     Follow(crate::follow::Subscription),
 }

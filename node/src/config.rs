@@ -36,6 +36,13 @@ pub(crate) struct Flags {
     /// with --memory: bytes of the newest writes kept for peers that were away (default: 256mb)
     #[argh(option)]
     log_memory: Option<Bytes>,
+    /// bytes of the log before a snapshot that stay on disk, for peers that were away (default: 1gb)
+    #[argh(option)]
+    log_retention: Option<Bytes>,
+    /// a snapshot is written when the log has grown by so many bytes, and by the last one's length; 0 for never (default:
+    /// 256mb)
+    #[argh(option)]
+    snapshot_after: Option<Bytes>,
     /// when the log is made durable: always, everysec or no (default: everysec)
     #[argh(option)]
     fsync: Option<Fsync>,
@@ -82,6 +89,8 @@ struct File {
     dir: Option<PathBuf>,
     memory: Option<bool>,
     log_memory: Option<Bytes>,
+    log_retention: Option<Bytes>,
+    snapshot_after: Option<Bytes>,
     fsync: Option<Fsync>,
     threads: Option<usize>,
     max_clients: Option<usize>,
@@ -252,6 +261,8 @@ impl Config {
                 idle_timeout_s: flags.timeout.or(file.timeout).unwrap_or(0),
                 tcp_keepalive_s: flags.tcp_keepalive.or(file.tcp_keepalive).unwrap_or(300),
                 output_bytes_max: bytes(flags.output_buffer_limit, file.output_buffer_limit, 1 << 30),
+                log_retention: bytes(flags.log_retention, file.log_retention, 1 << 30) as u64,
+                snapshot_after: bytes(flags.snapshot_after, file.snapshot_after, 256 << 20) as u64,
             },
         })
     }

@@ -17,6 +17,7 @@ use crate::follow::{Handover, Socket, Subscription};
 use crate::log::segment::LogPosition;
 use crate::server::Server;
 use crate::settings::Fsync;
+use crate::snapshots::Ticket;
 use crate::transaction::Clocks;
 
 /// Nothing more is read from a client that has not taken this many bytes of its replies.
@@ -77,16 +78,23 @@ impl Source for Stream {
     }
 }
 
-/// A client in WAIT.
-#[derive(Clone, Copy, Debug)]
+/// A client in WAIT or SAVE.
+#[derive(Clone, Debug)]
 struct Waiting {
-    write: Version,
-    members: usize,
-    deadline: Option<MonoMillis>,
+    awaited: Awaited,
     /// Whether its reply is left out.
     silent: bool,
     /// Whether the worker knows.
     told: bool,
+}
+
+/// What a client waits for.
+#[derive(Clone, Debug)]
+enum Awaited {
+    /// So many members that hold its write, or the moment.
+    Members { write: Version, members: usize, deadline: Option<MonoMillis> },
+    /// What becomes of a snapshot.
+    Snapshot(Ticket),
 }
 
 /// What the worker does with a connection after its turn.
@@ -271,7 +279,11 @@ impl Connection {
             After::Continue => {}
             After::Close => self.closing = true,
             After::Wait { write, members, deadline, silent } => {
-                self.waiting = Some(Waiting { write, members, deadline, silent, told: false });
+                let awaited = Awaited::Members { write, members, deadline };
+                self.waiting = Some(Waiting { awaited, silent, told: false });
+            }
+            After::Save { ticket, silent } => {
+                self.waiting = Some(Waiting { awaited: Awaited::Snapshot(ticket), silent, told: false });
             }
             After::Follow(subscription) => self.following = Some(subscription),
         }
@@ -340,25 +352,36 @@ impl Connection {
         Ok(())
     }
 
-    /// Answers WAIT if it is over. Returns whether it is.
+    /// Answers WAIT or SAVE if it is over. Returns whether it is.
     pub(crate) fn finish_wait(&mut self, server: &Server, now: MonoMillis) -> bool {
-        let Some(waiting) = self.waiting else { return true };
-        let acknowledged = server.node.peers.lock().acknowledged(waiting.write, now);
-        let over =
-            acknowledged >= waiting.members || waiting.deadline.is_some_and(|deadline| now >= deadline);
-        if over {
-            self.waiting = None;
-            if !waiting.silent {
-                ReplyWriter::new(&mut self.output, self.client.protocol).integer(acknowledged as i64);
+        let Some(Waiting { awaited, silent, .. }) = &self.waiting else { return true };
+        let mut reply = Vec::new();
+        let mut writer = ReplyWriter::new(&mut reply, self.client.protocol);
+        match awaited {
+            Awaited::Members { write, members, deadline } => {
+                let acknowledged = server.node.peers.lock().acknowledged(*write, now);
+                if acknowledged < *members && deadline.is_none_or(|deadline| now < deadline) {
+                    return false;
+                }
+                writer.integer(acknowledged as i64);
             }
+            Awaited::Snapshot(ticket) => match ticket.outcome() {
+                None => return false,
+                Some(Ok(())) => writer.ok(),
+                Some(Err(problem)) => writer.error(&format!("ERR {problem}")),
+            },
         }
-        over
+        if !silent {
+            self.output.append(&mut reply);
+        }
+        self.waiting = None;
+        true
     }
 
     /// Forgets the client, when its connection is closed.
     pub(crate) fn closed(mut self, server: &Server) {
         crate::command::transaction::unwatch_all(server, &mut self.client);
-        if self.waiting.is_some_and(|waiting| waiting.told) {
+        if self.waiting.as_ref().is_some_and(|waiting| waiting.told) {
             server.end_wait();
         }
         server.clients.disconnect(self.client.record.id);

@@ -79,10 +79,12 @@ impl Cursor {
         Self { origins, others, position: self.position }
     }
 
-    /// Takes the batch if it is wanted.
+    /// Takes the batch if it is wanted. One that begins beyond what the follower has by now stands in the log because of
+    /// a reconcile that was cut off; what it lacks in between comes later.
     fn take(&mut self, sealed: &Sealed) -> bool {
         let header = sealed.header;
-        let wanted = self.after(header.origin).is_some_and(|after| header.upto > after);
+        let after = self.after(header.origin);
+        let wanted = after.is_some_and(|after| header.after <= after && header.upto > after);
         if wanted {
             self.origins.insert(header.origin, header.upto);
         }
@@ -161,6 +163,7 @@ impl Stream {
     ) -> std::io::Result<()> {
         self.subscribe(&subscription);
         let mut waits_seen = self.server.waits_begun();
+        let mut jumps_seen = self.server.node.log.jumps();
         let mut buffer = vec![0; 16 << 10];
         let mut busy_bytes = 0;
         loop {
@@ -170,6 +173,11 @@ impl Stream {
             }
             // Listen first, look then: so no batch sealed in between is missed.
             let listener = self.server.node.log.listen();
+            let jumps = self.server.node.log.jumps();
+            if jumps != jumps_seen {
+                jumps_seen = jumps;
+                self.check_not_truncated()?;
+            }
             let moved_on = self.collect().await?;
             let waits = self.server.waits_begun();
             if waits != waits_seen {
@@ -248,6 +256,19 @@ impl Stream {
                     .error("ERR a stream of the feed takes FEED FOLLOW, PING and QUIT only"),
             }
         }
+    }
+
+    /// Ends the stream if the log has moved to where it cannot serve this follower any more, which will be told so when
+    /// it asks again.
+    fn check_not_truncated(&self) -> std::io::Result<()> {
+        let log = &self.server.node.log;
+        let is_truncated = |origin: &Origin| {
+            self.cursor.after(*origin).is_some_and(|after| log.find(*origin, after).is_err())
+        };
+        if self.cursor.position < log.serve_from() || log.origins().iter().any(is_truncated) {
+            return Err(std::io::Error::other("the log starts later now than the follower needs"));
+        }
+        Ok(())
     }
 
     /// Replaces what is followed, or answers which origins' logs start too late for that.

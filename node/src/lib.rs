@@ -10,6 +10,8 @@
 //! - [`command`]: the table of commands and their handlers.
 //! - [`server`], [`worker`], [`connection`], [`client`]: what serves clients.
 //! - [`follow`]: streams of the feed, on the [`runtime`].
+//! - [`image`], [`snapshots`]: the store as bytes, and when it is written to disk whole.
+//! - [`open`]: what a start makes of a directory.
 //! - [`start`]: how a node starts and stops.
 
 #![allow(rustdoc::private_intra_doc_links, reason = "this map is for who reads the code")]
@@ -21,6 +23,12 @@ mod log;
 mod transaction;
 
 mod node;
+
+mod image;
+
+mod snapshots;
+
+mod open;
 
 mod peers;
 

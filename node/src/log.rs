@@ -10,25 +10,15 @@
 //! - [`ceiling`]: the clock's durable bound.
 //! - [`identity`]: the node's id, name and group.
 //! - [`writer`]: sealed batches to disk, group commit, and what happens when the disk is full.
+//! - [`adopt`]: how the log jumps to what a reconcile has brought.
+//! - [`snapshot`], [`snapshotting`]: all that a node holds in one file, and how it is written while the node runs.
 
-#[cfg_attr(
-    not(test),
-    allow(dead_code, reason = "dropping segments and restarting at a snapshot come with snapshots")
-)]
 pub(crate) mod disk;
 
-#[cfg_attr(
-    not(test),
-    allow(dead_code, reason = "dropping segments and restarting at a snapshot come with snapshots")
-)]
 pub(crate) mod segment;
 
 pub(crate) mod recovery;
 
-#[cfg_attr(
-    not(test),
-    allow(dead_code, reason = "dropping segments and restarting at a snapshot come with snapshots")
-)]
 pub(crate) mod index;
 
 pub(crate) mod ceiling;
@@ -36,6 +26,12 @@ pub(crate) mod ceiling;
 pub(crate) mod identity;
 
 pub(crate) mod writer;
+
+pub(crate) mod adopt;
+
+pub(crate) mod snapshot;
+
+pub(crate) mod snapshotting;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -53,6 +49,7 @@ use shared::version::{Frontier, Version};
 use self::disk::Directory;
 use self::index::LogIndex;
 use self::segment::{LogPosition, LogReader};
+use self::writer::Asked;
 
 /// The open batch is sealed at this size at the latest. A larger transaction makes a larger batch.
 const BATCH_BYTES: usize = 64 << 10;
@@ -130,6 +127,8 @@ pub(crate) struct Log {
     end: Mutex<End>,
     /// The clock's newest timestamp, to read without the lock.
     clock: AtomicU64,
+    /// How often the log was moved to another frontier at once, to see without the lock.
+    jumps: AtomicU64,
     /// Notified when a batch was sealed, or the writer made progress.
     sealed: Event,
     /// Where the writer waits for work, and writers for the writer.
@@ -153,6 +152,7 @@ pub(crate) struct End {
     index: LogIndex,
     retention: Retention,
     fault: Option<String>,
+    asked: Asked,
     stopping: bool,
 }
 
@@ -186,9 +186,11 @@ impl Log {
                 index: start.index,
                 retention: start.retention,
                 fault: None,
+                asked: Asked::default(),
                 stopping: false,
             }),
             clock: AtomicU64::new(clock.0),
+            jumps: AtomicU64::new(0),
             sealed: Event::new(),
             work: Condvar::new(),
             room: Condvar::new(),
@@ -272,8 +274,8 @@ impl Log {
         self.end.lock().open.header().origin
     }
 
-    /// Every origin of which batches were appended: also one whose first batch is just being merged, and is not held
-    /// yet.
+    /// Every origin of which batches were appended, also one whose first batch is just being merged, and is not held
+    /// yet; and those whose log starts later than they do.
     pub(crate) fn origins(&self) -> Vec<Origin> {
         self.end.lock().index.origins().collect()
     }
@@ -445,9 +447,20 @@ impl End {
         self.append(header, bytes);
     }
 
+    /// Seals the open batch now, if there is anything in it, without a change to the pace of seals.
+    fn seal_open(&mut self) {
+        if !self.open.is_empty() {
+            self.seal(self.last_seal_us);
+        }
+    }
+
     fn append(&mut self, header: BatchHeader, bytes: Arc<[u8]>) {
+        self.index.note(self.end, &header);
+        self.append_unindexed(header, bytes);
+    }
+
+    fn append_unindexed(&mut self, header: BatchHeader, bytes: Arc<[u8]>) {
         let sealed = Sealed { position: self.end, header, bytes };
-        self.index.note(sealed.position, &header);
         self.end = sealed.end();
         self.recent_bytes += sealed.bytes.len();
         self.recent.push_back(sealed);
@@ -530,4 +543,4 @@ impl OpenWrite<'_> {
 }
 
 #[cfg(test)]
-mod durability_tests;
+pub(crate) mod durability_tests;

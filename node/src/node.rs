@@ -2,7 +2,10 @@
 //!
 //! This is what the simulator drives, and what commands work on.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+pub(crate) mod persist;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU16, AtomicU64, AtomicUsize, Ordering};
 
 use parking_lot::Mutex;
 use shared::batch::{Batch, BatchError, BatchHeader};
@@ -14,6 +17,7 @@ use shared::version::Version;
 use crate::log::{Log, Start, WriteRefused};
 use crate::peers::Peers;
 use crate::settings::Settings;
+use crate::snapshots::SnapshotRequests;
 use crate::store::key::Key;
 use crate::store::origins::{OriginIndex, TooManyOrigins};
 use crate::store::rich::Source;
@@ -25,11 +29,14 @@ use shared::change::{Change, Kind, Op};
 pub(crate) struct Node {
     pub(crate) store: Store,
     pub(crate) log: Log,
-    /// This run's origin, as packed entries name it.
-    pub(crate) own_index: OriginIndex,
+    /// The log's own origin, as packed entries name it. Changed under the log's lock.
+    own_index: AtomicU16,
     pub(crate) settings: Settings,
     pub(crate) peers: Mutex<Peers>,
     pub(crate) merged: MergeCounters,
+    pub(crate) snapshots: SnapshotRequests,
+    /// How many need what is dead in the store.
+    holds_dead: Arc<AtomicUsize>,
     /// Held while a remote batch is merged: batches of one origin must not overtake each other.
     applying: Mutex<()>,
 }
@@ -93,14 +100,21 @@ impl Node {
     /// A node with nothing in its store. Recovery merges what the log holds by [`Node::replay`].
     pub(crate) fn new(store: Store, start: Start, settings: Settings) -> Result<Self, TooManyOrigins> {
         Ok(Self {
-            own_index: store.origins.intern(start.origin)?,
+            own_index: AtomicU16::new(store.origins.intern(start.origin)?.0),
             store,
             log: Log::new(start),
             settings,
             peers: Mutex::new(Peers::default()),
             merged: MergeCounters::default(),
+            snapshots: SnapshotRequests::default(),
+            holds_dead: Arc::default(),
             applying: Mutex::new(()),
         })
+    }
+
+    /// The log's own origin, as packed entries name it. Whoever writes asks under the log's lock.
+    pub(crate) fn own_index(&self) -> OriginIndex {
+        OriginIndex(self.own_index.load(Ordering::Acquire))
     }
 
     /// Seconds on the clock by which idle times are told; starts with the epoch, wraps in 136 years.

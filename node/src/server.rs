@@ -68,6 +68,10 @@ pub(crate) struct Server {
     /// How many clients wait in WAIT now, and how many ever did.
     waiting: AtomicUsize,
     waits: AtomicU64,
+    /// By the wall clock, in seconds, when the last snapshot was put in place, or else the node was started.
+    last_save_s: AtomicU64,
+    /// How many changes it holds of those that were seen since the start.
+    saved_changes: AtomicU64,
     /// The TCP addresses that are listened on; filled once they are bound.
     pub(crate) addresses: OnceLock<Vec<SocketAddr>>,
 }
@@ -85,12 +89,13 @@ pub(crate) struct Parts {
 
 impl Server {
     pub(crate) fn new(parts: Parts) -> Self {
+        let started = wall_clock();
         Self {
             node: parts.node,
             config: parts.config,
             clients: Clients::default(),
             stats: Stats::default(),
-            started: wall_clock(),
+            started,
             run_id: parts.run_id,
             identity: Mutex::new(parts.identity),
             save_group: Mutex::new(parts.save_group),
@@ -103,6 +108,8 @@ impl Server {
             kills: AtomicBool::new(false),
             waiting: AtomicUsize::new(0),
             waits: AtomicU64::new(0),
+            last_save_s: AtomicU64::new(started.0 / 1_000),
+            saved_changes: AtomicU64::new(0),
             addresses: OnceLock::new(),
         }
     }
@@ -188,6 +195,28 @@ impl Server {
         self.waits.load(Ordering::Acquire)
     }
 
+    /// How many changes were made here or came from peers since the start.
+    pub(crate) fn changes_seen(&self) -> u64 {
+        let made = self.stats.changes_made.load(Ordering::Relaxed);
+        made + self.node.merged.changes_won.load(Ordering::Relaxed)
+    }
+
+    /// Notes that a snapshot is in place which began when so many changes had been seen.
+    pub(crate) fn note_saved(&self, changes: u64, wall: WallMillis) {
+        self.saved_changes.store(changes, Ordering::Relaxed);
+        self.last_save_s.store(wall.0 / 1_000, Ordering::Relaxed);
+    }
+
+    /// How many of [`Server::changes_seen`] are not in a snapshot.
+    pub(crate) fn changes_unsaved(&self) -> u64 {
+        self.changes_seen().saturating_sub(self.saved_changes.load(Ordering::Relaxed))
+    }
+
+    /// When the last snapshot was put in place, or else the node was started, in seconds of the wall clock.
+    pub(crate) fn last_save_s(&self) -> u64 {
+        self.last_save_s.load(Ordering::Relaxed)
+    }
+
     /// Ends a client's connection, whichever thread serves it.
     pub(crate) fn kill(&self, record: &ClientRecord) {
         record.killed.store(true, Ordering::Release);
@@ -242,6 +271,7 @@ impl Server {
         self.stop_event.notify(usize::MAX);
         self.wake_workers();
         self.node.log.wake_followers();
+        self.node.snapshots.wake();
     }
 
     pub(crate) fn is_stopping(&self) -> bool {

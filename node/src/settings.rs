@@ -53,6 +53,8 @@ pub(crate) struct Settings {
     tcp_keepalive_s: AtomicU64,
     output_bytes_max: AtomicUsize,
     bulk_bytes_max: AtomicUsize,
+    log_retention: AtomicU64,
+    snapshot_after: AtomicU64,
     read_only: AtomicBool,
 }
 
@@ -65,6 +67,8 @@ pub(crate) struct InitialSettings {
     pub(crate) idle_timeout_s: u64,
     pub(crate) tcp_keepalive_s: u64,
     pub(crate) output_bytes_max: usize,
+    pub(crate) log_retention: u64,
+    pub(crate) snapshot_after: u64,
 }
 
 impl Settings {
@@ -77,6 +81,8 @@ impl Settings {
             tcp_keepalive_s: AtomicU64::new(initial.tcp_keepalive_s),
             output_bytes_max: AtomicUsize::new(initial.output_bytes_max),
             bulk_bytes_max: AtomicUsize::new(RequestLimits::default().bulk_bytes_max),
+            log_retention: AtomicU64::new(initial.log_retention),
+            snapshot_after: AtomicU64::new(initial.snapshot_after),
             read_only: AtomicBool::new(false),
         }
     }
@@ -142,6 +148,24 @@ impl Settings {
 
     pub(crate) fn set_bulk_bytes_max(&self, bytes: usize) {
         self.bulk_bytes_max.store(bytes, Ordering::Relaxed);
+    }
+
+    /// So many bytes of the log before a snapshot are kept on disk, for peers that were away.
+    pub(crate) fn log_retention(&self) -> u64 {
+        self.log_retention.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn set_log_retention(&self, bytes: u64) {
+        self.log_retention.store(bytes, Ordering::Relaxed);
+    }
+
+    /// A snapshot is begun when the log has grown by so many bytes; 0 for never.
+    pub(crate) fn snapshot_after(&self) -> u64 {
+        self.snapshot_after.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn set_snapshot_after(&self, bytes: u64) {
+        self.snapshot_after.store(bytes, Ordering::Relaxed);
     }
 
     /// What a client may send.

@@ -6,6 +6,7 @@ use std::num::NonZeroU64;
 use std::os::fd::AsRawFd;
 use std::path::Path;
 use std::sync::Arc;
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use async_std::net::TcpListener;
@@ -21,19 +22,19 @@ use crate::client::Address;
 use crate::config::Config;
 use crate::descriptors;
 use crate::follow::{Socket, serve};
-use crate::log::ceiling::{Ceiling, CeilingError};
 use crate::log::disk::{Directory, DirectoryError};
-use crate::log::identity::{Identity, IdentityError};
+use crate::log::identity::Identity;
 use crate::log::index::{LogIndex, STRIDE_BYTES};
-use crate::log::recovery::{RecoveryError, recover};
 use crate::log::segment::{LogPosition, SEGMENT_BYTES_MAX};
 use crate::log::writer::Writer;
-use crate::log::{RaiseCeiling, Retention, SealedReader, Start};
-use crate::node::{Node, ReplayError};
+use crate::log::{Retention, SealedReader, Start};
+use crate::node::Node;
+use crate::open::{Found, OpenError, Opened, Opening, open};
 use crate::reaper;
 use crate::runtime;
 use crate::server::{Parts, SaveGroup, Server, Stopped, wall_clock};
 use crate::settings::Settings;
+use crate::snapshots::{self, Snapshots};
 use crate::store::Store;
 use crate::store::origins::TooManyOrigins;
 use crate::worker::{Inbox, Worker};
@@ -50,15 +51,7 @@ pub(crate) enum StartError {
     #[error(transparent)]
     Directory(#[from] DirectoryError),
     #[error(transparent)]
-    Identity(#[from] IdentityError),
-    #[error(
-        "the directory was made for the node named '{recorded}', and --name (by default the host's name) is '{configured}': start it with --name {recorded}, or with another directory"
-    )]
-    Name { recorded: String, configured: String },
-    #[error(transparent)]
-    Ceiling(#[from] CeilingError),
-    #[error(transparent)]
-    Recovery(#[from] RecoveryError),
+    Open(#[from] OpenError),
     #[error(transparent)]
     TooManyOrigins(#[from] TooManyOrigins),
     #[error("cannot listen on {address}: {error}")]
@@ -72,7 +65,7 @@ pub(crate) enum StartError {
 /// Runs a node until it is told to stop. Returns why it stopped.
 pub(crate) fn run(config: Config, logger: &Logger) -> Result<Stopped, StartError> {
     let (sender, streams) = async_std::channel::bounded(HANDOVERS_MAX);
-    let Opened { node, identity, save_group, log_reader, writer } = open(&config, logger)?;
+    let Started { node, identity, save_group, log_reader, on_disk } = start(&config, logger)?;
     let mut run_id = [0; 20];
     getrandom::fill(&mut run_id).map_err(StartError::Random)?;
     let run_id = run_id.iter().map(|byte| format!("{byte:02x}")).collect();
@@ -93,14 +86,7 @@ pub(crate) fn run(config: Config, logger: &Logger) -> Result<Stopped, StartError
         handles.push(std::thread::Builder::new().name(format!("worker-{index}")).spawn(run).map_err(system)?);
     }
     server.set_workers(inboxes);
-    let writer = writer.map(|writer| {
-        let (server, logger) = (Arc::clone(&server), logger.clone());
-        std::thread::spawn(move || {
-            // Clients that wrote under `always` wait for this, even if the setting was changed meanwhile.
-            let progressed = || server.wake_workers();
-            writer.run(&server.node.log, || server.node.settings.fsync(), progressed, &logger);
-        })
-    });
+    let on_disk = on_disk.map(|(writer, snapshots)| spawn_disk_threads(&server, writer, snapshots, logger));
     info!(logger, "node is ready";
         "name" => server.identity().name,
         "node_id" => %server.identity().node_id,
@@ -116,6 +102,11 @@ pub(crate) fn run(config: Config, logger: &Logger) -> Result<Stopped, StartError
         // A worker that panicked has said so on standard error; the rest is stopped in order all the same.
         let _ = handle.join();
     }
+    // A snapshot that is being written is cut off; then the log's last writes go to disk.
+    let writer = on_disk.map(|(writer, snapshots)| {
+        let _ = snapshots.join();
+        writer
+    });
     server.node.log.stop(server.mono_us());
     if let Some(writer) = writer {
         let _ = writer.join();
@@ -127,6 +118,23 @@ pub(crate) fn run(config: Config, logger: &Logger) -> Result<Stopped, StartError
     Ok(server.stopped().unwrap_or(Stopped::Asked))
 }
 
+fn spawn_disk_threads(
+    server: &Arc<Server>,
+    writer: Writer<Directory>,
+    snapshots: Snapshots<Directory>,
+    logger: &Logger,
+) -> (JoinHandle<()>, JoinHandle<()>) {
+    let (of_writer, writer_logger) = (Arc::clone(server), logger.clone());
+    let writer = std::thread::spawn(move || {
+        // Clients that wrote under `always` wait for this, even if the setting was changed meanwhile.
+        let progressed = || of_writer.wake_workers();
+        let node = &of_writer.node;
+        writer.run(&node.log, || node.settings.fsync(), progressed, &writer_logger);
+    });
+    let (of_snapshots, logger) = (Arc::clone(server), logger.clone());
+    (writer, std::thread::spawn(move || snapshots::run(snapshots, &of_snapshots, &logger)))
+}
+
 fn make_room_for_clients(server: &Server, logger: &Logger) {
     let settings = &server.node.settings;
     if let Err(permitted) = descriptors::make_room(settings.max_clients()) {
@@ -136,21 +144,21 @@ fn make_room_for_clients(server: &Server, logger: &Logger) {
     }
 }
 
-struct Opened {
+struct Started {
     node: Node,
     identity: Identity,
     save_group: Option<SaveGroup>,
     log_reader: Option<SealedReader>,
-    writer: Option<Writer<Directory>>,
+    on_disk: Option<(Writer<Directory>, Snapshots<Directory>)>,
 }
 
-fn open(config: &Config, logger: &Logger) -> Result<Opened, StartError> {
+fn start(config: &Config, logger: &Logger) -> Result<Started, StartError> {
     let settings = Settings::new(config.initial);
     let origin = Origin(random()?);
     let node_id = NodeId(random()?);
     match &config.dir {
-        None => open_memory(config, settings, origin, node_id),
-        Some(path) => open_directory(config, settings, origin, node_id, path, logger),
+        None => start_in_memory(config, settings, origin, node_id),
+        Some(path) => start_in_directory(config, settings, origin, node_id, path, logger),
     }
 }
 
@@ -164,12 +172,12 @@ fn random() -> Result<u64, StartError> {
     }
 }
 
-fn open_memory(
+fn start_in_memory(
     config: &Config,
     settings: Settings,
     origin: Origin,
     node_id: NodeId,
-) -> Result<Opened, StartError> {
+) -> Result<Started, StartError> {
     /// Few enough that a stride is a small part of what is kept: an origin counts as dropped from one as soon as
     /// its first batch there is.
     const STRIDES: usize = 256;
@@ -187,79 +195,55 @@ fn open_memory(
     };
     let identity = Identity { node_id, name: config.name.clone(), group: None, group_id: GroupId::default() };
     let node = Node::new(Store::new(), start, settings)?;
-    Ok(Opened { node, identity, save_group: None, log_reader: None, writer: None })
+    Ok(Started { node, identity, save_group: None, log_reader: None, on_disk: None })
 }
 
-fn open_directory(
+fn start_in_directory(
     config: &Config,
     settings: Settings,
     origin: Origin,
     node_id: NodeId,
     path: &Path,
     logger: &Logger,
-) -> Result<Opened, StartError> {
-    let disk = Arc::new(Directory::open(path)?);
-    let identity = Identity::load_or_create(&*disk, &config.name, node_id)?;
-    if identity.name != config.name {
-        return Err(StartError::Name { recorded: identity.name, configured: config.name.clone() });
-    }
-    let (clock_start, mut ceiling) = Ceiling::open(&*disk)?;
+) -> Result<Started, StartError> {
     let began = std::time::Instant::now();
-    let store = Store::new();
-    let mut frontier = Frontier::new();
-    let mut index = LogIndex::new(STRIDE_BYTES);
-    let mut too_many = None;
-    let (segments, recovery) = recover(Arc::clone(&disk), SEGMENT_BYTES_MAX, &mut |position, bytes| {
-        let header = shared::batch::BatchHeader::peek(bytes)?;
-        match Node::replay(&store, bytes, frontier.get(header.origin)) {
-            Ok(header) => {
-                index.note(position, &header);
-                frontier.advance(header.origin, header.upto);
-                Ok(())
-            }
-            Err(ReplayError::Batch(error)) => Err(error),
-            Err(ReplayError::TooManyOrigins(error)) => {
-                too_many = Some(error);
-                Ok(())
-            }
-        }
-    })?;
-    if let Some(error) = too_many {
-        return Err(error.into());
-    }
-    if let Some(cut) = &recovery.cut {
-        warn!(logger, "the log's torn end was cut; what peers have of it comes back from them";
-            "file" => &cut.file, "offset" => cut.offset, "bytes" => cut.bytes);
-    }
-    info!(logger, "log is read"; "batches" => recovery.batches, "ms" => began.elapsed().as_millis() as u64);
-    let clock_start = frontier.iter().map(|(_, at)| at).fold(clock_start, Timestamp::max);
-    let mut clock = HybridClock::new(clock_start, ceiling.current());
-    clock.raise_ceiling(clock_start);
-    let raise: RaiseCeiling =
-        Box::new(move |to| ceiling.raise(to).map_err(|error| io::Error::other(error.to_string())));
-    let start = Start {
+    let disk = Arc::new(Directory::open(path)?);
+    let opening = Opening {
+        name: config.name.clone(),
+        node_id,
         origin,
-        clock,
-        raise_ceiling: Some(raise),
-        frontier,
-        end: recovery.end,
-        index,
-        retention: Retention::Disk,
+        settings,
         max_drift_ms: config.max_clock_drift_ms,
+        segment_bytes_max: SEGMENT_BYTES_MAX,
     };
-    let node = Node::new(store, start, settings)?;
-    let log_reader = Some(SealedReader::new(segments.reader()));
+    let Opened { node, identity, writer, snapshots, found } = open(Arc::clone(&disk), opening)?;
+    tell_found(&found, began, logger);
+    let log_reader = Some(SealedReader::new(writer.reader()));
     let mut saved = identity.clone();
     let save_group: SaveGroup = Box::new(move |group| {
         saved.set_group(&*disk, group, saved.group_id).map_err(|error| io::Error::other(error.to_string()))
     });
-    Ok(Opened {
-        node,
-        identity,
-        save_group: Some(save_group),
-        log_reader,
-        writer: Some(Writer::new(segments)),
-    })
+    let save_group = Some(save_group);
+    Ok(Started { node, identity, save_group, log_reader, on_disk: Some((writer, snapshots)) })
+}
+
+fn tell_found(found: &Found, began: std::time::Instant, logger: &Logger) {
+    if let Some(cut) = &found.log.cut {
+        warn!(logger, "the log's torn end was cut; what peers have of it comes back from them";
+            "file" => &cut.file, "offset" => cut.offset, "bytes" => cut.bytes);
+    }
+    if found.log_restarted {
+        warn!(logger, "the log ended before its snapshot, and starts anew there";
+            "ended" => found.log.end.0, "snapshot" => found.snapshot.as_ref().map(|found| found.header.replay.0));
+    }
+    if found.passed_over > 0 {
+        info!(logger, "batches of a reconcile that was cut off were passed over"; "batches" => found.passed_over);
+    }
+    info!(logger, "snapshot and log are read";
+        "snapshot_bytes" => found.snapshot.as_ref().map_or(0, |found| found.bytes),
+        "batches" => found.log.batches,
+        "ms" => began.elapsed().as_millis() as u64,
+    );
 }
 
 struct Listeners {

@@ -80,7 +80,7 @@ impl<'a> Transaction<'a> {
             node,
             locked,
             write,
-            writer: Writer { at: version, index: node.own_index, source: Source::Local },
+            writer: Writer { at: version, index: node.own_index(), source: Source::Local },
             now: node.log.now(clocks.wall).max(version.timestamp.wall()),
             accessed: node.idle_clock(clocks.wall),
             changes: SmallVec::new(),

@@ -87,6 +87,7 @@ const CONNECTION: &[Row] = &[
 ];
 
 const SERVER: &[Row] = &[
+    ("bgsave", "1.0.0", "O(1)", "Has all data written to disk in a snapshot."),
     ("command", "2.8.13", "O(N), N the commands", "Describes the commands that there are."),
     ("command|count", "2.8.13", "O(1)", "Counts the commands."),
     ("command|docs", "7.0.0", "O(N), N the commands asked for", "Tells what commands do."),
@@ -112,8 +113,10 @@ const SERVER: &[Row] = &[
     ("flushall", "1.0.0", "O(N), N the keys", "Removes all keys of all databases."),
     ("flushdb", "1.0.0", "O(N), N the keys", "Removes all keys of the database."),
     ("info", "1.0.0", "O(1)", "Tells how the server is and what it has done."),
+    ("lastsave", "1.0.0", "O(1)", "Tells when the last snapshot was written."),
     ("replicaof", "5.0.0", "O(1)", "Answered for the sake of tools: agents replicate here."),
     ("role", "2.8.12", "O(1)", "Tells that the server takes writes."),
+    ("save", "1.0.0", "O(N), N the keys", "Writes all data to disk in a snapshot, and waits for it."),
     ("shutdown", "1.0.0", "O(N), N the bytes not on disk yet", "Stops the server."),
     ("slaveof", "1.0.0", "O(1)", "The old name of REPLICAOF."),
     ("time", "2.6.0", "O(1)", "Tells the server's time."),

@@ -30,7 +30,7 @@ pub(crate) fn execute(
         count(&server.stats.error_replies, 1);
         ReplyWriter::new(out, client.protocol).error(&error.to_string());
     }
-    if let After::Wait { silent, .. } = &mut client.after {
+    if let After::Wait { silent, .. } | After::Save { silent, .. } = &mut client.after {
         *silent = matches!(client.reply_mode, ReplyMode::Off | ReplyMode::Skip);
     }
     match client.reply_mode {

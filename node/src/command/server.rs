@@ -27,6 +27,9 @@ pub(super) const COMMANDS: &[Command] = &[
     Command::without_keys("replicaof", 3, REPLICAOF_FLAGS, replica_of),
     Command::without_keys("slaveof", 3, REPLICAOF_FLAGS, replica_of),
     Command::without_keys("wait", 3, &["noscript"], wait),
+    Command::without_keys("save", 1, &["admin", "noscript", "no_async_loading", "no_multi"], save),
+    Command::without_keys("bgsave", -1, &["admin", "noscript", "no_async_loading"], bgsave),
+    Command::without_keys("lastsave", 1, &["loading", "stale", "fast"], last_save),
 ];
 
 const fn over_all_keys(
@@ -156,6 +159,49 @@ fn wait(context: &mut Context<'_, '_>, arguments: &[&[u8]]) -> CommandResult {
         }
         _ => context.reply.integer(acknowledged as i64),
     }
+    Ok(())
+}
+
+/// Writes a snapshot, and answers when it is in place. Everybody else is served meanwhile.
+fn save(context: &mut Context<'_, '_>, _: &[&[u8]]) -> CommandResult {
+    check_can_save(context)?;
+    context.client.after = After::Save { ticket: context.server.node.request_snapshot(), silent: false };
+    Ok(())
+}
+
+/// Has a snapshot written.
+fn bgsave(context: &mut Context<'_, '_>, arguments: &[&[u8]]) -> CommandResult {
+    match arguments {
+        [_] => {}
+        [_, option] if is(option, "schedule") => {}
+        _ => return Err(CommandError::Syntax),
+    }
+    check_can_save(context)?;
+    context.server.node.request_snapshot();
+    // Within EXEC it begins when the transaction is over: until then the shards are locked.
+    context.reply.simple(if context.in_exec {
+        "Background saving scheduled"
+    } else {
+        "Background saving started"
+    });
+    Ok(())
+}
+
+fn check_can_save(context: &Context<'_, '_>) -> CommandResult {
+    if context.server.config.dir.is_none() {
+        return Err(CommandError::text(
+            "ERR this node keeps nothing on disk, and has no directory to save to: start it with --dir",
+        ));
+    }
+    if context.server.node.snapshots.status().running_since.is_some() {
+        return Err(CommandError::text("ERR Background save already in progress"));
+    }
+    Ok(())
+}
+
+/// When the last snapshot was put in place, or else the node was started.
+fn last_save(context: &mut Context<'_, '_>, _: &[&[u8]]) -> CommandResult {
+    context.reply.integer(context.server.last_save_s() as i64);
     Ok(())
 }
 

@@ -1,78 +1,63 @@
 //! A node on a simulated disk that loses whatever was not synced: no acknowledged write may be missing.
 //!
-//! Drives the production store, log, writer thread's turns, ceiling and recovery. Taking out any of their syncs
-//! makes these tests fail.
+//! Drives the production store, log, snapshots, ceiling and start, and the writer's turns. Taking out any of their
+//! syncs makes these tests fail.
 
 use std::sync::Arc;
 
-use shared::clock::{HybridClock, Timestamp};
-use shared::id::Origin;
-use shared::time::WallMillis;
-use shared::version::Frontier;
+use shared::clock::Timestamp;
+use shared::id::{NodeId, Origin};
+use shared::time::{MonoMillis, WallMillis};
 
-use super::ceiling::Ceiling;
 use super::disk::simulated::{Crash, Random, SimulatedDisk};
-use super::index::{LogIndex, STRIDE_BYTES};
-use super::recovery::recover;
 use super::segment::LogPosition;
 use super::writer::Writer;
-use super::{Retention, Start};
 use crate::node::Node;
 use crate::node::tests::test_settings;
+use crate::open::{Found, Opened, Opening, open};
+use crate::snapshots::{Snapshots, Turn};
+use crate::store::ShardSet;
 use crate::store::key::Key;
-use crate::store::{ShardSet, Store};
 use crate::transaction::{Clocks, NewTtl, Transaction};
 
 /// Small, so that a run rolls over several segments.
 const SEGMENT_BYTES: u64 = 2_000;
 
-struct Life {
-    node: Node,
-    writer: Writer<SimulatedDisk>,
+/// A node with all that works on its disk, as production starts it.
+pub(crate) struct Life {
+    pub(crate) node: Node,
+    pub(crate) writer: Writer<SimulatedDisk>,
+    pub(crate) snapshots: Snapshots<SimulatedDisk>,
+    pub(crate) found: Found,
 }
 
-/// Starts a node on what the disk holds, as production does.
-fn start(disk: &SimulatedDisk, origin: Origin) -> Result<Life, String> {
-    let (clock_start, mut ceiling) = Ceiling::open(disk).map_err(|error| error.to_string())?;
-    let store = Store::new();
-    let mut frontier = Frontier::new();
-    let mut index = LogIndex::new(STRIDE_BYTES);
-    let (segments, recovery) = recover(Arc::new(disk.clone()), SEGMENT_BYTES, &mut |position, bytes| {
-        let header = Node::replay(&store, bytes, Timestamp::ZERO).expect("what was logged can be merged");
-        index.note(position, &header);
-        frontier.advance(header.origin, header.upto);
-        Ok(())
-    })
-    .map_err(|error| error.to_string())?;
-    for (_, at) in frontier.iter() {
-        assert!(at <= clock_start, "a timestamp in the log lies above the durable ceiling");
-    }
-    let start = Start {
+pub(crate) fn start(disk: &SimulatedDisk, origin: Origin) -> Result<Life, String> {
+    let opening = Opening {
+        name: "a".to_owned(),
+        node_id: NodeId(1),
         origin,
-        clock: HybridClock::new(clock_start, ceiling.current()),
-        raise_ceiling: Some(Box::new(move |to| {
-            ceiling.raise(to).map_err(|error| std::io::Error::other(error.to_string()))
-        })),
-        frontier,
-        end: recovery.end,
-        index,
-        retention: Retention::Disk,
+        settings: test_settings(),
         max_drift_ms: 5_000,
+        segment_bytes_max: SEGMENT_BYTES,
     };
-    let node = Node::new(store, start, test_settings()).expect("few origins");
-    Ok(Life { node, writer: Writer::new(segments) })
+    let Opened { node, writer, snapshots, found, .. } =
+        open(Arc::new(disk.clone()), opening).map_err(|error| error.to_string())?;
+    for (_, at) in node.log.status().frontier.iter() {
+        assert!(at <= found.ceiling, "a timestamp in the log lies above the durable ceiling");
+    }
+    Ok(Life { node, writer, snapshots, found })
 }
 
 /// A write that was made: the value of its key then, and where the log must be durable for it to be acknowledged.
-struct Written {
-    key: u64,
-    value: u64,
-    sealed: LogPosition,
+pub(crate) struct Written {
+    pub(crate) key: u64,
+    pub(crate) value: u64,
+    pub(crate) sealed: LogPosition,
 }
 
 impl Life {
     /// Writes a key, as a client of `--fsync always` does. None if the node refuses, because its disk has crashed.
-    fn write(&self, key: u64, value: u64, wall: WallMillis) -> Option<Written> {
+    pub(crate) fn write(&self, key: u64, value: u64, wall: WallMillis) -> Option<Written> {
         let name = key.to_string().into_bytes();
         let key_ref = Key::new(0, &name);
         let clocks = Clocks { wall, mono_us: 0 };
@@ -83,7 +68,7 @@ impl Life {
         Some(Written { key, value, sealed: self.node.log.seal(0) })
     }
 
-    fn value(&self, key: u64) -> Option<u64> {
+    pub(crate) fn value(&self, key: u64) -> Option<u64> {
         let name = key.to_string().into_bytes();
         let key = Key::new(0, &name);
         let clocks = Clocks { wall: WallMillis(0), mono_us: 0 };
@@ -92,24 +77,45 @@ impl Life {
         let value = transaction.string(&key).expect("a string")?;
         Some(std::str::from_utf8(&value).expect("digits").parse().expect("a number"))
     }
+
+    /// Writes a snapshot from beginning to end, with the log's writer taking its turns. Returns whether it is in place.
+    pub(crate) fn save(&mut self) -> bool {
+        self.node.request_snapshot();
+        self.finish_snapshot()
+    }
+
+    pub(crate) fn finish_snapshot(&mut self) -> bool {
+        loop {
+            match self.snapshots.turn(&self.node, MonoMillis(0)) {
+                Turn::Saved(_) => return self.writer.turn(&self.node.log, false).is_ok(),
+                Turn::Idle | Turn::Failed(..) => return false,
+                Turn::AwaitsLog(_) if self.writer.turn(&self.node.log, false).is_err() => return false,
+                _ => {}
+            }
+        }
+    }
 }
 
-/// Writes, group-commits and crashes at disk operation `crash_at`. Returns how many operations there were, and
-/// what was acknowledged: per key the newest value, which later unacknowledged ones may have replaced.
+/// Writes, group-commits, saves and crashes at disk operation `crash_at`. Notes what was acknowledged: per key the
+/// newest value, which later unacknowledged ones may have replaced. Returns how many snapshots were put in place.
 fn run(
     disk: &SimulatedDisk,
     seed: u64,
     crash_at: Option<u64>,
     acknowledged: &mut Vec<Written>,
     newest: &mut [u64],
-) {
+) -> usize {
     let mut random = Random(seed);
     if let Some(operation) = crash_at {
         disk.crash_at(operation);
     }
-    let Ok(mut life) = start(disk, Origin(1 + random.below(1 << 40) as u64)) else { return };
-    let mut pending = Vec::new();
+    let Ok(mut life) = start(disk, Origin(1 + random.below(1 << 40) as u64)) else { return 0 };
+    life.node.settings.set_log_retention(random.below(4_000) as u64);
+    let (mut pending, mut saved) = (Vec::new(), 0);
     for round in 0..40_u64 {
+        if random.below(8) == 0 {
+            life.node.request_snapshot();
+        }
         for _ in 0..=random.below(4) {
             let key = random.below(newest.len()) as u64;
             let value = newest[key as usize] + 1;
@@ -117,15 +123,20 @@ fn run(
             let Some(written) = life.write(key, value, wall) else { break };
             newest[key as usize] = value;
             pending.push(written);
+            for _ in 0..random.below(60) {
+                saved +=
+                    usize::from(matches!(life.snapshots.turn(&life.node, MonoMillis(0)), Turn::Saved(_)));
+            }
         }
-        if life.writer.turn(&life.node.log, true).is_err() {
-            return;
+        if life.writer.turn(&life.node.log, random.below(3) > 0).is_err() {
+            return saved;
         }
         let durable = life.node.log.durable();
         let (done, waiting) = pending.into_iter().partition(|written: &Written| written.sealed <= durable);
         acknowledged.extend::<Vec<Written>>(done);
         pending = waiting;
     }
+    saved
 }
 
 #[track_caller]
@@ -138,14 +149,44 @@ fn check(disk: &SimulatedDisk, acknowledged: &[Written], newest: &[u64], story: 
         assert!(found >= promised, "{story}: key {key} is {found:?}, acknowledged was {promised:?}");
         assert!(found <= Some(newest[key as usize]), "{story}: key {key} is {found:?}, which nobody wrote");
     }
+    check_bears_out(&life, story);
+}
+
+/// All that is in the store is covered by the frontier, or else nobody would ever send it to others; and all that the
+/// log serves is there to be read.
+#[track_caller]
+pub(crate) fn check_bears_out(life: &Life, story: &str) {
+    let frontier = life.node.log.status().frontier;
+    for (key, held) in &life.node.store.canonical().keys {
+        assert!(frontier.covers(held.reset), "{story}: {key:?} is at {:?}, held is {frontier}", held.reset);
+    }
+    for (origin, upto) in frontier.iter() {
+        let mut after = life.node.log.log_start().get(origin);
+        let Some(mut next) = life.node.log.find(origin, after).expect("it is where the log starts") else {
+            assert!(after >= upto, "{story}: the log of {origin} ends at {after}, held is {upto}");
+            continue;
+        };
+        while next < life.node.log.end() {
+            let take = &mut |_: LogPosition, bytes: &[u8]| {
+                let header = shared::batch::BatchHeader::peek(bytes).expect("it was read at the start");
+                if header.origin == origin && header.after <= after {
+                    after = after.max(header.upto);
+                }
+            };
+            next = life.writer.reader().read(next, 500, take).expect("it is there");
+        }
+        assert!(after >= upto, "{story}: of {origin} the log serves up to {after}, held is {upto}");
+    }
+    assert!(life.node.log.status().clock >= frontier.floor().max(Timestamp::ZERO));
 }
 
 #[test]
 fn no_acknowledged_write_is_lost_wherever_power_fails() {
     let seeds = if std::env::var_os("TANDEM_LONG").is_some() { 200 } else { 6 };
+    let mut saved = 0;
     for seed in 0..seeds {
         let dry = SimulatedDisk::new(seed);
-        run(&dry, seed, None, &mut Vec::new(), &mut [0; 5]);
+        saved += run(&dry, seed, None, &mut Vec::new(), &mut [0; 5]);
         for crash_at in 0..dry.operations() {
             let disk = SimulatedDisk::new(seed);
             let (mut acknowledged, mut newest) = (Vec::new(), [0; 5]);
@@ -158,4 +199,5 @@ fn no_acknowledged_write_is_lost_wherever_power_fails() {
             check(&disk, &acknowledged, &newest, &format!("seed {seed}, second crash after {crash_at}"));
         }
     }
+    assert!(saved > 5, "snapshots are among what is done: {saved}");
 }

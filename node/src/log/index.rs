@@ -4,6 +4,10 @@
 //! all origins. An entry per batch would cost more memory than small batches themselves, so the index has one per
 //! origin and *stride*, a stretch of the log of fixed length: the first batch that begins in it. Whoever looks for
 //! another batch of that stride reads on from there.
+//!
+//! The index follows what is held: a batch that begins beyond what it knows of its origin is a *gap*, left by a
+//! reconcile that was cut off, and passed over. Where a reconcile was adopted, the log of each origin that jumped
+//! starts anew ([`LogIndex::start_at`]).
 
 use std::collections::{BTreeMap, VecDeque};
 use std::num::NonZeroU64;
@@ -27,6 +31,8 @@ pub(crate) struct LogIndex {
     start: Frontier,
     /// No entry lies before it.
     first: LogPosition,
+    /// What stands before it in the log is served to nobody, and noted nowhere.
+    serve_from: LogPosition,
 }
 
 /// What is known of one origin.
@@ -48,25 +54,23 @@ impl LogIndex {
     /// The index of an empty log. A log of which only a little is kept needs a stride that is a small part of
     /// that, for an origin counts as dropped from a stride as soon as the first batch in it is.
     pub(crate) fn new(stride_bytes: NonZeroU64) -> Self {
-        Self { stride_bytes, origins: BTreeMap::new(), start: Frontier::new(), first: LogPosition::default() }
+        Self::starting(stride_bytes, Frontier::new(), LogPosition::default())
     }
 
-    /// Notes a batch, in the order of the log.
-    ///
-    /// A batch that begins beyond the last of its origin (a reconcile filled the gap) makes the log of that origin
-    /// start there.
+    /// The index of a log of which batches are served from a position on, each origin's beyond what `start` says.
+    pub(crate) const fn starting(stride_bytes: NonZeroU64, start: Frontier, serve_from: LogPosition) -> Self {
+        Self { stride_bytes, origins: BTreeMap::new(), start, first: serve_from, serve_from }
+    }
+
+    /// Notes a batch, in the order of the log; one that is a gap, or stands before what is served, is passed over.
     pub(crate) fn note(&mut self, position: LogPosition, batch: &BatchHeader) {
         let start = self.start.get(batch.origin);
-        let indexed =
-            self.origins.entry(batch.origin).or_insert_with(|| Indexed { upto: start, ..Indexed::default() });
-        if batch.after > indexed.upto {
-            self.start.advance(batch.origin, batch.after);
-            indexed.entries.clear();
-            indexed.upto = batch.after;
-        }
-        if batch.upto <= indexed.upto {
+        let known = self.origins.get(&batch.origin).map_or(start, |indexed| indexed.upto);
+        if position < self.serve_from || batch.after > known || batch.upto <= known {
             return;
         }
+        let indexed =
+            self.origins.entry(batch.origin).or_insert_with(|| Indexed { upto: start, ..Indexed::default() });
         let stride = position.0 / self.stride_bytes;
         if indexed.entries.back().is_none_or(|last| last.position.0 / self.stride_bytes < stride) {
             // What is before `upto` was found in an earlier batch, even if this one covers it once more.
@@ -75,9 +79,43 @@ impl LogIndex {
         indexed.upto = batch.upto;
     }
 
-    /// The origins of which batches were noted.
+    /// Notes that of `origin` what lies up to `at` is held, though not from this log: its log starts there.
+    pub(crate) fn start_at(&mut self, origin: Origin, at: Timestamp) {
+        self.start.advance(origin, at);
+        if let Some(indexed) = self.origins.get_mut(&origin)
+            && indexed.upto < at
+        {
+            *indexed = Indexed { upto: at, entries: VecDeque::new() };
+        }
+    }
+
+    /// Lets the log of each origin of which less is noted than `held` start there: it came from a snapshot.
+    pub(crate) fn start_where_missing(&mut self, held: &Frontier) {
+        for (origin, at) in held.iter() {
+            let noted = self.origins.get(&origin).map(|indexed| indexed.upto);
+            if noted.unwrap_or_else(|| self.start.get(origin)) < at {
+                self.start_at(origin, at);
+            }
+        }
+        if held.floor() > self.start.floor() {
+            self.raise_floor(held.floor());
+        }
+    }
+
+    /// Forgets all: from `serve_from` on, batches are served beyond what `start` says.
+    pub(crate) fn restart(&mut self, start: Frontier, serve_from: LogPosition) {
+        *self = Self::starting(self.stride_bytes, start, serve_from);
+    }
+
+    /// What stands before it in the log is served to nobody.
+    pub(crate) const fn serve_from(&self) -> LogPosition {
+        self.serve_from
+    }
+
+    /// The origins of which batches were noted, or of which the log starts later than they do.
     pub(crate) fn origins(&self) -> impl Iterator<Item = Origin> + '_ {
-        self.origins.keys().copied()
+        let shortened = self.start.iter().map(|(origin, _)| origin);
+        self.origins.keys().copied().chain(shortened.filter(|origin| !self.origins.contains_key(origin)))
     }
 
     /// A record at or before the first batch of `origin` that goes beyond `after`, or nothing if the log holds none.
@@ -111,6 +149,18 @@ impl LogIndex {
         if self.first.0 == u64::MAX {
             self.first = position;
         }
+    }
+
+    /// What [`LogIndex::log_start`] will be once what is before `position` is dropped.
+    pub(crate) fn log_start_from(&self, position: LogPosition) -> Frontier {
+        let mut start = self.start.clone();
+        for (origin, indexed) in &self.origins {
+            let gone = indexed.entries.partition_point(|entry| entry.position < position);
+            if gone > 0 {
+                start.advance(*origin, indexed.entries.get(gone).map_or(indexed.upto, |entry| entry.after));
+            }
+        }
+        start
     }
 
     /// Where the log of each origin starts: whoever holds less of one cannot be served from here. Origins that are
@@ -173,6 +223,7 @@ mod tests {
         note(&mut index, 0, A, 0, 10);
         note(&mut index, 100, A, 10, 20);
         note(&mut index, 150, B, 0, 11);
+        assert_eq!(index.log_start_from(LogPosition(100)).get(A), Timestamp(10));
         index.drop_before(LogPosition(100));
         assert_eq!(index.log_start().get(A), Timestamp(10));
         assert_eq!(index.log_start().get(B), Timestamp::ZERO);
@@ -185,12 +236,45 @@ mod tests {
     }
 
     #[test]
-    fn a_gap_starts_the_origin_anew() {
+    fn a_gap_is_passed_over() {
         let mut index = index();
         note(&mut index, 0, A, 0, 10);
         note(&mut index, 40, A, 50, 60);
-        assert_eq!(index.log_start().get(A), Timestamp(50));
+        check(&index, A, 10, None);
+        note(&mut index, 80, A, 10, 50);
+        note(&mut index, 120, A, 50, 60);
+        assert_eq!(index.log_start().get(A), Timestamp::ZERO);
+        check(&index, A, 10, Some(0));
+        check(&index, A, 50, Some(120));
+    }
+
+    #[test]
+    fn an_origin_that_jumped_starts_anew() {
+        let mut index = index();
+        note(&mut index, 0, A, 0, 10);
+        index.start_at(A, Timestamp(50));
+        index.start_at(B, Timestamp(7));
+        note(&mut index, 40, A, 50, 60);
+        note(&mut index, 80, B, 5, 9);
+        assert_eq!((index.log_start().get(A), index.log_start().get(B)), (Timestamp(50), Timestamp(7)));
         check(&index, A, 50, Some(40));
+        check(&index, B, 7, Some(80));
+    }
+
+    #[test]
+    fn what_a_snapshot_holds_beyond_the_log_is_where_it_starts() {
+        let mut index = index();
+        note(&mut index, 0, A, 0, 10);
+        index.start_where_missing(&[(A, Timestamp(10)), (B, Timestamp(5))].into_iter().collect());
+        assert_eq!((index.log_start().get(A), index.log_start().get(B)), (Timestamp::ZERO, Timestamp(5)));
+        assert_eq!(
+            index.origins().collect::<Vec<_>>(),
+            [A, B],
+            "followers of B are told where its log starts"
+        );
+        index.restart(Frontier::new(), LogPosition(100));
+        note(&mut index, 50, A, 0, 10);
+        check(&index, A, 0, None);
     }
 
     #[test]

@@ -188,6 +188,13 @@ impl<D: Disk> SegmentLog<D> {
         self.sync()
     }
 
+    /// Where the log will start once [`SegmentLog::remove_before`] has removed what it can.
+    pub(crate) fn start_without(&self, position: LogPosition) -> LogPosition {
+        let held = lock(&self.held);
+        let after = held.starts.partition_point(|start| *start <= position);
+        held.starts[after.saturating_sub(1)]
+    }
+
     /// Removes segments that end at or before `position`, and returns where the log now starts. The last one stays.
     ///
     /// # Errors

@@ -44,6 +44,8 @@ pub(crate) fn test_settings() -> Settings {
         idle_timeout_s: 0,
         tcp_keepalive_s: 0,
         output_bytes_max: 1 << 20,
+        log_retention: 0,
+        snapshot_after: 0,
     })
 }
 

@@ -81,6 +81,12 @@ pub(super) const PARAMETERS: &[Parameter] = &[
     fixed("dir", |server| path(server.config.dir.as_ref())),
     fixed("io-threads", |server| server.config.threads.to_string()),
     fixed("log-memory", |server| server.config.log_memory.to_string()),
+    settable(
+        "log-retention",
+        |server| server.node.settings.log_retention().to_string(),
+        Form::Memory(0..=u64::MAX),
+        Settings::set_log_retention,
+    ),
     fixed("loglevel", |server| server.config.log_level.as_str().to_ascii_lowercase()),
     settable(
         "max-change",
@@ -106,6 +112,12 @@ pub(super) const PARAMETERS: &[Parameter] = &[
         |settings, value| settings.set_bulk_bytes_max(value as usize),
     ),
     fixed("save", |_| String::new()),
+    settable(
+        "snapshot-after",
+        |server| server.node.settings.snapshot_after().to_string(),
+        Form::Memory(0..=u64::MAX),
+        Settings::set_snapshot_after,
+    ),
     settable(
         "tcp-keepalive",
         |server| seconds(server.node.settings.tcp_keepalive()),

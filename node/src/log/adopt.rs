@@ -1,0 +1,132 @@
+//! How the log moves to what a reconcile has brought.
+//!
+//! What a reconcile merges into the store stands in no log. So it ends with a durable snapshot that says which frontier
+//! it has come to, and only when that is in place does the log in memory follow. Every step here is one holding of the
+//! log's lock; a crash between the snapshot and the step leaves what the step would have made:
+//!
+//! ```text
+//! jump      Log::jump_header      -> snapshot durable -> Log::jump         the frontier is the larger of each component
+//! restart   Log::restart_header   -> snapshot durable -> Log::restart      the frontier is replaced, and the origin
+//! ```
+//!
+//! Batches that are pulled meanwhile and begin beyond what is held are appended by [`Log::append_unheld`]. A start that
+//! finds them before (or without) such a snapshot passes them over; one that finds them behind it merges them.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use shared::batch::{BatchBuilder, BatchHeader};
+use shared::clock::Timestamp;
+use shared::id::Origin;
+use shared::version::Frontier;
+
+use super::segment::LogPosition;
+use super::snapshot::SnapshotHeader;
+use super::{End, Log};
+
+impl Log {
+    /// The header of a snapshot that begins now. Nobody may be merging a batch: what is appended and not yet held
+    /// would be in neither.
+    pub(crate) fn snapshot_header(&self, retention: u64) -> SnapshotHeader {
+        let mut end = self.end.lock();
+        let header = end.header(retention);
+        self.announce_sealed(&end);
+        header
+    }
+
+    /// The header of a snapshot that begins now and whose frontier is this one besides what is held. All that it covers
+    /// must be merged, but for what will be appended from now on.
+    pub(crate) fn jump_header(&self, frontier: &Frontier, retention: u64) -> SnapshotHeader {
+        let mut end = self.end.lock();
+        let mut header = end.header(retention);
+        for (origin, at) in frontier.iter().filter(|(origin, at)| *at > header.frontier.get(*origin)) {
+            header.log_start.advance(origin, at);
+        }
+        header.log_start.raise_floor(frontier.floor());
+        header.frontier.merge(frontier);
+        self.announce_sealed(&end);
+        header
+    }
+
+    /// The header of a snapshot that begins now and whose frontier is this one and no other. As with
+    /// [`Log::jump_header`].
+    pub(crate) fn restart_header(&self, frontier: Frontier) -> SnapshotHeader {
+        let mut end = self.end.lock();
+        let header = end.header(0);
+        let closed = Some(end.open.header().origin);
+        self.announce_sealed(&end);
+        SnapshotHeader { log_start: frontier.clone(), frontier, serve_from: header.replay, closed, ..header }
+    }
+
+    /// Moves the frontier up to this one, too, in one step; the log of each origin that jumps starts there. The clock
+    /// must have been moved past what it covers ([`Log::observe`]).
+    pub(crate) fn jump(&self, frontier: &Frontier) {
+        let mut end = self.end.lock();
+        let end = &mut *end;
+        for (origin, at) in frontier.iter().filter(|(origin, at)| *at > end.frontier.get(*origin)) {
+            end.index.start_at(origin, at);
+        }
+        if frontier.floor() > end.index.log_start().floor() {
+            end.index.raise_floor(frontier.floor());
+        }
+        end.frontier.merge(frontier);
+        self.note_jump();
+    }
+
+    /// Replaces the frontier, and goes on under a new origin: nothing that is in the log so far is served any more. What
+    /// was written under the old origin is sealed before. `locked` runs under the log's lock, when it is done.
+    pub(crate) fn restart(&self, frontier: Frontier, origin: Origin, locked: impl FnOnce()) {
+        let mut end = self.end.lock();
+        end.seal_open();
+        end.open = BatchBuilder::new(origin, Timestamp::ZERO);
+        let position = end.end;
+        end.index.restart(frontier.clone(), position);
+        end.frontier = frontier;
+        locked();
+        self.note_jump();
+        self.announce_sealed(&end);
+    }
+
+    /// Raises the floor of the frontier: origins that ended at or before it leave.
+    pub(crate) fn raise_floor(&self, floor: Timestamp) {
+        let mut end = self.end.lock();
+        end.frontier.raise_floor(floor);
+        end.index.raise_floor(floor);
+    }
+
+    /// Appends a batch that begins beyond what is held. It is neither held nor served before a jump covers it.
+    pub(crate) fn append_unheld(&self, header: BatchHeader, bytes: Arc<[u8]>) {
+        let mut end = self.end.lock();
+        end.append_unindexed(header, bytes);
+        self.announce_sealed(&end);
+    }
+
+    /// How often the log has jumped or was restarted: streams that see a new number look whether they can go on.
+    pub(crate) fn jumps(&self) -> u64 {
+        self.jumps.load(Ordering::Acquire)
+    }
+
+    /// What stands before it in the log is served to nobody.
+    pub(crate) fn serve_from(&self) -> LogPosition {
+        self.end.lock().index.serve_from()
+    }
+
+    fn note_jump(&self) {
+        self.jumps.fetch_add(1, Ordering::Release);
+        self.sealed.notify(usize::MAX);
+    }
+}
+
+impl End {
+    fn header(&mut self, retention: u64) -> SnapshotHeader {
+        self.seal_open();
+        let keep_from = LogPosition(self.end.0.saturating_sub(retention));
+        SnapshotHeader {
+            frontier: self.frontier.clone(),
+            replay: self.end,
+            serve_from: self.index.serve_from(),
+            log_start: self.index.log_start_from(keep_from),
+            closed: None,
+        }
+    }
+}

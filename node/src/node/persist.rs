@@ -1,0 +1,70 @@
+//! What of a node its snapshots and reconciles take hold of.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use shared::id::Origin;
+use shared::version::Frontier;
+
+use super::Node;
+use crate::log::snapshot::SnapshotHeader;
+use crate::snapshots::{Ticket, Why};
+use crate::store::origins::TooManyOrigins;
+
+/// While it lives nothing dead is dropped from the store.
+#[derive(Debug)]
+pub(crate) struct DeadHold(Arc<AtomicUsize>);
+
+impl Drop for DeadHold {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+impl Node {
+    /// Keeps everything dead in the store while what is returned lives.
+    pub(crate) fn hold_dead(&self) -> DeadHold {
+        self.holds_dead.fetch_add(1, Ordering::AcqRel);
+        DeadHold(Arc::clone(&self.holds_dead))
+    }
+
+    /// Whether tombstones and the like may be dropped now. The one who drops asks under the lock of the shard.
+    pub(crate) fn may_drop_dead(&self) -> bool {
+        self.holds_dead.load(Ordering::Acquire) == 0
+    }
+
+    /// The header of a snapshot of what is held, that begins now. To be called while dead things are held.
+    pub(crate) fn snapshot_header(&self) -> SnapshotHeader {
+        // A batch that is being merged stands in the log and is not held yet.
+        let _nothing_half_merged = self.applying.lock();
+        self.log.snapshot_header(self.settings.log_retention())
+    }
+
+    /// Asks for the durable snapshot that makes the node hold what `frontier` covers, besides what it holds now. The
+    /// caller has merged all of that, sees to it that no batch is merged or appended during this call, and, when the
+    /// ticket says so, calls [`Log::jump`](crate::log::Log::jump) with a frontier that covers this one.
+    pub(crate) fn request_jump(&self, frontier: &Frontier) -> Ticket {
+        let hold = self.hold_dead();
+        let header = self.log.jump_header(frontier, self.settings.log_retention());
+        self.snapshots.request_adoption(header, hold)
+    }
+
+    /// As [`Node::request_jump`], for a frontier that replaces the node's; [`Node::restart`] is to follow.
+    pub(crate) fn request_restart(&self, frontier: Frontier) -> Ticket {
+        let hold = self.hold_dead();
+        let header = self.log.restart_header(frontier);
+        self.snapshots.request_adoption(header, hold)
+    }
+
+    /// Asks for a snapshot of what is held when it begins.
+    pub(crate) fn request_snapshot(&self) -> Ticket {
+        self.snapshots.request(Why::Asked)
+    }
+
+    /// Replaces the frontier and goes on under a new origin.
+    pub(crate) fn restart(&self, frontier: Frontier, origin: Origin) -> Result<(), TooManyOrigins> {
+        let index = self.store.origins.intern(origin)?;
+        self.log.restart(frontier, origin, || self.own_index.store(index.0, Ordering::Release));
+        Ok(())
+    }
+}

@@ -1,0 +1,216 @@
+//! What a start makes of a directory: a node that holds what its snapshot and its log hold.
+//!
+//! Generic over the disk, so that tests and the simulator start a node as production does.
+
+use std::io;
+use std::sync::Arc;
+
+use shared::batch::{BatchError, BatchHeader};
+use shared::clock::{HybridClock, Timestamp};
+use shared::id::{NodeId, Origin};
+use shared::version::Frontier;
+
+use crate::image::load_block;
+use crate::log::ceiling::{Ceiling, CeilingError};
+use crate::log::disk::Disk;
+use crate::log::identity::{Identity, IdentityError};
+use crate::log::index::{LogIndex, STRIDE_BYTES};
+use crate::log::recovery::{Recovery, RecoveryError, recover};
+use crate::log::segment::{LogError, LogPosition, SegmentLog};
+use crate::log::snapshot::{LoadedSnapshot, SnapshotError, SnapshotHeader, load_newest};
+use crate::log::writer::Writer;
+use crate::log::{RaiseCeiling, Retention, Start};
+use crate::node::{Node, ReplayError};
+use crate::settings::Settings;
+use crate::snapshots::Snapshots;
+use crate::store::Store;
+use crate::store::origins::TooManyOrigins;
+
+/// What a node is started with besides its directory.
+pub(crate) struct Opening {
+    /// The configured name.
+    pub(crate) name: String,
+    /// The id of the node, if the directory is new.
+    pub(crate) node_id: NodeId,
+    /// This run's origin, which no run before had.
+    pub(crate) origin: Origin,
+    pub(crate) settings: Settings,
+    pub(crate) max_drift_ms: u64,
+    /// At which size a segment of the log is full.
+    pub(crate) segment_bytes_max: u64,
+}
+
+/// A node that was started from a directory, and what of it works on the disk.
+pub(crate) struct Opened<D: Disk> {
+    pub(crate) node: Node,
+    pub(crate) identity: Identity,
+    pub(crate) writer: Writer<D>,
+    pub(crate) snapshots: Snapshots<D>,
+    pub(crate) found: Found,
+}
+
+/// What was found at a start.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Found {
+    pub(crate) snapshot: Option<LoadedSnapshot>,
+    pub(crate) log: Recovery,
+    /// Batches that begin beyond what was held: of a reconcile that was cut off.
+    pub(crate) passed_over: u64,
+    /// The log ended before the snapshot did, and was started anew there.
+    pub(crate) log_restarted: bool,
+    /// The clock's durable ceiling, at which it starts.
+    pub(crate) ceiling: Timestamp,
+}
+
+/// Why a node does not start from its directory. Nothing was changed but for what the message says.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum OpenError {
+    #[error(transparent)]
+    Identity(#[from] IdentityError),
+    #[error(
+        "the directory was made for the node named '{recorded}', and --name (by default the host's name) is '{configured}': start it with --name {recorded}, or with another directory"
+    )]
+    Name { recorded: String, configured: String },
+    #[error(transparent)]
+    Ceiling(#[from] CeilingError),
+    #[error(transparent)]
+    Snapshot(#[from] SnapshotError),
+    #[error(transparent)]
+    Recovery(#[from] RecoveryError),
+    /// Segments were removed that only a snapshot makes unnecessary.
+    #[error(
+        "the log starts at position {start}, and {needed}: files are missing; nothing was changed: restore them from a copy, or move the directory away and start the node empty, so that it takes all from a peer"
+    )]
+    Missing { start: LogPosition, needed: &'static str },
+    #[error("the log cannot be started anew at its snapshot: {0}")]
+    Restart(#[source] LogError),
+    #[error(transparent)]
+    TooManyOrigins(#[from] TooManyOrigins),
+}
+
+/// Starts a node from a disk: identity, ceiling, snapshot, log.
+pub(crate) fn open<D: Disk>(disk: Arc<D>, opening: Opening) -> Result<Opened<D>, OpenError> {
+    let Opening { name, node_id, origin, settings, max_drift_ms, segment_bytes_max } = opening;
+    let identity = Identity::load_or_create(&*disk, &name, node_id)?;
+    if identity.name != name {
+        return Err(OpenError::Name { recorded: identity.name, configured: name });
+    }
+    let (ceiling_found, mut ceiling) = Ceiling::open(&*disk)?;
+    let store = Store::new();
+    let snapshot = load_newest(&*disk, &mut |block| load_block(&store, block))?;
+    let mut replay = Replay::new(store, snapshot.as_ref().map(|loaded| &loaded.header));
+    let (segments, log) =
+        recover(Arc::clone(&disk), segment_bytes_max, &mut |position, bytes| replay.batch(position, bytes))?;
+    let (segments, log_restarted) = replay.finish(segments)?;
+    let Replay { store, frontier, index, passed_over, .. } = replay;
+
+    let newest = frontier.iter().map(|(_, at)| at).fold(frontier.floor(), Timestamp::max);
+    let clock_start = ceiling_found.max(newest);
+    let mut clock = HybridClock::new(clock_start, ceiling.current());
+    clock.raise_ceiling(clock_start);
+    let raise: RaiseCeiling =
+        Box::new(move |to| ceiling.raise(to).map_err(|error| io::Error::other(error.to_string())));
+    let start = Start {
+        origin,
+        clock,
+        raise_ceiling: Some(raise),
+        frontier,
+        end: segments.end(),
+        index,
+        retention: Retention::Disk,
+        max_drift_ms,
+    };
+    let node = Node::new(store, start, settings)?;
+    let snapshots = Snapshots::new(disk, snapshot.as_ref(), &node);
+    let found = Found { snapshot, log, passed_over, log_restarted, ceiling: ceiling_found };
+    Ok(Opened { node, identity, writer: Writer::new(segments), snapshots, found })
+}
+
+/// What a start merges, and what it comes to.
+struct Replay {
+    store: Store,
+    frontier: Frontier,
+    index: LogIndex,
+    /// The snapshot's; with none, that of an empty one at the log's beginning.
+    header: SnapshotHeader,
+    has_snapshot: bool,
+    /// Whether the index knows what the snapshot holds beyond the log before it.
+    index_is_at_replay: bool,
+    passed_over: u64,
+    too_many: Option<TooManyOrigins>,
+}
+
+impl Replay {
+    fn new(store: Store, header: Option<&SnapshotHeader>) -> Self {
+        let has_snapshot = header.is_some();
+        let header = header.cloned().unwrap_or_default();
+        Self {
+            store,
+            frontier: header.frontier.clone(),
+            index: LogIndex::starting(STRIDE_BYTES, header.log_start.clone(), header.serve_from),
+            header,
+            has_snapshot,
+            index_is_at_replay: false,
+            passed_over: 0,
+            too_many: None,
+        }
+    }
+
+    /// Takes a batch of the log: notes it for followers, and merges it if the snapshot need not hold it.
+    fn batch(&mut self, position: LogPosition, bytes: &[u8]) -> Result<(), BatchError> {
+        let header = BatchHeader::peek(bytes)?;
+        if position < self.header.replay {
+            self.index.note(position, &header);
+            return Ok(());
+        }
+        self.reach_replay();
+        let held = self.frontier.get(header.origin);
+        let is_closed = self.header.closed == Some(header.origin);
+        if header.after > held && !is_closed {
+            self.passed_over += 1;
+            return Ok(());
+        }
+        match Node::replay(&self.store, bytes, held) {
+            Ok(_) if is_closed => Ok(()),
+            Ok(_) => {
+                self.index.note(position, &header);
+                self.frontier.advance(header.origin, header.upto);
+                Ok(())
+            }
+            Err(ReplayError::Batch(error)) => Err(error),
+            Err(ReplayError::TooManyOrigins(error)) => {
+                self.too_many = Some(error);
+                Ok(())
+            }
+        }
+    }
+
+    fn reach_replay(&mut self) {
+        if !std::mem::replace(&mut self.index_is_at_replay, true) {
+            self.index.start_where_missing(&self.header.frontier);
+        }
+    }
+
+    /// Checks that log and snapshot fit together, and lets the log start anew at the snapshot if it ends before. Returns
+    /// whether it did.
+    fn finish<D: Disk>(&mut self, segments: SegmentLog<D>) -> Result<(SegmentLog<D>, bool), OpenError> {
+        if let Some(error) = self.too_many {
+            return Err(error.into());
+        }
+        let replay = self.header.replay;
+        if segments.start() > replay {
+            let needed =
+                if self.has_snapshot { "its snapshot does not reach so far" } else { "there is no snapshot" };
+            return Err(OpenError::Missing { start: segments.start(), needed });
+        }
+        self.reach_replay();
+        if segments.end() >= replay {
+            return Ok((segments, false));
+        }
+        self.index.restart(self.frontier.clone(), replay);
+        Ok((segments.restart_at(replay).map_err(OpenError::Restart)?, true))
+    }
+}
+
+#[cfg(test)]
+mod tests;
