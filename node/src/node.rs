@@ -230,7 +230,7 @@ fn merge_batch(
 
 fn shards_of(changes: &[Change<'_>]) -> ShardSet {
     changes.iter().fold(ShardSet::EMPTY, |set, change| match change.op {
-        Op::FlushDb | Op::FlushAll => ShardSet::ALL,
+        Op::FlushDb | Op::FlushAll | Op::ObservedFlush(_) => ShardSet::ALL,
         _ => set.with(Key::new(change.db, &change.key).shard()),
     })
 }

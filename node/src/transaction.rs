@@ -9,6 +9,8 @@
 
 mod coalesce;
 
+mod reissue;
+
 use std::borrow::Cow;
 
 use shared::change::{CHANGE_OVERHEAD_BYTES, CellId, Change, Contribution, Kind, Op, Sum, Value};
@@ -285,7 +287,7 @@ impl<'a> Transaction<'a> {
     /// Removes an expired key for good, by a mark that spares what was not seen here.
     pub(crate) fn reap(&mut self, key: &Key<'a>) -> Result<(), CommandError> {
         let Some(entry) = self.locked.of(key).find(key) else { return Ok(()) };
-        let (Some(expiry), Some(_)) = (entry.expiry(), entry.kind()) else { return Ok(()) };
+        let Some(expiry) = entry.expiry() else { return Ok(()) };
         if self.now <= expiry {
             return Ok(());
         }

@@ -204,7 +204,9 @@ impl<'a> Changes<'a> {
 /// A version of its own never lies above its transaction: else it would hide writes not yet made.
 fn check_versions(op: &Op<'_>, at: Timestamp) -> Result<(), BatchError> {
     let own = match op {
-        Op::ObservedReset(version) | Op::Mark { reset: version, .. } => version.timestamp,
+        Op::ObservedReset(version) | Op::ObservedFlush(version) | Op::Mark { reset: version, .. } => {
+            version.timestamp
+        }
         Op::Count(_, contribution) => contribution.first,
         _ => return Ok(()),
     };

@@ -1,7 +1,7 @@
 //! The change: one write to one cell, one reset, one TTL or one flush. What logs, feeds and links carry.
 //!
-//! A change's version is its transaction's timestamp and its batch's origin, save for observed resets and
-//! marks, which carry an older version of their own. What a change *does* is the store's business (the merge
+//! A change's version is its transaction's timestamp and its batch's origin, save for observed resets, observed
+//! flushes and marks, which carry an older version of their own. What a change *does* is the store's business (the merge
 //! rules); here is only what it *says*.
 //!
 //! On the wire a change is a MessagePack array, decoded borrowed and record by record:
@@ -11,6 +11,13 @@
 //!   delta  timestamp above that of the change before; 0 = the same transaction
 //!   code   operation << 4 | database
 //!   key    bytes, or nil for the key of the change before
+//!
+//!   0 set             value                           5 observed reset   timestamp, origin
+//!   1 reset                                           6 mark             timestamp, origin, expiry
+//!   2 cell            kind, element, value or nil     7 flush of a database
+//!   3 count           kind, element, first, sum,      8 flush of all databases
+//!                     contributor or nil              9 observed flush   timestamp, origin
+//!   4 expire          moment or nil
 //! ```
 
 use std::borrow::Cow;
@@ -48,7 +55,7 @@ pub enum Kind {
 impl Kind {
     const ALL: [Self; 5] = [Self::String, Self::List, Self::Set, Self::Hash, Self::SortedSet];
 
-    fn from_wire(byte: u8) -> Option<Self> {
+    pub(crate) fn from_wire(byte: u8) -> Option<Self> {
         Self::ALL.get(usize::from(byte)).copied()
     }
 
@@ -124,6 +131,8 @@ pub enum Op<'a> {
     FlushDb,
     /// A reset of every key of every database. The change's key is empty, its database 0.
     FlushAll,
+    /// A reset of every key of the database at a version of its own: a flush stated again.
+    ObservedFlush(Version),
 }
 
 /// What one origin has added to a counter since its contribution began. Its `last` is the change's timestamp.
@@ -197,6 +206,7 @@ mod code {
     pub(super) const MARK: u16 = 6;
     pub(super) const FLUSH_DB: u16 = 7;
     pub(super) const FLUSH_ALL: u16 = 8;
+    pub(super) const OBSERVED_FLUSH: u16 = 9;
 }
 
 impl Op<'_> {
@@ -212,6 +222,7 @@ impl Op<'_> {
             Op::Mark { .. } => (code::MARK, 3),
             Op::FlushDb => (code::FLUSH_DB, 0),
             Op::FlushAll => (code::FLUSH_ALL, 0),
+            Op::ObservedFlush(_) => (code::OBSERVED_FLUSH, 2),
         }
     }
 }
@@ -240,7 +251,7 @@ impl Serialize for Record<'_, '_> {
                 out.serialize_element(&contribution.contributor)?;
             }
             Op::Expire(at) => out.serialize_element(at)?,
-            Op::ObservedReset(version) => {
+            Op::ObservedReset(version) | Op::ObservedFlush(version) => {
                 out.serialize_element(&version.timestamp)?;
                 out.serialize_element(&version.origin)?;
             }
@@ -303,6 +314,7 @@ impl<'de> Visitor<'de> for RecordVisitor {
             code::MARK => Op::Mark { reset: version(&mut seq)?, expiry: operand(&mut seq)? },
             code::FLUSH_DB => Op::FlushDb,
             code::FLUSH_ALL => Op::FlushAll,
+            code::OBSERVED_FLUSH => Op::ObservedFlush(version(&mut seq)?),
             unknown => return Err(A::Error::custom(format_args!("unknown operation {unknown}"))),
         };
         let replaced = match seq.next_element::<Timestamp>()? {

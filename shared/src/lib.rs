@@ -6,6 +6,7 @@
 //! - [`clock`]: the hybrid logical clock, which gives every write its timestamp.
 //! - [`version`]: versions, which decide conflicts, and frontiers, which say what a node has.
 //! - [`change`] and [`batch`]: what logs, feeds and links carry.
+//! - [`state`]: what snapshots and comparing nodes carry: keys as they stand.
 //! - [`announcement`]: what members tell each other.
 //! - [`resp`]: the protocol of Redis's clients, and of the feed.
 //! - [`feed`]: what node and agent say to each other.
@@ -23,6 +24,8 @@ pub mod version;
 pub mod change;
 
 pub mod batch;
+
+pub mod state;
 
 pub mod announcement;
 

@@ -59,6 +59,9 @@ enum Operation<'a> {
     },
     FlushDb,
     FlushAll,
+    ObservedFlush {
+        value: VersionLine,
+    },
 }
 
 #[derive(Debug, Serialize)]
@@ -126,7 +129,7 @@ impl<'a> Line<'a> {
             timestamp: timestamp.to_string(),
             time_ms: timestamp.wall().0,
             db: change.db,
-            key: (!matches!(change.op, Op::FlushDb | Op::FlushAll)).then_some(Text(&change.key)),
+            key: (!is_flush(&change.op)).then_some(Text(&change.key)),
             op: operation(&change.op),
             replaced: change.replaced.map(version),
             cursor,
@@ -153,7 +156,12 @@ fn operation<'a>(op: &'a Op<'_>) -> Operation<'a> {
         Op::Mark { reset, expiry } => Operation::Mark { value: version(*reset), expiry_ms: expiry.0 },
         Op::FlushDb => Operation::FlushDb,
         Op::FlushAll => Operation::FlushAll,
+        Op::ObservedFlush(at) => Operation::ObservedFlush { value: version(*at) },
     }
+}
+
+const fn is_flush(op: &Op<'_>) -> bool {
+    matches!(op, Op::FlushDb | Op::FlushAll | Op::ObservedFlush(_))
 }
 
 fn cell<'a>(id: &'a CellId<'_>) -> CellLine<'a> {

@@ -92,6 +92,7 @@ fn every_operation_has_a_line() {
         (Op::Mark { reset: version, expiry: WallMillis(5) }, r#""op":"mark""#),
         (Op::FlushDb, r#""op":"flush-db""#),
         (Op::FlushAll, r#""op":"flush-all""#),
+        (Op::ObservedFlush(version), r#""op":"observed-flush","value""#),
     ];
     for (op, part) in operations {
         let (out, _) = tail(";0", |reply| reply.bulk(&batch(16, &[Change::new(0, &b"k"[..], op)])));

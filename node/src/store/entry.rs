@@ -17,11 +17,14 @@ use shared::change::{CellId, Kind, Op};
 use shared::clock::Timestamp;
 use shared::id::Origin;
 use shared::time::WallMillis;
-use shared::version::Version;
+use shared::version::{Frontier, Version};
 
+use super::dead::{Dead, DeadParts};
+use super::digest;
 use super::key::Key;
 use super::origins::{OriginIndex, Origins, TooManyOrigins};
-use super::rich::{Cell, CellValue, OwnContribution, RichKey, Source, Ttl, end_of};
+use super::rich::{Cell, CellValue, OwnContribution, RichKey, Source, Tally, Ttl, end_of};
+use super::shard::Flushed;
 
 /// The state of one key.
 #[derive(Debug)]
@@ -34,9 +37,8 @@ const _: () = assert!(size_of::<Entry>() == 16, "two words per key in the tables
 
 impl Entry {
     /// A key of which nothing is known yet, but that a flush up to `flushed` went over it.
-    pub(crate) fn absent(key: &[u8], flushed: Version) -> Self {
-        let rich = RichKey { key: key.into(), reset: flushed, reset_entry: flushed, ..RichKey::default() };
-        Self::Rich(Box::new(rich))
+    pub(crate) fn absent(key: &[u8], flushed: Flushed) -> Self {
+        Self::Rich(Box::new(RichKey::absent(key, flushed)))
     }
 
     pub(crate) fn key(&self) -> &[u8] {
@@ -79,6 +81,15 @@ impl Entry {
         match self {
             Self::Packed(packed) => Cow::Borrowed(packed.value()),
             Self::Rich(rich) => rich.string().unwrap_or_default(),
+        }
+    }
+
+    /// What clients see of a cell, apart from expiry.
+    pub(crate) fn cell_value(&self, id: &CellId<'_>) -> Option<CellValue> {
+        match self {
+            Self::Packed(packed) if packed.is_tombstone() || *id != CellId::STRING => None,
+            Self::Packed(packed) => Some(CellValue::Bytes(packed.value().to_vec())),
+            Self::Rich(rich) => rich.cell_value(id),
         }
     }
 
@@ -141,9 +152,14 @@ impl Entry {
     }
 
     /// Whether nothing but a flush, which the shard remembers, is left of the key.
-    pub(crate) fn is_vacant(&self, flushed: Version) -> bool {
+    pub(crate) fn is_vacant(&self, flushed: Version, origins: &Origins) -> bool {
         match self {
-            Self::Packed(_) => false,
+            Self::Packed(packed) => {
+                packed.is_tombstone()
+                    && !packed.has_ttl()
+                    && packed.timestamp() <= flushed.timestamp
+                    && packed.version(origins) <= flushed
+            }
             Self::Rich(rich) => {
                 rich.cells.is_empty() && rich.ttl.is_none() && rich.mark.is_none() && rich.reset <= flushed
             }
@@ -174,8 +190,84 @@ impl Entry {
         Ok(changed)
     }
 
+    /// In packed form if there is one. Never fails: with too many origins the key simply stays as it is.
+    pub(crate) fn of_rich(rich: RichKey, origins: &Origins) -> Self {
+        match Packed::of(&rich, origins) {
+            Ok(Some(packed)) => Self::Packed(packed),
+            Ok(None) | Err(TooManyOrigins) => Self::Rich(Box::new(rich)),
+        }
+    }
+
     /// As a whole, for what needs every rule or every part of the state.
-    #[cfg(test)]
+    pub(crate) fn into_rich(self, origins: &Origins) -> RichKey {
+        match self {
+            Self::Packed(packed) => packed.to_rich(origins),
+            Self::Rich(rich) => *rich,
+        }
+    }
+
+    /// What the key adds to its slot's digest: see [`digest`].
+    pub(crate) fn digest(&self, db: u8, hash: u64, origins: &Origins) -> u64 {
+        let (live, cells, ttl) = match self {
+            Self::Packed(packed) if packed.is_tombstone() => (false, 0, packed.ttl(origins)),
+            Self::Packed(packed) => {
+                let version = packed.version(origins);
+                (true, digest::cell(Kind::String, &[], version), packed.ttl(origins))
+            }
+            Self::Rich(rich) => (rich.tally().live > 0, rich.tally().digest, rich.ttl),
+        };
+        match ttl.filter(|ttl| ttl.expiry.is_some()) {
+            Some(ttl) => digest::key(db, hash, cells ^ digest::ttl(ttl.version)),
+            None if live => digest::key(db, hash, cells),
+            None => 0,
+        }
+    }
+
+    /// As [`Entry::digest`], of values and the expiry, too.
+    pub(crate) fn deep_digest(&self, db: u8, hash: u64, origins: &Origins) -> u64 {
+        let cells = match self {
+            Self::Packed(packed) if packed.is_tombstone() => 0,
+            Self::Packed(packed) => {
+                let part = digest::cell(Kind::String, &[], packed.version(origins));
+                digest::with_bytes(part, packed.value())
+            }
+            Self::Rich(rich) => rich.deep_parts(),
+        };
+        let ttl = self.ttl(origins).and_then(|ttl| Some((ttl.version, ttl.expiry?)));
+        match ttl {
+            Some((version, expiry)) => {
+                digest::key(db, hash, cells ^ digest::with_expiry(digest::ttl(version), expiry.0))
+            }
+            None if self.kind().is_some() => digest::key(db, hash, cells),
+            None => 0,
+        }
+    }
+
+    /// What is dead of it.
+    pub(crate) fn dead(&self, flushed: Version) -> Dead {
+        match self {
+            Self::Packed(packed) => packed.dead(),
+            Self::Rich(rich) => {
+                let parts = rich.dead_parts(flushed).iter().flatten().count();
+                let Tally { live, mut dead, .. } = rich.tally();
+                dead.things += parts;
+                if live == 0 && self.expiry().is_none() {
+                    dead.bytes += size_of::<Self>() + size_of::<RichKey>() + rich.key.len();
+                }
+                dead
+            }
+        }
+    }
+
+    /// The log entries of what is dead of the key as a whole.
+    pub(crate) fn dead_parts(&self, flushed: Version, origins: &Origins) -> DeadParts {
+        match self {
+            Self::Packed(packed) => packed.dead_parts(origins),
+            Self::Rich(rich) => rich.dead_parts(flushed),
+        }
+    }
+
+    /// As a whole, leaving it as it is.
     pub(crate) fn to_rich(&self, origins: &Origins) -> RichKey {
         match self {
             Self::Packed(packed) => packed.to_rich(origins),
@@ -283,15 +375,48 @@ impl Packed {
             let value = CellValue::Bytes(self.value().to_vec());
             vec![(CellId::STRING, Cell { base: Some((version, Some(value))), contributions: Vec::new() })]
         };
-        RichKey {
-            key: self.key().into(),
-            reset: version,
-            reset_entry: version,
-            ttl: self.ttl(origins),
-            mark: None,
-            cells,
-            accessed: self.accessed(),
+        let mut rich = RichKey::of_cells(self.key(), cells);
+        rich.reset = version;
+        rich.reset_entry = version;
+        rich.ttl = self.ttl(origins);
+        rich.accessed = self.accessed();
+        rich
+    }
+
+    fn dead(&self) -> Dead {
+        if self.flags() & (TOMBSTONE | HAS_TTL) == 0 {
+            return Dead::NONE;
         }
+        let never_expires = self.has_ttl() && self.expiry().is_none();
+        let things = usize::from(self.is_tombstone()) + usize::from(never_expires);
+        let bytes = match (self.is_tombstone(), self.has_ttl(), never_expires) {
+            (true, false, _) | (true, true, true) => size_of::<Entry>() + self.0.len(),
+            (false, _, true) => TTL_BYTES,
+            _ => 0,
+        };
+        Dead { things, bytes }
+    }
+
+    /// Without what is dead and covered by `stable`; none if nothing is left.
+    ///
+    /// A tombstone stays as long as a TTL register does, which has no place of its own.
+    pub(crate) fn without_stable(self, stable: &Frontier, origins: &Origins) -> Option<Self> {
+        let never_expires = self.ttl(origins).filter(|ttl| ttl.expiry.is_none());
+        let kept = if never_expires.is_some_and(|ttl| stable.covers(ttl.version)) {
+            let value = (!self.is_tombstone()).then(|| self.value());
+            Self::build(self.key(), value, self.timestamp(), self.origin(), None, self.accessed())
+        } else {
+            self
+        };
+        let goes = kept.is_tombstone() && !kept.has_ttl() && stable.covers(kept.version(origins));
+        (!goes).then_some(kept)
+    }
+
+    fn dead_parts(&self, origins: &Origins) -> DeadParts {
+        let never_expires = self.has_ttl() && self.expiry().is_none();
+        let ttl = self.ttl(origins).filter(|_| never_expires);
+        let reset = self.is_tombstone().then(|| self.version(origins));
+        [reset, ttl.map(|ttl| ttl.version), None]
     }
 
     /// Merges what can be merged in packed form; none if that needs the rich one.
@@ -380,6 +505,11 @@ impl Packed {
         self.0[10]
     }
 
+    /// Whether a register says when it expires, or that it does not.
+    pub(crate) fn has_ttl(&self) -> bool {
+        self.flags() & HAS_TTL != 0
+    }
+
     pub(crate) fn is_tombstone(&self) -> bool {
         self.flags() & TOMBSTONE != 0
     }
@@ -448,7 +578,7 @@ impl Packed {
         self.packed_ttl().filter(|ttl| ttl.expiry != NO_EXPIRY).map(|ttl| WallMillis(ttl.expiry))
     }
 
-    fn ttl(&self, origins: &Origins) -> Option<Ttl> {
+    pub(crate) fn ttl(&self, origins: &Origins) -> Option<Ttl> {
         let ttl = self.packed_ttl()?;
         Some(Ttl {
             version: origins.version(Timestamp(ttl.timestamp), OriginIndex(ttl.origin)),

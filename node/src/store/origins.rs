@@ -1,6 +1,8 @@
 //! Origins as small numbers, for entries packed into few bytes.
 
 use std::collections::HashMap;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::RwLock;
 use shared::clock::Timestamp;
@@ -12,14 +14,19 @@ use shared::version::Version;
 pub(crate) struct OriginIndex(pub(crate) u16);
 
 /// The origins met so far, each with its number. Bounded by what the number's 16 bits hold.
-#[derive(Default)]
-pub(crate) struct Origins(RwLock<Numbered>);
-
-#[derive(Default)]
-struct Numbered {
-    by_index: Vec<Origin>,
-    by_origin: HashMap<Origin, OriginIndex>,
+///
+/// Numbers are looked up on every write, for digests: so that takes no lock. An origin's number never changes, and
+/// is handed out when the origin stands in its place.
+pub(crate) struct Origins {
+    by_origin: RwLock<HashMap<Origin, OriginIndex>>,
+    /// By the number's high byte, then its low byte. Made when first needed, for most nodes meet few origins.
+    by_index: [OnceLock<Box<Chunk>>; CHUNKS],
 }
+
+type Chunk = [AtomicU64; CHUNK];
+
+const CHUNK: usize = 256;
+const CHUNKS: usize = 256;
 
 /// More origins than can be told apart: this group's nodes have been restarted some 65,000 times.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -28,24 +35,56 @@ struct Numbered {
 )]
 pub(crate) struct TooManyOrigins;
 
+impl Default for Origins {
+    fn default() -> Self {
+        Self { by_origin: RwLock::default(), by_index: [const { OnceLock::new() }; CHUNKS] }
+    }
+}
+
 impl Origins {
     /// The origin's number, a new one if it was not met before.
     pub(crate) fn intern(&self, origin: Origin) -> Result<OriginIndex, TooManyOrigins> {
-        if let Some(index) = self.0.read().by_origin.get(&origin) {
+        if let Some(index) = self.by_origin.read().get(&origin) {
             return Ok(*index);
         }
-        let mut numbered = self.0.write();
-        if let Some(index) = numbered.by_origin.get(&origin) {
+        let mut by_origin = self.by_origin.write();
+        if let Some(index) = by_origin.get(&origin) {
             return Ok(*index);
         }
-        let index = OriginIndex(u16::try_from(numbered.by_index.len()).map_err(|_| TooManyOrigins)?);
-        numbered.by_index.push(origin);
-        numbered.by_origin.insert(origin, index);
+        let index = OriginIndex(u16::try_from(by_origin.len()).map_err(|_| TooManyOrigins)?);
+        let chunk = self.by_index[usize::from(index.0 >> 8)]
+            .get_or_init(|| Box::new([const { AtomicU64::new(0) }; CHUNK]));
+        chunk[usize::from(index.0 & 0xff)].store(origin.0, Ordering::Release);
+        by_origin.insert(origin, index);
         Ok(index)
+    }
+
+    /// The origin with this number.
+    pub(crate) fn origin(&self, index: OriginIndex) -> Origin {
+        let chunk = self.by_index[usize::from(index.0 >> 8)].get();
+        let chunk = chunk.expect("a number is handed out once its origin is in its place");
+        Origin(chunk[usize::from(index.0 & 0xff)].load(Ordering::Acquire))
     }
 
     /// The version with this timestamp of the numbered origin.
     pub(crate) fn version(&self, timestamp: Timestamp, index: OriginIndex) -> Version {
-        Version { timestamp, origin: self.0.read().by_index[usize::from(index.0)] }
+        Version { timestamp, origin: self.origin(index) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_number_names_its_origin() {
+        let origins = Origins::default();
+        let number = |place: u64| origins.intern(Origin(place * 3 + 1));
+        let made: Vec<_> = (0..65_536).map(|place| number(place).unwrap()).collect();
+        assert_eq!(number(65_536), Err(TooManyOrigins));
+        for (place, index) in made.iter().enumerate() {
+            assert_eq!(origins.origin(*index), Origin(place as u64 * 3 + 1));
+            assert_eq!(number(place as u64), Ok(*index));
+        }
     }
 }

@@ -19,13 +19,27 @@
 //! Here *local* changes differ in one thing: within a transaction a later change of the same version replaces
 //! the earlier one. Peers never see the earlier one, for the transaction is coalesced before it is logged.
 
+mod cell;
+
+mod judge;
+
+mod tally;
+
 use std::borrow::Cow;
 
-use shared::change::{CellId, Contribution, Kind, Op, Sum, Value};
+use shared::change::{CellId, Contribution, Kind, Op, Value};
 use shared::clock::Timestamp;
 use shared::id::Origin;
 use shared::time::WallMillis;
-use shared::version::Version;
+use shared::version::{Frontier, Version};
+
+use super::dead::DeadParts;
+use super::digest;
+use super::shard::Flushed;
+
+pub(crate) use self::cell::{Cell, CellValue, OwnContribution, parse_integer};
+pub(crate) use self::judge::Judged;
+pub(crate) use self::tally::Tally;
 
 /// Where a change comes from, which decides between equal versions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,7 +67,7 @@ pub(crate) struct Mark {
 }
 
 impl Mark {
-    fn hides(&self, written: Timestamp) -> bool {
+    pub(crate) fn hides(&self, written: Timestamp) -> bool {
         written < end_of(self.expiry)
     }
 }
@@ -61,111 +75,6 @@ impl Mark {
 /// The first timestamp after a millisecond.
 pub(crate) fn end_of(wall: WallMillis) -> Timestamp {
     Timestamp::of_wall(WallMillis(wall.0.saturating_add(1)))
-}
-
-/// A cell: its newest write, and what origins have added to it since.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Cell {
-    /// The newest write and its version; a removal holds no value.
-    pub(crate) base: Option<(Version, Option<CellValue>)>,
-    /// At most one per origin, in order of origins, so that floats add up alike everywhere.
-    pub(crate) contributions: Vec<(Origin, OwnContribution)>,
-}
-
-/// A cell's written value.
-#[derive(Clone, Debug, PartialEq)]
-pub(crate) enum CellValue {
-    Bytes(Vec<u8>),
-    Float(f64),
-}
-
-impl From<Value<'_>> for CellValue {
-    fn from(value: Value<'_>) -> Self {
-        match value {
-            Value::Bytes(bytes) => Self::Bytes(bytes.into_owned()),
-            Value::Float(float) => Self::Float(float),
-        }
-    }
-}
-
-/// What one origin has added to a cell.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) struct OwnContribution {
-    pub(crate) first: Timestamp,
-    pub(crate) last: Timestamp,
-    pub(crate) sum: Sum,
-}
-
-impl Cell {
-    fn is_empty(&self) -> bool {
-        self.base.is_none() && self.contributions.is_empty()
-    }
-
-    /// The base and sums that no mark hides.
-    fn live(&self, mark: Option<Mark>) -> (Option<&CellValue>, impl Iterator<Item = &OwnContribution>) {
-        let hides = move |at: Timestamp| mark.is_some_and(|mark| mark.hides(at));
-        let base = self.base.as_ref().filter(|(version, _)| !hides(version.timestamp));
-        let sums = self.contributions.iter().map(|(_, own)| own).filter(move |own| !hides(own.first));
-        (base.and_then(|(_, value)| value.as_ref()), sums)
-    }
-
-    fn is_live(&self, mark: Option<Mark>) -> bool {
-        let (base, mut sums) = self.live(mark);
-        base.is_some() || sums.next().is_some()
-    }
-
-    /// The bytes that a client sees: the base, plus the sums if that is a whole number.
-    fn bytes(&self, mark: Option<Mark>) -> Option<Cow<'_, [u8]>> {
-        let (base, mut sums) = self.live(mark);
-        let Some(first) = sums.next() else {
-            return match base? {
-                CellValue::Bytes(bytes) => Some(Cow::Borrowed(bytes)),
-                CellValue::Float(float) => Some(Cow::Owned(float.to_string().into_bytes())),
-            };
-        };
-        let start = match base {
-            None => 0,
-            Some(CellValue::Bytes(bytes)) => match parse_integer(bytes) {
-                Some(integer) => integer,
-                None => return Some(Cow::Borrowed(bytes)),
-            },
-            Some(CellValue::Float(_)) => return None,
-        };
-        let total = std::iter::once(first).chain(sums).fold(i128::from(start), |total, own| match own.sum {
-            Sum::Int(int) => total.saturating_add(int),
-            Sum::Float(float) => total.saturating_add(float as i128),
-        });
-        let clamped = total.clamp(i128::from(i64::MIN), i128::from(i64::MAX));
-        Some(Cow::Owned(itoa::Buffer::new().format(clamped).as_bytes().to_vec()))
-    }
-
-    /// The newest version in it, hidden ones included.
-    fn newest(&self) -> Timestamp {
-        let base = self.base.as_ref().map_or(Timestamp::ZERO, |(version, _)| version.timestamp);
-        self.contributions.iter().map(|(_, own)| own.last).fold(base, Timestamp::max)
-    }
-}
-
-/// Reads a whole number as Redis does: no spaces, no plus, no leading zeros, within 64 bits.
-pub(crate) fn parse_integer(bytes: &[u8]) -> Option<i64> {
-    let digits = bytes.strip_prefix(b"-").unwrap_or(bytes);
-    match digits {
-        [b'0'] if bytes.len() == 1 => return Some(0),
-        [b'1'..=b'9', ..] if digits.len() <= 19 => {}
-        _ => return None,
-    }
-    let mut magnitude: u64 = 0;
-    for digit in digits {
-        if !digit.is_ascii_digit() {
-            return None;
-        }
-        magnitude = magnitude * 10 + u64::from(digit - b'0');
-    }
-    if digits.len() == bytes.len() {
-        i64::try_from(magnitude).ok()
-    } else {
-        0_i64.checked_sub_unsigned(magnitude)
-    }
 }
 
 /// The state of a key in full.
@@ -181,9 +90,35 @@ pub(crate) struct RichKey {
     pub(crate) cells: Vec<(CellId<'static>, Cell)>,
     /// When a client last used it, in seconds of the store's idle clock.
     pub(crate) accessed: u32,
+    /// What the cells come to.
+    tally: Tally,
 }
 
 impl RichKey {
+    /// A key of which nothing is known yet, but that a flush went over it.
+    pub(crate) fn absent(key: &[u8], flushed: Flushed) -> Self {
+        Self { key: key.into(), reset: flushed.version, reset_entry: flushed.entry, ..Self::default() }
+    }
+
+    /// A key with these cells, in order of their ids, and nothing else.
+    pub(crate) fn of_cells(key: &[u8], cells: Vec<(CellId<'static>, Cell)>) -> Self {
+        let mut rich = Self { key: key.into(), cells, ..Self::default() };
+        rich.count_cells();
+        rich
+    }
+
+    /// What the cells come to.
+    pub(crate) const fn tally(&self) -> Tally {
+        self.tally
+    }
+
+    fn count_cells(&mut self) {
+        self.tally = Tally::default();
+        for (id, cell) in &self.cells {
+            self.tally.add(Tally::of(id, cell, self.mark));
+        }
+    }
+
     /// Merges a change whose version is `at`. Returns whether it changed anything.
     pub(crate) fn merge(&mut self, op: Op<'_>, at: Version, source: Source) -> bool {
         match op {
@@ -194,16 +129,27 @@ impl RichKey {
             }
             Op::Reset | Op::FlushDb | Op::FlushAll => self.merge_reset(at, at, source),
             Op::Cell(id, value) => self.merge_cell(id, at, value, source),
-            Op::Count(id, contribution) => self.merge_contribution(id, at, contribution, source),
+            Op::Count(id, Contribution { first, sum, contributor }) => {
+                let own = OwnContribution { first, last: at.timestamp, sum, carrier: at.origin };
+                self.merge_contribution(id, contributor.unwrap_or(at.origin), own, source)
+            }
             Op::Expire(expiry) => self.merge_ttl(Ttl { version: at, expiry }, source),
-            Op::ObservedReset(version) => self.merge_reset(version, at, Source::Log),
+            Op::ObservedReset(version) | Op::ObservedFlush(version) => {
+                self.merge_reset(version, at, Source::Log)
+            }
             Op::Mark { reset, expiry } => self.merge_mark(Mark { reset, expiry, entry: at }),
         }
     }
 
-    /// `entry` is the version of the log entry that carries the reset.
+    /// `entry` is the version of the log entry that carries the reset. Of several that carry the same one the newest
+    /// is remembered: any will do for telling that everybody has it, and an older one may be of an origin that nobody
+    /// will ever have more of.
     pub(crate) fn merge_reset(&mut self, reset: Version, entry: Version, source: Source) -> bool {
-        if reset < self.reset || (reset == self.reset && source == Source::Log) {
+        if reset == self.reset && source == Source::Log {
+            self.reset_entry = self.reset_entry.max(entry);
+            return false;
+        }
+        if reset < self.reset {
             return false;
         }
         let survives = |version: Version| match source {
@@ -219,63 +165,79 @@ impl RichKey {
             cell.contributions.retain(|(origin, own)| survives(Version::new(own.first, *origin)));
             !cell.is_empty()
         });
+        self.count_cells();
         true
     }
 
-    fn merge_mark(&mut self, mark: Mark) -> bool {
+    pub(super) fn merge_mark(&mut self, mark: Mark) -> bool {
         let reset = self.merge_reset(mark.reset, mark.entry, Source::Log);
-        let newer = self.mark.is_none_or(|old| (mark.reset, mark.expiry) > (old.reset, old.expiry));
-        let stands = mark.reset >= self.reset && newer;
+        if mark.reset < self.reset {
+            return reset;
+        }
+        let stands = self.mark.is_none_or(|old| (mark.reset, mark.expiry) > (old.reset, old.expiry));
         if stands {
             self.mark = Some(mark);
+            self.count_cells();
+        } else if let Some(old) = &mut self.mark
+            && (mark.reset, mark.expiry) == (old.reset, old.expiry)
+        {
+            old.entry = old.entry.max(mark.entry);
         }
         reset || stands
     }
 
-    fn merge_cell(&mut self, id: CellId<'_>, at: Version, value: Option<Value<'_>>, source: Source) -> bool {
-        if at < self.reset {
-            return false;
-        }
-        let cell = self.cell_mut(id);
-        let newer =
-            cell.base.as_ref().is_none_or(|(old, _)| at > *old || (at == *old && source == Source::Local));
-        if newer {
-            cell.base = Some((at, value.map(CellValue::from)));
-            cell.contributions.retain(|(origin, own)| Version::new(own.first, *origin) > at);
-        }
-        newer
-    }
-
-    fn merge_contribution(
+    pub(super) fn merge_cell(
         &mut self,
         id: CellId<'_>,
         at: Version,
-        contribution: Contribution,
+        value: Option<Value<'_>>,
         source: Source,
     ) -> bool {
-        let Contribution { first, sum, contributor } = contribution;
-        let origin = contributor.unwrap_or(at.origin);
-        let began = Version::new(first, origin);
+        if at < self.reset {
+            return false;
+        }
+        self.change_cell(id, |cell| {
+            let newer = cell
+                .base
+                .as_ref()
+                .is_none_or(|(old, _)| at > *old || (at == *old && source == Source::Local));
+            if newer {
+                cell.base = Some((at, value.map(CellValue::from)));
+                cell.contributions.retain(|(origin, own)| Version::new(own.first, *origin) > at);
+            }
+            newer
+        })
+    }
+
+    pub(super) fn merge_contribution(
+        &mut self,
+        id: CellId<'_>,
+        origin: Origin,
+        own: OwnContribution,
+        source: Source,
+    ) -> bool {
+        let began = Version::new(own.first, origin);
         if began < self.reset || self.cell(&id).is_some_and(|cell| cell.base_version() >= began) {
             return false;
         }
-        let own = OwnContribution { first, last: at.timestamp, sum };
-        let contributions = &mut self.cell_mut(id).contributions;
-        match contributions.binary_search_by_key(&origin, |(origin, _)| *origin) {
-            Err(place) => contributions.insert(place, (origin, own)),
-            Ok(place) => {
-                let old = &mut contributions[place].1;
-                let (was, is) = ((old.first, old.last), (own.first, own.last));
-                if is < was || (is == was && source == Source::Log) {
-                    return false;
+        self.change_cell(id, |cell| {
+            let contributions = &mut cell.contributions;
+            match contributions.binary_search_by_key(&origin, |(origin, _)| *origin) {
+                Err(place) => contributions.insert(place, (origin, own)),
+                Ok(place) => {
+                    let old = &mut contributions[place].1;
+                    let same = !own.wins_over(old) && !old.wins_over(&own);
+                    if !own.wins_over(old) && !(same && source == Source::Local) {
+                        return false;
+                    }
+                    *old = own;
                 }
-                *old = own;
             }
-        }
-        true
+            true
+        })
     }
 
-    fn merge_ttl(&mut self, ttl: Ttl, source: Source) -> bool {
+    pub(super) fn merge_ttl(&mut self, ttl: Ttl, source: Source) -> bool {
         let newer = self.ttl.is_none_or(|old| {
             ttl.version > old.version || (ttl.version == old.version && source == Source::Local)
         });
@@ -286,17 +248,30 @@ impl RichKey {
         stands
     }
 
-    pub(crate) fn cell(&self, id: &CellId<'_>) -> Option<&Cell> {
-        self.place(id).ok().map(|place| &self.cells[place].1)
-    }
-
-    fn cell_mut(&mut self, id: CellId<'_>) -> &mut Cell {
+    /// Changes a cell, an empty one if there was none, and what the cells come to with it.
+    fn change_cell(&mut self, id: CellId<'_>, change: impl FnOnce(&mut Cell) -> bool) -> bool {
         let place = self.place(&id).unwrap_or_else(|place| {
             let id = CellId { kind: id.kind, element: Cow::Owned(id.element.into_owned()) };
             self.cells.insert(place, (id, Cell::default()));
             place
         });
-        &mut self.cells[place].1
+        let mark = self.mark;
+        let (id, cell) = &mut self.cells[place];
+        let before = if cell.is_empty() { Tally::default() } else { Tally::of(id, cell, mark) };
+        let changed = change(cell);
+        if changed {
+            let after = if cell.is_empty() { Tally::default() } else { Tally::of(id, cell, mark) };
+            self.tally.subtract(before);
+            self.tally.add(after);
+        }
+        if cell.is_empty() {
+            self.cells.remove(place);
+        }
+        changed
+    }
+
+    pub(crate) fn cell(&self, id: &CellId<'_>) -> Option<&Cell> {
+        self.place(id).ok().map(|place| &self.cells[place].1)
     }
 
     fn place(&self, id: &CellId<'_>) -> Result<usize, usize> {
@@ -312,6 +287,11 @@ impl RichKey {
     /// The string's bytes, if that has a live cell.
     pub(crate) fn string(&self) -> Option<Cow<'_, [u8]>> {
         self.cell(&CellId::STRING).and_then(|cell| cell.bytes(self.mark))
+    }
+
+    /// What clients see of a cell, apart from expiry.
+    pub(crate) fn cell_value(&self, id: &CellId<'_>) -> Option<CellValue> {
+        self.cell(id).and_then(|cell| cell.value(self.mark))
     }
 
     /// What `origin` has added to the string, if an increment of its would go on from there.
@@ -332,10 +312,69 @@ impl RichKey {
     pub(crate) fn written_at(&self, version: Version) -> bool {
         self.reset == version || self.cell(&CellId::STRING).is_some_and(|cell| cell.base_version() == version)
     }
-}
 
-impl Cell {
-    fn base_version(&self) -> Version {
-        self.base.as_ref().map_or(Version::ZERO, |(version, _)| *version)
+    /// Drops the tombstone of a cell if `stable` covers it: then nothing older can arrive any more.
+    ///
+    /// A list element's removal is final, so its tombstone need only stand until the own frontier covers the
+    /// element's push: once lists are written, that rule goes here.
+    pub(crate) fn drop_tombstone(&mut self, id: &CellId<'_>, stable: &Frontier) {
+        let droppable = |cell: &Cell| cell.is_tombstone() && stable.covers(cell.base_version());
+        if self.cell(id).is_some_and(droppable) {
+            self.change_cell(id.clone(), |cell| cell.base.take().is_some());
+        }
+    }
+
+    /// Drops what is dead of the key as a whole, and covered by `stable`: a TTL register that says none, a mark with
+    /// what it hides, and the reset, in whose place a flush up to `flushed` went over the key.
+    pub(crate) fn drop_stable(&mut self, stable: &Frontier, flushed: Flushed) {
+        self.ttl = self.ttl.filter(|ttl| ttl.expiry.is_some() || !stable.covers(ttl.version));
+        if let Some(mark) = self.mark.take_if(|mark| stable.covers(mark.entry)) {
+            self.drop_hidden(mark);
+        }
+        if self.mark.is_none() && self.reset > flushed.version && stable.covers(self.reset_entry) {
+            self.reset = flushed.version;
+            self.reset_entry = flushed.entry;
+        }
+    }
+
+    /// Tombstones stay, hidden ones too: they go when they are stable themselves.
+    fn drop_hidden(&mut self, mark: Mark) {
+        self.cells.retain_mut(|(_, cell)| {
+            cell.base =
+                cell.base.take_if(|(version, value)| value.is_none() || !mark.hides(version.timestamp));
+            cell.contributions.retain(|(_, own)| !mark.hides(own.first));
+            !cell.is_empty()
+        });
+        self.count_cells();
+    }
+
+    /// The log entries of what is dead of the key as a whole: reset, TTL register that says none, mark.
+    pub(crate) fn dead_parts(&self, flushed: Version) -> DeadParts {
+        let ttl = self.ttl.filter(|ttl| ttl.expiry.is_none());
+        [
+            (self.reset > flushed).then_some(self.reset_entry),
+            ttl.map(|ttl| ttl.version),
+            self.mark.map(|mark| mark.entry),
+        ]
+    }
+
+    /// The version of the cell's removal, if it was removed.
+    pub(crate) fn tombstone(&self, id: &CellId<'_>) -> Option<Version> {
+        self.cell(id).filter(|cell| cell.is_tombstone()).map(Cell::base_version)
+    }
+
+    /// The XOR of all that is live, values included.
+    pub(crate) fn deep_parts(&self) -> u64 {
+        self.cells.iter().fold(0, |parts, (id, cell)| {
+            let tally = Tally::of(id, cell, self.mark);
+            let value = cell.live(self.mark).0;
+            parts ^ value.map_or(tally.digest, |value| digest::with_value(tally.digest, value))
+        })
+    }
+
+    /// The cells that are tombstones.
+    pub(crate) fn tombstones(&self) -> impl Iterator<Item = (&CellId<'static>, Version)> {
+        let dead = self.cells.iter().filter(|(_, cell)| cell.is_tombstone());
+        dead.map(|(id, cell)| (id, cell.base_version()))
     }
 }

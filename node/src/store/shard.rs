@@ -1,5 +1,10 @@
-//! The tables of a run of slots, what expires in them, and who watches their keys.
+//! The tables of a run of slots, what expires in them, what of them is dead, and who watches their keys.
 
+mod compare;
+
+mod sweep;
+
+use std::borrow::Cow;
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -7,16 +12,18 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use foldhash::fast::RandomState;
 use hashbrown::HashTable;
 use hashbrown::hash_table;
-use shared::change::{Change, DATABASES, Op};
+use shared::change::{CellId, Change, DATABASES, Op};
 use shared::time::WallMillis;
 use shared::version::Version;
 
 use std::hash::BuildHasher;
 
+use super::dead::{Dead, DeadParts, Place, Registry};
 use super::entry::{Entry, Packed, is_of};
 use super::key::{Key, SLOTS_PER_SHARD, ShardId, key_hash, slot_of};
+use super::lasts::Lasts;
 use super::origins::{OriginIndex, Origins, TooManyOrigins};
-use super::rich::Source;
+use super::rich::{RichKey, Source};
 
 /// A run of slots, each with its table: small tables, so that none takes long to grow.
 pub(crate) struct Shard {
@@ -24,6 +31,10 @@ pub(crate) struct Shard {
     /// Seeded per process, so that nobody can choose keys that collide.
     hasher: RandomState,
     databases: [Database; DATABASES as usize],
+    /// Which changes reached the slots last.
+    lasts: Lasts,
+    /// Where dead things are.
+    registry: Registry,
     /// Who watches which key, for WATCH. Empty nearly always.
     watchers: HashMap<(u8, Box<[u8]>), Vec<Watcher>>,
 }
@@ -31,18 +42,37 @@ pub(crate) struct Shard {
 /// Set when a watched key changes. Bounded by the clients' WATCHes.
 pub(crate) type Watcher = Arc<AtomicBool>;
 
+/// A flush that went over a database.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Flushed {
+    /// What is older is dead.
+    pub(crate) version: Version,
+    /// The log entry that made it.
+    pub(crate) entry: Version,
+}
+
 #[derive(Default)]
 struct Database {
     /// None until a key is written.
-    slots: Option<Box<[HashTable<Entry>; SLOTS_PER_SHARD]>>,
+    slots: Option<Box<[Slot]>>,
     /// Keys with a live cell, expired ones that were not removed yet included, as DBSIZE counts.
     live: usize,
     /// Keys among them with an expiry.
     expiring: usize,
+    /// What is dead.
+    dead: Dead,
     /// The newest flush that went over this database.
-    flushed: Version,
-    /// The keys that expire, by when, named by their hash.
+    flushed: Flushed,
+    /// The keys that expire, dead ones included, by when, named by their hash.
     expiries: BTreeSet<(WallMillis, u64)>,
+}
+
+/// A slot's keys.
+#[derive(Default)]
+struct Slot {
+    table: HashTable<Entry>,
+    /// The XOR of its keys' digests.
+    digest: u64,
 }
 
 /// What the tables' counters take from a key.
@@ -50,14 +80,20 @@ struct Database {
 struct Footprint {
     live: bool,
     expiry: Option<WallMillis>,
+    dead: Dead,
+    digest: u64,
 }
 
 impl Footprint {
-    const NONE: Self = Self { live: false, expiry: None };
+    const NONE: Self = Self { live: false, expiry: None, dead: Dead::NONE, digest: 0 };
 
-    fn of(entry: &Entry) -> Self {
-        let live = entry.kind().is_some();
-        Self { live, expiry: entry.expiry().filter(|_| live) }
+    fn of(entry: &Entry, db: u8, hash: u64, flushed: Version, origins: &Origins) -> Self {
+        Self {
+            live: entry.kind().is_some(),
+            expiry: entry.expiry(),
+            dead: entry.dead(flushed),
+            digest: entry.digest(db, hash, origins),
+        }
     }
 }
 
@@ -71,7 +107,14 @@ pub(crate) struct Writer {
 
 impl Shard {
     pub(crate) fn new(id: ShardId, hasher: RandomState) -> Self {
-        Self { id, hasher, databases: Default::default(), watchers: HashMap::new() }
+        Self {
+            id,
+            hasher,
+            databases: Default::default(),
+            lasts: Lasts::default(),
+            registry: Registry::default(),
+            watchers: HashMap::new(),
+        }
     }
 
     pub(crate) const fn id(&self) -> ShardId {
@@ -80,19 +123,23 @@ impl Shard {
 
     /// What is held for the key, if anything, dead or alive.
     pub(crate) fn find(&self, key: &Key<'_>) -> Option<&Entry> {
-        let table = &self.databases[usize::from(key.db)].slots.as_ref()?[slot_in_shard(key.slot())];
-        table.find(self.hasher.hash_one(key.bytes), |entry| is_of(entry, key))
+        let slots = self.databases[usize::from(key.db)].slots.as_ref()?;
+        slots[slot_in_shard(key.slot())]
+            .table
+            .find(self.hasher.hash_one(key.bytes), |entry| is_of(entry, key))
     }
 
     /// As [`Shard::find`], to note that it was used.
     pub(crate) fn find_mut(&mut self, key: &Key<'_>) -> Option<&mut Entry> {
-        let table = &mut self.databases[usize::from(key.db)].slots.as_mut()?[slot_in_shard(key.slot())];
-        table.find_mut(self.hasher.hash_one(key.bytes), |entry| is_of(entry, key))
+        let slots = self.databases[usize::from(key.db)].slots.as_mut()?;
+        slots[slot_in_shard(key.slot())]
+            .table
+            .find_mut(self.hasher.hash_one(key.bytes), |entry| is_of(entry, key))
     }
 
     /// The newest flush that went over the database.
     pub(crate) const fn flushed(&self, db: u8) -> Version {
-        self.databases[db as usize].flushed
+        self.databases[db as usize].flushed.version
     }
 
     /// Merges a change of one key of this shard. Returns whether it changed anything.
@@ -103,50 +150,67 @@ impl Shard {
         writer: Writer,
         origins: &Origins,
     ) -> Result<bool, TooManyOrigins> {
+        let place = slot_in_shard(key.slot());
+        self.lasts.note(place, writer.at);
         let database = &mut self.databases[usize::from(key.db)];
-        if writer.at < database.flushed {
+        let flushed = database.flushed;
+        if writer.at < flushed.version {
             return Ok(false);
         }
-        let flushed = database.flushed;
-        let slots = database.slots.get_or_insert_with(new_slots);
-        let table = &mut slots[slot_in_shard(key.slot())];
         let hasher = &self.hasher;
+        let table_hash = hasher.hash_one(key.bytes);
         let rehash = |entry: &Entry| hasher.hash_one(entry.key());
-        let (before, after, changed) =
-            match table.entry(hasher.hash_one(key.bytes), |entry| is_of(entry, key), rehash) {
-                hash_table::Entry::Vacant(vacant) => {
-                    let mut entry = match &op {
-                        // Whole writes of absent keys, the commonest of all, need no rich state on the way.
-                        Op::Set(value) => Entry::Packed(Packed::new(
-                            key.bytes,
-                            Some(value),
-                            writer.at.timestamp,
-                            writer.index,
-                        )),
-                        Op::Reset => {
-                            Entry::Packed(Packed::new(key.bytes, None, writer.at.timestamp, writer.index))
-                        }
-                        _ => Entry::absent(key.bytes, flushed),
-                    };
-                    let changed = matches!(op, Op::Set(_) | Op::Reset)
-                        || entry.merge(op, writer.at, writer.index, writer.source, origins)?;
-                    if entry.is_vacant(flushed) {
-                        return Ok(changed);
+        let look = |entry: &Entry| {
+            let footprint = Footprint::of(entry, key.db, key.hash, flushed.version, origins);
+            let dead = footprint.dead.things > 0;
+            (footprint, if dead { entry.dead_parts(flushed.version, origins) } else { DeadParts::default() })
+        };
+        let removed = match &op {
+            Op::Cell(id, None) => Some(id.clone()),
+            _ => None,
+        };
+        let slots = database.slots.get_or_insert_with(new_slots);
+        let table = &mut slots[place].table;
+        let (before, after, changed) = match table.entry(table_hash, |entry| is_of(entry, key), rehash) {
+            hash_table::Entry::Vacant(vacant) => {
+                let mut entry = match &op {
+                    // Whole writes of absent keys, the commonest of all, need no rich state on the way.
+                    Op::Set(value) => {
+                        Entry::Packed(Packed::new(key.bytes, Some(value), writer.at.timestamp, writer.index))
                     }
-                    let after = Footprint::of(&entry);
-                    vacant.insert(entry);
-                    (Footprint::NONE, after, changed)
+                    Op::Reset => {
+                        Entry::Packed(Packed::new(key.bytes, None, writer.at.timestamp, writer.index))
+                    }
+                    _ => Entry::absent(key.bytes, flushed),
+                };
+                let changed = matches!(op, Op::Set(_) | Op::Reset)
+                    || entry.merge(op, writer.at, writer.index, writer.source, origins)?;
+                if entry.is_vacant(flushed.version, origins) {
+                    return Ok(changed);
                 }
-                hash_table::Entry::Occupied(mut occupied) => {
-                    let entry = occupied.get_mut();
-                    let before = Footprint::of(entry);
-                    let changed = entry.merge(op, writer.at, writer.index, writer.source, origins)?;
-                    let after = Footprint::of(entry);
-                    (before, after, changed)
-                }
-            };
-        if before != after {
-            database.account(key.hash, before, after);
+                let after = look(&entry);
+                vacant.insert(entry);
+                ((Footprint::NONE, DeadParts::default()), after, changed)
+            }
+            hash_table::Entry::Occupied(mut occupied) => {
+                let entry = occupied.get_mut();
+                let before = look(entry);
+                let changed = entry.merge(op, writer.at, writer.index, writer.source, origins)?;
+                (before, look(entry), changed)
+            }
+        };
+        if before.0 != after.0 {
+            database.account(key.hash, before.0, after.0);
+        }
+        if after.0.dead.things > 0 {
+            let site = Site { db: key.db, slot: place as u8, table_hash };
+            for part in after.1.into_iter().flatten().filter(|part| !before.1.contains(&Some(*part))) {
+                self.registry.note(part, site.whole());
+            }
+            if let Some(id) = removed.filter(|_| changed) {
+                self.registry.note(writer.at, site.cell(&id));
+            }
+            self.compact_registry(origins);
         }
         if changed && !self.watchers.is_empty() {
             self.touch(key);
@@ -154,31 +218,33 @@ impl Shard {
         Ok(changed)
     }
 
-    /// Merges a flush of one database. Returns whether it changed anything.
+    /// Merges a flush of one database up to `version`. Returns whether it changed anything.
     pub(crate) fn merge_flush(
         &mut self,
         db: u8,
+        version: Version,
         writer: Writer,
         origins: &Origins,
     ) -> Result<bool, TooManyOrigins> {
-        let database = &mut self.databases[usize::from(db)];
-        let newer = match writer.source {
-            Source::Local => writer.at >= database.flushed,
-            Source::Log => writer.at > database.flushed,
-        };
-        if !newer {
+        self.lasts.note_everywhere(writer.at);
+        let flushed = &mut self.databases[usize::from(db)].flushed;
+        // A local transaction's own flush kills what came before it in the transaction, too.
+        let local = writer.source == Source::Local && version == writer.at;
+        if version < flushed.version || (version == flushed.version && !local) {
+            if version == flushed.version {
+                flushed.entry = flushed.entry.max(writer.at);
+            }
             return Ok(false);
         }
-        database.flushed = writer.at;
-        let survivors = database.take_survivors(writer, origins)?;
-        for entry in survivors {
-            let hash = key_hash(entry.key());
-            let after = Footprint::of(&entry);
-            let slots = database.slots.get_or_insert_with(new_slots);
-            let hasher = &self.hasher;
-            slots[slot_in_shard(slot_of(hash))]
-                .insert_unique(hasher.hash_one(entry.key()), entry, |entry| hasher.hash_one(entry.key()));
-            database.account(hash, Footprint::NONE, after);
+        *flushed = Flushed { version, entry: writer.at };
+        let flushed = *flushed;
+        let old = self.databases[usize::from(db)].take_slots();
+        if !local {
+            for table in old.into_iter().flatten().map(|slot| slot.table) {
+                for entry in table {
+                    self.outlive(db, entry, flushed, origins);
+                }
+            }
         }
         for ((watched, _), watchers) in &self.watchers {
             if *watched == db {
@@ -186,6 +252,74 @@ impl Shard {
             }
         }
         Ok(true)
+    }
+
+    /// Puts back what is left of an entry after a flush.
+    fn outlive(&mut self, db: u8, mut entry: Entry, flushed: Flushed, origins: &Origins) {
+        if entry.newest(origins) < flushed.version.timestamp {
+            return;
+        }
+        if entry.reset(origins) <= flushed.version {
+            let mut rich = entry.into_rich(origins);
+            rich.merge_reset(flushed.version, flushed.entry, Source::Log);
+            entry = Entry::of_rich(rich, origins);
+        }
+        if !entry.is_vacant(flushed.version, origins) {
+            self.insert(db, entry, origins);
+        }
+    }
+
+    /// Puts in an entry that is not there, and notes what is dead of it.
+    fn insert(&mut self, db: u8, entry: Entry, origins: &Origins) {
+        let hash = key_hash(entry.key());
+        let table_hash = self.hasher.hash_one(entry.key());
+        let flushed = self.databases[usize::from(db)].flushed.version;
+        if entry.dead(flushed).things > 0 {
+            let site = Site { db, slot: slot_in_shard(slot_of(hash)) as u8, table_hash };
+            let parts = entry.dead_parts(flushed, origins);
+            parts.iter().flatten().for_each(|part| self.registry.note(*part, site.whole()));
+            if let Entry::Rich(rich) = &entry {
+                rich.tombstones().for_each(|(id, version)| self.registry.note(version, site.cell(id)));
+            }
+        }
+        self.put(db, hash, table_hash, entry, origins);
+    }
+
+    /// Puts in an entry that is not there, and counts it.
+    fn put(&mut self, db: u8, hash: u64, table_hash: u64, entry: Entry, origins: &Origins) {
+        let database = &mut self.databases[usize::from(db)];
+        let hasher = &self.hasher;
+        let after = Footprint::of(&entry, db, hash, database.flushed.version, origins);
+        let slots = database.slots.get_or_insert_with(new_slots);
+        let table = &mut slots[slot_in_shard(slot_of(hash))].table;
+        table.insert_unique(table_hash, entry, |entry| hasher.hash_one(entry.key()));
+        database.account(hash, Footprint::NONE, after);
+    }
+
+    /// Takes an entry out, and uncounts it.
+    fn take(&mut self, key: &Key<'_>, origins: &Origins) -> Option<Entry> {
+        let database = &mut self.databases[usize::from(key.db)];
+        let table = &mut database.slots.as_mut()?[slot_in_shard(key.slot())].table;
+        let table_hash = self.hasher.hash_one(key.bytes);
+        let (entry, _) = table.find_entry(table_hash, |entry| is_of(entry, key)).ok()?.remove();
+        let before = Footprint::of(&entry, key.db, key.hash, database.flushed.version, origins);
+        database.account(key.hash, before, Footprint::NONE);
+        Some(entry)
+    }
+
+    /// Changes a key as a whole.
+    fn edit<T>(&mut self, key: &Key<'_>, origins: &Origins, change: impl FnOnce(&mut RichKey) -> T) -> T {
+        let flushed = self.databases[usize::from(key.db)].flushed;
+        let entry = self.take(key, origins);
+        let mut rich =
+            entry.map_or_else(|| RichKey::absent(key.bytes, flushed), |entry| entry.into_rich(origins));
+        let result = change(&mut rich);
+        let entry = Entry::of_rich(rich, origins);
+        if !entry.is_vacant(flushed.version, origins) {
+            self.insert(key.db, entry, origins);
+        }
+        self.compact_registry(origins);
+        result
     }
 
     /// Keys with a live cell in the database.
@@ -201,19 +335,19 @@ impl Shard {
     /// The entries of a slot of this shard, in no order.
     pub(crate) fn slot(&self, db: u8, slot: usize) -> impl Iterator<Item = &Entry> {
         let slots = self.databases[usize::from(db)].slots.as_ref();
-        slots.into_iter().flat_map(move |slots| slots[slot_in_shard(slot)].iter())
+        slots.into_iter().flat_map(move |slots| slots[slot_in_shard(slot)].table.iter())
     }
 
     /// All entries of a database, in no order.
     pub(crate) fn entries(&self, db: u8) -> impl Iterator<Item = &Entry> {
         let slots = self.databases[usize::from(db)].slots.as_ref();
-        slots.into_iter().flat_map(|slots| slots.iter()).flat_map(HashTable::iter)
+        slots.into_iter().flat_map(|slots| slots.iter()).flat_map(|slot| slot.table.iter())
     }
 
     /// How many entries, dead ones included, each slot holds.
     pub(crate) fn slot_lengths(&self, db: u8) -> impl Iterator<Item = usize> {
         let slots = self.databases[usize::from(db)].slots.as_ref();
-        slots.into_iter().flat_map(|slots| slots.iter().map(HashTable::len))
+        slots.into_iter().flat_map(|slots| slots.iter().map(|slot| slot.table.len()))
     }
 
     /// The keys that expired before `now` and that `is_due` tells to remove, at most `limit` of those that are
@@ -263,48 +397,61 @@ impl Shard {
 
 impl Database {
     fn account(&mut self, hash: u64, before: Footprint, after: Footprint) {
+        if before.digest != after.digest
+            && let Some(slots) = &mut self.slots
+        {
+            slots[slot_in_shard(slot_of(hash))].digest ^= before.digest ^ after.digest;
+        }
+        self.dead.subtract(before.dead);
+        self.dead.add(after.dead);
         self.live = self.live + usize::from(after.live) - usize::from(before.live);
+        let expires = |footprint: Footprint| usize::from(footprint.live && footprint.expiry.is_some());
+        self.expiring = self.expiring + expires(after) - expires(before);
         if before.expiry == after.expiry {
             return;
         }
         if let Some(expiry) = before.expiry {
             self.expiries.remove(&(expiry, hash));
-            self.expiring -= 1;
         }
         if let Some(expiry) = after.expiry {
             self.expiries.insert((expiry, hash));
-            self.expiring += 1;
         }
     }
 
-    /// Empties the tables under a flush, and returns what outlives it.
-    fn take_survivors(&mut self, writer: Writer, origins: &Origins) -> Result<Vec<Entry>, TooManyOrigins> {
-        let Some(slots) = self.slots.take() else { return Ok(Vec::new()) };
+    /// Empties the tables, and counts nothing any more.
+    fn take_slots(&mut self) -> Option<Box<[Slot]>> {
         self.live = 0;
         self.expiring = 0;
+        self.dead = Dead::NONE;
         self.expiries.clear();
-        let mut survivors = Vec::new();
-        if writer.source == Source::Local {
-            return Ok(survivors);
-        }
-        for table in *slots {
-            for mut entry in table {
-                if entry.newest(origins) < writer.at.timestamp {
-                    continue;
-                }
-                entry.merge(Op::FlushDb, writer.at, writer.index, writer.source, origins)?;
-                if !entry.is_vacant(writer.at) {
-                    survivors.push(entry);
-                }
-            }
-        }
-        Ok(survivors)
+        self.slots.take()
     }
 }
 
-fn new_slots() -> Box<[HashTable<Entry>; SLOTS_PER_SHARD]> {
-    Box::new([const { HashTable::new() }; SLOTS_PER_SHARD])
+/// Where a key is.
+#[derive(Clone, Copy)]
+struct Site {
+    db: u8,
+    slot: u8,
+    table_hash: u64,
 }
+
+impl Site {
+    const fn whole(self) -> Place {
+        Place { table_hash: self.table_hash, db: self.db, slot: self.slot, cell: None }
+    }
+
+    fn cell(self, id: &CellId<'_>) -> Place {
+        let element = Cow::Owned(id.element.to_vec());
+        Place { cell: Some(Box::new(CellId { kind: id.kind, element })), ..self.whole() }
+    }
+}
+
+fn new_slots() -> Box<[Slot]> {
+    std::iter::repeat_with(Slot::default).take(SLOTS_PER_SHARD).collect()
+}
+
+const _: () = assert!(SLOTS_PER_SHARD <= 1 << u8::BITS, "a slot of a shard has its number in a byte");
 
 const fn slot_in_shard(slot: usize) -> usize {
     slot % SLOTS_PER_SHARD
@@ -317,9 +464,10 @@ pub(crate) fn merge_change(
     writer: Writer,
     origins: &Origins,
 ) -> Result<bool, TooManyOrigins> {
-    let databases = match change.op {
-        Op::FlushAll => 0..DATABASES,
-        Op::FlushDb => change.db..change.db + 1,
+    let (databases, version) = match change.op {
+        Op::FlushAll => (0..DATABASES, writer.at),
+        Op::FlushDb => (change.db..change.db + 1, writer.at),
+        Op::ObservedFlush(version) => (change.db..change.db + 1, version),
         op => {
             let key = Key::new(change.db, &change.key);
             return locked.of_mut(&key).merge(&key, op, writer, origins);
@@ -328,7 +476,7 @@ pub(crate) fn merge_change(
     let mut changed = false;
     for shard in locked.iter_mut() {
         for db in databases.clone() {
-            changed |= shard.merge_flush(db, writer, origins)?;
+            changed |= shard.merge_flush(db, version, writer, origins)?;
         }
     }
     Ok(changed)

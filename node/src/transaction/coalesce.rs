@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use shared::change::{CellId, Change, DATABASES, Op};
+use shared::id::Origin;
 use smallvec::SmallVec;
 
 /// What later changes have made of a key, going backwards.
@@ -12,6 +13,8 @@ struct Later<'a> {
     observed_reset: bool,
     ttl: bool,
     cells: SmallVec<[CellId<'a>; 1]>,
+    /// Cells, and whose contribution to them, if not the own one.
+    counts: SmallVec<[(CellId<'a>, Option<Origin>); 1]>,
 }
 
 /// Keeps, per key, at most one reset of each sort, then the last write of each cell and of the TTL.
@@ -31,6 +34,8 @@ pub(super) fn coalesce<'a>(changes: SmallVec<[Change<'a>; 2]>) -> SmallVec<[Chan
                 }
                 flushed = [true; DATABASES as usize];
             }
+            // Older than this transaction: it spares what comes before it here.
+            Op::ObservedFlush(_) => {}
             _ if flushed[db] => continue,
             Op::FlushDb => flushed[db] = true,
             _ => {
@@ -69,14 +74,23 @@ impl<'a> Later<'a> {
                 let first = !std::mem::replace(&mut self.ttl, true);
                 first.then_some(op)
             }
-            Op::Cell(ref id, _) | Op::Count(ref id, _) => {
+            Op::Cell(ref id, _) => {
                 if self.has_cell(id) {
                     return None;
                 }
                 self.cells.push(id.clone());
                 Some(op)
             }
-            Op::FlushDb | Op::FlushAll => Some(op),
+            // Of several origins each has its own.
+            Op::Count(ref id, ref contribution) => {
+                let count = (id.clone(), contribution.contributor);
+                if self.has_cell(id) || self.counts.contains(&count) {
+                    return None;
+                }
+                self.counts.push(count);
+                Some(op)
+            }
+            Op::FlushDb | Op::FlushAll | Op::ObservedFlush(_) => Some(op),
         }
     }
 

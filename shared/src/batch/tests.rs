@@ -30,6 +30,7 @@ fn every_operation() -> Vec<Change<'static>> {
     let restated = Contribution { first: Timestamp(5), sum: Sum::Int(1), contributor: Some(Origin(9)) };
     changes.push(Change::new(0, &b"n"[..], Op::Count(CellId::STRING, restated)));
     changes.push(Change { replaced: Some(version), ..Change::new(0, &b"k"[..], Op::Reset) });
+    changes.push(Change::new(2, &b""[..], Op::ObservedFlush(version)));
     changes
 }
 
@@ -104,8 +105,10 @@ fn another_format_is_named() {
 #[test]
 fn versions_above_their_transaction_are_refused() {
     let version = Version::new(Timestamp(0x1_0006), Origin::NONE);
-    let bytes = sealed(&[(0x1_0005, &[Change::new(0, &b"k"[..], Op::ObservedReset(version))])]);
-    assert!(matches!(Batch::decode(&bytes).unwrap().validate(), Err(BatchError::Malformed(_))));
+    for op in [Op::ObservedReset(version), Op::ObservedFlush(version)] {
+        let bytes = sealed(&[(0x1_0005, &[Change::new(0, &b"k"[..], op)])]);
+        assert!(matches!(Batch::decode(&bytes).unwrap().validate(), Err(BatchError::Malformed(_))));
+    }
 }
 
 proptest! {

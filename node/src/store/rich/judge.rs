@@ -1,0 +1,212 @@
+//! How two nodes' states of a key become one.
+//!
+//! Merging both as if they were logs would bring back what one side has deleted and forgotten. So both sides are judged
+//! alike: a part that only one side holds survives only if the other side's frontier does not *cover* it, for what is
+//! covered and absent was deleted there. A part is covered if the log entry that made it is: for a write or TTL register
+//! its version, for a contribution its last increment in the batches of who carried it. Resets, marks and tombstones
+//! are deletions themselves: theirs are merged always, and ours are kept.
+//!
+//! A list element is judged by its push's version, not by its newest write: once lists are written, that rule goes to
+//! `covered_base`.
+
+use shared::change::Value;
+use shared::clock::Timestamp;
+use shared::state::{CellState, ContributionState, KeyState, MarkState};
+use shared::version::{Frontier, Version};
+
+use super::{CellId, CellValue, Mark, OwnContribution, RichKey, Source, Ttl};
+
+/// What judging has changed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Judged {
+    /// Parts of theirs that were merged and changed something here.
+    pub(crate) taken: usize,
+    /// Parts of ours that were dropped.
+    pub(crate) dropped: usize,
+}
+
+impl Judged {
+    pub(crate) const fn add(&mut self, other: Self) {
+        self.taken += other.taken;
+        self.dropped += other.dropped;
+    }
+
+    fn take(&mut self, changed: bool) {
+        self.taken += usize::from(changed);
+    }
+
+    pub(crate) fn is_nothing(self) -> bool {
+        self == Self::default()
+    }
+}
+
+impl From<MarkState> for Mark {
+    fn from(MarkState { reset, expiry, entry }: MarkState) -> Self {
+        Self { reset, expiry, entry }
+    }
+}
+
+impl From<&ContributionState> for OwnContribution {
+    fn from(state: &ContributionState) -> Self {
+        Self { first: state.first, last: state.last, sum: state.sum, carrier: state.carrier }
+    }
+}
+
+impl RichKey {
+    /// Judges the two states of a key, ours being at the frontier `ours`.
+    pub(crate) fn judge(
+        &mut self,
+        theirs: &KeyState<'_>,
+        ours: &Frontier,
+        theirs_frontier: &Frontier,
+    ) -> Judged {
+        let mut judged = Judged { taken: self.merge_resets(theirs), dropped: 0 };
+        judged.dropped = self.drop_absent(theirs, theirs_frontier);
+        for cell in &theirs.cells {
+            judged.taken += self.judge_cell(cell, ours);
+        }
+        if let Some(ttl) = theirs.ttl
+            && (self.ttl.is_some() || !ours.covers(ttl.version))
+        {
+            judged.take(self.merge_ttl(Ttl { version: ttl.version, expiry: ttl.expiry }, Source::Log));
+        }
+        judged
+    }
+
+    /// Merges what is dead of theirs, as if it came by the log. What their mark hides is taken unless `ours` covers it:
+    /// a later reset may bring it to light.
+    pub(crate) fn merge_dead(&mut self, theirs: &KeyState<'_>, ours: &Frontier) -> usize {
+        let mut judged = Judged { taken: self.merge_resets(theirs), dropped: 0 };
+        let hidden = |at: Timestamp| theirs.mark.is_some_and(|mark| Mark::from(mark).hides(at));
+        for cell in &theirs.cells {
+            if let Some((version, value)) = &cell.base
+                && (value.is_none() || hidden(version.timestamp))
+            {
+                judged.take(self.judge_base(&cell.id, *version, value.as_ref(), ours));
+            }
+            for contribution in cell.contributions.iter().filter(|own| hidden(own.first)) {
+                judged.take(self.judge_contribution(&cell.id, contribution, ours));
+            }
+        }
+        if let Some(ttl) = theirs.ttl {
+            judged.take(self.merge_ttl(Ttl { version: ttl.version, expiry: ttl.expiry }, Source::Log));
+        }
+        judged.taken
+    }
+
+    /// Merges all of theirs: nothing is dropped but what newer versions replace. If asked to, their values replace ours
+    /// of equal versions, which would be the same had nothing been damaged.
+    pub(crate) fn unite(&mut self, theirs: &KeyState<'_>, overwrite_equal: bool) -> usize {
+        let source = if overwrite_equal { Source::Local } else { Source::Log };
+        let mut judged = Judged { taken: self.merge_resets(theirs), dropped: 0 };
+        for CellState { id, base, contributions } in &theirs.cells {
+            if let Some((version, value)) = base
+                && !self.holds(id, *version, value.as_ref())
+            {
+                judged.take(self.merge_cell(id.clone(), *version, value.clone(), source));
+            }
+            for own in contributions {
+                let held = self.contribution_of(id, own.contributor);
+                if held != Some(OwnContribution::from(own)) {
+                    judged.take(self.merge_contribution(id.clone(), own.contributor, own.into(), source));
+                }
+            }
+        }
+        if let Some(ttl) = theirs.ttl.map(|ttl| Ttl { version: ttl.version, expiry: ttl.expiry })
+            && self.ttl != Some(ttl)
+        {
+            judged.take(self.merge_ttl(ttl, source));
+        }
+        judged.taken
+    }
+
+    fn merge_resets(&mut self, theirs: &KeyState<'_>) -> usize {
+        let mut judged = Judged::default();
+        if let Some(reset) = theirs.reset {
+            judged.take(self.merge_reset(reset.version, reset.entry, Source::Log));
+        }
+        if let Some(mark) = theirs.mark {
+            judged.take(self.merge_mark(mark.into()));
+        }
+        judged.taken
+    }
+
+    /// Drops what is live here, absent there, and covered by their frontier.
+    fn drop_absent(&mut self, theirs: &KeyState<'_>, theirs_frontier: &Frontier) -> usize {
+        let mut dropped = 0;
+        self.cells.retain_mut(|(id, cell)| {
+            let other = theirs.cells.binary_search_by(|other| other.id.cmp(id));
+            let other = other.ok().map(|place| &theirs.cells[place]);
+            let has_base = other.is_some_and(|other| other.base.is_some());
+            let base = cell.base.take_if(|base| !has_base && covered_base(base, theirs_frontier));
+            dropped += usize::from(base.is_some());
+            cell.contributions.retain(|(origin, own)| {
+                let held =
+                    other.is_some_and(|other| other.contributions.iter().any(|o| o.contributor == *origin));
+                let stays = held || !theirs_frontier.covers(own.entry());
+                dropped += usize::from(!stays);
+                stays
+            });
+            !cell.is_empty()
+        });
+        if dropped > 0 {
+            self.count_cells();
+        }
+        let absent = |ttl: &mut Ttl| theirs.ttl.is_none() && theirs_frontier.covers(ttl.version);
+        dropped + usize::from(self.ttl.take_if(absent).is_some())
+    }
+
+    fn judge_cell(&mut self, theirs: &CellState<'_>, ours: &Frontier) -> usize {
+        let mut judged = Judged::default();
+        if let Some((version, value)) = &theirs.base {
+            judged.take(self.judge_base(&theirs.id, *version, value.as_ref(), ours));
+        }
+        for contribution in &theirs.contributions {
+            judged.take(self.judge_contribution(&theirs.id, contribution, ours));
+        }
+        judged.taken
+    }
+
+    fn judge_base(
+        &mut self,
+        id: &CellId<'_>,
+        version: Version,
+        value: Option<&Value<'_>>,
+        ours: &Frontier,
+    ) -> bool {
+        let held = self.cell(id).is_some_and(|cell| cell.base.is_some());
+        let wanted = held || value.is_none() || !ours.covers(version);
+        wanted && self.merge_cell(id.clone(), version, value.cloned(), Source::Log)
+    }
+
+    fn judge_contribution(&mut self, id: &CellId<'_>, theirs: &ContributionState, ours: &Frontier) -> bool {
+        let held = self.contribution_of(id, theirs.contributor).is_some();
+        let wanted = held || !ours.covers(theirs.entry());
+        wanted && self.merge_contribution(id.clone(), theirs.contributor, theirs.into(), Source::Log)
+    }
+
+    fn contribution_of(&self, id: &CellId<'_>, contributor: shared::id::Origin) -> Option<OwnContribution> {
+        let contributions = &self.cell(id)?.contributions;
+        let place = contributions.binary_search_by_key(&contributor, |(origin, _)| *origin).ok()?;
+        Some(contributions[place].1)
+    }
+
+    /// Whether the cell holds exactly this write.
+    fn holds(&self, id: &CellId<'_>, version: Version, value: Option<&Value<'_>>) -> bool {
+        let base = self.cell(id).and_then(|cell| cell.base.as_ref());
+        base.is_some_and(|(held, ours)| {
+            *held == version
+                && match (ours, value) {
+                    (None, None) => true,
+                    (Some(CellValue::Bytes(ours)), Some(Value::Bytes(theirs))) => **ours == **theirs,
+                    (Some(CellValue::Float(ours)), Some(Value::Float(theirs))) => ours == theirs,
+                    _ => false,
+                }
+        })
+    }
+}
+
+/// Whether a write, not a removal, lies within the frontier.
+fn covered_base(base: &(Version, Option<CellValue>), frontier: &Frontier) -> bool {
+    base.1.is_some() && frontier.covers(base.0)
+}

@@ -1,0 +1,199 @@
+//! What two nodes tell each other of a slot's keys, and what they make of it.
+
+use std::collections::HashSet;
+
+use shared::state::{FlushState, KeyState, PageBuilder};
+use shared::version::{Frontier, Version};
+
+use super::super::key::{Key, key_hash};
+use super::super::origins::{Origins, TooManyOrigins};
+use super::super::rich::{Judged, Source};
+use super::super::state::{What, entries};
+use super::{DATABASES, Entry, Shard, Writer, slot_in_shard};
+
+/// A key of a slot with its digests.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct KeyDigests {
+    pub(crate) db: u8,
+    pub(crate) key: Box<[u8]>,
+    /// Of everything live, values included.
+    pub(crate) deep: u64,
+    /// Of versions, as in the slot's.
+    pub(crate) shallow: u64,
+}
+
+impl Shard {
+    /// The digest of a slot of this shard, over all databases.
+    pub(crate) fn slot_digest(&self, slot: usize) -> u64 {
+        let slots = self.databases.iter().filter_map(|database| database.slots.as_ref());
+        slots.fold(0, |digest, slots| digest ^ slots[slot_in_shard(slot)].digest)
+    }
+
+    /// The newest log entries that reached a slot, whether they won or not. One origin may come twice.
+    pub(crate) fn slot_lasts(&self, slot: usize) -> impl Iterator<Item = Version> + '_ {
+        self.lasts.of(slot_in_shard(slot))
+    }
+
+    /// Forgets what [`Shard::slot_lasts`] tells of that `stable` covers.
+    pub(crate) fn forget_lasts(&mut self, stable: &Frontier) {
+        self.lasts.forget(stable);
+    }
+
+    /// Adds what is asked for of the slot's keys to a page.
+    pub(crate) fn collect_slot(&self, slot: usize, what: What<'_>, out: &mut PageBuilder, origins: &Origins) {
+        for db in 0..DATABASES {
+            self.slot(db, slot)
+                .filter_map(|entry| entry.state(db, self.flushed(db), what, origins))
+                .for_each(|state| out.push(&state));
+        }
+    }
+
+    /// The flushes that went over this shard's databases: a flush goes over all shards alike.
+    pub(crate) fn flushes(&self) -> impl Iterator<Item = FlushState> + '_ {
+        (0..DATABASES)
+            .zip(&self.databases)
+            .filter(|(_, database)| database.flushed.version > Version::ZERO)
+            .map(|(db, database)| FlushState {
+                db,
+                version: database.flushed.version,
+                entry: database.flushed.entry,
+            })
+    }
+
+    /// Takes in a flush that a snapshot or another node tells of, as if it came by the log.
+    pub(crate) fn take_flush(
+        &mut self,
+        flush: &FlushState,
+        origins: &Origins,
+    ) -> Result<bool, TooManyOrigins> {
+        let index = origins.intern(flush.entry.origin)?;
+        let writer = Writer { at: flush.entry, index, source: Source::Log };
+        self.merge_flush(flush.db, flush.version, writer, origins)
+    }
+
+    /// Puts in a key as a snapshot has it. The caller takes in the snapshot's flushes, too, before or after.
+    pub(crate) fn load(&mut self, state: &KeyState<'_>, origins: &Origins) {
+        let key = Key::new(state.db, state.key);
+        self.note_lasts(&key, state);
+        let flushed = self.databases[usize::from(key.db)].flushed;
+        self.take(&key, origins);
+        let entry = Entry::of_state(state, flushed, origins);
+        if !entry.is_vacant(flushed.version, origins) {
+            self.insert(key.db, entry, origins);
+        }
+    }
+
+    /// Makes one of the slot's keys here, at the frontier `ours`, and all that another node holds of the slot, at the
+    /// frontier `theirs_frontier`. See [`RichKey::judge`](super::super::rich::RichKey::judge). Keys of other slots are
+    /// passed over. Their flushes are to be taken in before.
+    pub(crate) fn judge_slot(
+        &mut self,
+        slot: usize,
+        theirs: &[KeyState<'_>],
+        ours: &Frontier,
+        theirs_frontier: &Frontier,
+        origins: &Origins,
+    ) -> Judged {
+        let mut judged = Judged::default();
+        let mut told = HashSet::with_capacity(theirs.len());
+        for state in theirs {
+            let key = Key::new(state.db, state.key);
+            if key.slot() == slot {
+                told.insert((state.db, state.key));
+                judged.add(self.judge_key(&key, state, ours, theirs_frontier, origins));
+            }
+        }
+        for (db, bytes) in self.keys_but(slot, &told) {
+            let nothing = KeyState::new(db, &bytes);
+            judged.add(self.judge_key(&Key::new(db, &bytes), &nothing, ours, theirs_frontier, origins));
+        }
+        judged
+    }
+
+    fn keys_but(&self, slot: usize, told: &HashSet<(u8, &[u8])>) -> Vec<(u8, Box<[u8]>)> {
+        let of = |db| self.slot(db, slot).map(move |entry| (db, entry.key()));
+        let others = (0..DATABASES).flat_map(of).filter(|id| !told.contains(id));
+        others.map(|(db, key)| (db, key.into())).collect()
+    }
+
+    fn judge_key(
+        &mut self,
+        key: &Key<'_>,
+        theirs: &KeyState<'_>,
+        ours: &Frontier,
+        theirs_frontier: &Frontier,
+        origins: &Origins,
+    ) -> Judged {
+        let held = self.find(key);
+        let state = held.and_then(|held| held.state(key.db, self.flushed(key.db), What::Everything, origins));
+        if state.as_ref() == Some(theirs) || (state.is_none() && theirs.is_empty()) {
+            return Judged::default();
+        }
+        self.note_lasts(key, theirs);
+        let judged = self.edit(key, origins, |rich| rich.judge(theirs, ours, theirs_frontier));
+        if !judged.is_nothing() {
+            self.touch(key);
+        }
+        judged
+    }
+
+    /// Merges what is dead of another node's key, which may be of any slot of this shard; `ours` is the own frontier.
+    /// Returns how many parts changed anything.
+    pub(crate) fn merge_dead(&mut self, theirs: &KeyState<'_>, ours: &Frontier, origins: &Origins) -> usize {
+        self.merge_state(theirs, origins, |rich| rich.merge_dead(theirs, ours))
+    }
+
+    /// Merges all of another node's key, dropping nothing but what newer versions replace. With `overwrite_equal` their
+    /// value replaces ours where versions are equal, as a repair needs it. Returns how many parts changed.
+    pub(crate) fn unite_key(
+        &mut self,
+        theirs: &KeyState<'_>,
+        overwrite_equal: bool,
+        origins: &Origins,
+    ) -> usize {
+        self.merge_state(theirs, origins, |rich| rich.unite(theirs, overwrite_equal))
+    }
+
+    fn merge_state(
+        &mut self,
+        theirs: &KeyState<'_>,
+        origins: &Origins,
+        merge: impl FnOnce(&mut super::super::rich::RichKey) -> usize,
+    ) -> usize {
+        let key = Key::new(theirs.db, theirs.key);
+        self.note_lasts(&key, theirs);
+        let changed = self.edit(&key, origins, merge);
+        if changed > 0 {
+            self.touch(&key);
+        }
+        changed
+    }
+
+    fn note_lasts(&mut self, key: &Key<'_>, state: &KeyState<'_>) {
+        for entry in entries(state) {
+            self.lasts.note(slot_in_shard(key.slot()), entry);
+        }
+    }
+
+    /// As [`Shard::slot_digest`], of values and expiries, too: computed when asked for.
+    pub(crate) fn deep_digest(&self, slot: usize, origins: &Origins) -> u64 {
+        let of = |db| self.slot(db, slot).map(move |entry| (db, entry));
+        let entries = (0..DATABASES).flat_map(of);
+        entries.fold(0, |digest, (db, entry)| digest ^ entry.deep_digest(db, key_hash(entry.key()), origins))
+    }
+
+    /// The slot's keys of which anything is live, with their digests.
+    pub(crate) fn key_digests(&self, slot: usize, origins: &Origins) -> Vec<KeyDigests> {
+        let of = |db| self.slot(db, slot).map(move |entry| (db, entry));
+        let digests = (0..DATABASES).flat_map(of).map(|(db, entry)| {
+            let hash = key_hash(entry.key());
+            KeyDigests {
+                db,
+                key: entry.key().into(),
+                deep: entry.deep_digest(db, hash, origins),
+                shallow: entry.digest(db, hash, origins),
+            }
+        });
+        digests.filter(|digests| digests.shallow != 0).collect()
+    }
+}

@@ -1,0 +1,94 @@
+//! Dropping what is dead and stable.
+
+use std::hash::BuildHasher;
+
+use shared::version::{Frontier, Version};
+
+use super::super::dead::Place;
+use super::super::entry::Entry;
+use super::super::key::{Key, key_hash};
+use super::super::origins::Origins;
+use super::{Database, Flushed, Shard};
+
+impl Shard {
+    /// Drops what is dead and whose log entry `stable` covers: nothing that it would have to tell dead can arrive any
+    /// more. Looks at `limit` things at most, and returns at how many it has looked: fewer if no more can be dropped
+    /// now. Changes nothing that can be seen, and no digest.
+    ///
+    /// A TTL register that sets an expiry stays, even if its key is dead: it would be there for one node and not for
+    /// another when the key is written next. Its key is marked once it expires.
+    pub(crate) fn drop_stable(&mut self, stable: &Frontier, limit: usize, origins: &Origins) -> usize {
+        let places = self.registry.take_stable(stable, limit);
+        for place in &places {
+            self.sweep(place, stable, origins);
+        }
+        places.len()
+    }
+
+    /// About how many bytes only dead things take, the notes of where they are included.
+    pub(crate) fn dead_bytes(&self) -> usize {
+        let dead = self.databases.iter().map(|database| database.dead.bytes);
+        dead.sum::<usize>() + self.registry.bytes()
+    }
+
+    /// How many things are dead.
+    pub(crate) fn dead_things(&self) -> usize {
+        self.databases.iter().map(|database| database.dead.things).sum()
+    }
+
+    fn sweep(&mut self, place: &Place, stable: &Frontier, origins: &Origins) {
+        let Some(entry) = self.at(place) else { return };
+        let flushed = self.databases[usize::from(place.db)].flushed;
+        let dies = |version: &Version| stable.covers(*version);
+        let droppable = match &place.cell {
+            None => entry.dead_parts(flushed.version, origins).iter().flatten().any(dies),
+            Some(id) => matches!(entry, Entry::Rich(rich) if rich.tombstone(id).as_ref().is_some_and(dies)),
+        };
+        if !droppable {
+            return;
+        }
+        let bytes: Box<[u8]> = entry.key().into();
+        let key = Key { db: place.db, bytes: &bytes, hash: key_hash(&bytes) };
+        let Some(entry) = self.take(&key, origins) else { return };
+        let left = match entry {
+            Entry::Packed(packed) => packed.without_stable(stable, origins).map(Entry::Packed),
+            Entry::Rich(mut rich) => {
+                match &place.cell {
+                    None => rich.drop_stable(stable, flushed),
+                    Some(id) => rich.drop_tombstone(id, stable),
+                }
+                Some(Entry::Rich(rich))
+            }
+        };
+        if let Some(entry) = left.filter(|entry| !entry.is_vacant(flushed.version, origins)) {
+            self.put(key.db, key.hash, place.table_hash, entry, origins);
+        }
+    }
+
+    /// What is held for the key at this place, if it is still there.
+    fn at(&self, place: &Place) -> Option<&Entry> {
+        at(&self.databases, &self.hasher, place)
+    }
+
+    /// Goes through the notes of dead things if too many are stale.
+    pub(super) fn compact_registry(&mut self, origins: &Origins) {
+        if !self.registry.is_stale(self.dead_things()) {
+            return;
+        }
+        let (databases, hasher) = (&self.databases, &self.hasher);
+        self.registry.compact(|entry, place| {
+            let Flushed { version: flushed, .. } = databases[usize::from(place.db)].flushed;
+            let held = at(databases, hasher, place);
+            held.is_some_and(|held| match &place.cell {
+                None => held.dead_parts(flushed, origins).contains(&Some(entry)),
+                Some(id) => matches!(held, Entry::Rich(rich) if rich.tombstone(id) == Some(entry)),
+            })
+        });
+    }
+}
+
+fn at<'d>(databases: &'d [Database], hasher: &impl BuildHasher, place: &Place) -> Option<&'d Entry> {
+    let slots = databases[usize::from(place.db)].slots.as_ref()?;
+    let is_there = |entry: &Entry| hasher.hash_one(entry.key()) == place.table_hash;
+    slots[usize::from(place.slot)].table.find(place.table_hash, is_there)
+}
