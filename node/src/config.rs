@@ -58,6 +58,13 @@ pub(crate) struct Flags {
     /// milliseconds that the clocks of linked nodes may lie apart (default: 5000)
     #[argh(option)]
     max_clock_drift: Option<u64>,
+    /// seconds of silence after which a member is evicted: tombstones wait for it no longer, and it comes back by taking over
+    /// the group's state (default: 86400)
+    #[argh(option)]
+    member_timeout: Option<u64>,
+    /// bytes that tombstones may take while they wait for a member that is away; then that one is evicted (default: 64mb)
+    #[argh(option)]
+    tombstone_budget: Option<Bytes>,
     /// seconds after which a silent client is disconnected; 0 for never (default: 0)
     #[argh(option)]
     timeout: Option<u64>,
@@ -96,6 +103,8 @@ struct File {
     max_clients: Option<usize>,
     max_change: Option<Bytes>,
     max_clock_drift: Option<u64>,
+    member_timeout: Option<u64>,
+    tombstone_budget: Option<Bytes>,
     timeout: Option<u64>,
     tcp_keepalive: Option<u64>,
     output_buffer_limit: Option<Bytes>,
@@ -184,6 +193,8 @@ pub(crate) struct Config {
     pub(crate) log_memory: usize,
     pub(crate) threads: usize,
     pub(crate) max_clock_drift_ms: u64,
+    /// After how long of silence a member is evicted, in milliseconds.
+    pub(crate) member_timeout_ms: u64,
     pub(crate) log_level: slog::Level,
     pub(crate) log_format: LogFormat,
     pub(crate) initial: InitialSettings,
@@ -252,6 +263,7 @@ impl Config {
             log_memory: bytes(flags.log_memory, file.log_memory, 256 << 20),
             threads,
             max_clock_drift_ms: flags.max_clock_drift.or(file.max_clock_drift).unwrap_or(5_000).max(1),
+            member_timeout_ms: flags.member_timeout.or(file.member_timeout).unwrap_or(86_400).max(1) * 1_000,
             log_level,
             log_format: flags.log_format.or(file.log_format).unwrap_or_default(),
             initial: InitialSettings {
@@ -263,6 +275,7 @@ impl Config {
                 output_bytes_max: bytes(flags.output_buffer_limit, file.output_buffer_limit, 1 << 30),
                 log_retention: bytes(flags.log_retention, file.log_retention, 1 << 30) as u64,
                 snapshot_after: bytes(flags.snapshot_after, file.snapshot_after, 256 << 20) as u64,
+                tombstone_budget: bytes(flags.tombstone_budget, file.tombstone_budget, 64 << 20),
             },
         })
     }

@@ -38,7 +38,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use shared::announcement::{Announcement, Eviction, Member, Role};
 use shared::clock::Timestamp;
-use shared::conversation::{Enrolment, YouAre};
+pub(crate) use shared::conversation::YouAre;
+use shared::conversation::Enrolment;
 use shared::id::{GroupId, NodeId, Origin};
 use shared::time::{MonoMillis, WallMillis};
 use shared::version::Frontier;

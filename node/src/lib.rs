@@ -38,6 +38,8 @@ mod membership;
 
 mod readiness;
 
+mod conversation;
+
 mod error;
 
 mod command;
@@ -55,6 +57,8 @@ mod follow;
 mod runtime;
 
 mod reaper;
+
+mod maintainer;
 
 mod server;
 

@@ -203,6 +203,11 @@ impl Log {
         wall.max(Timestamp(self.clock.load(Ordering::Relaxed)).wall())
     }
 
+    /// How far the clocks of linked nodes may lie apart, in milliseconds.
+    pub(crate) const fn max_drift_ms(&self) -> u64 {
+        self.max_drift_ms
+    }
+
     /// How far ahead of the wall clock anything may lie before it is taken for poisoned, in milliseconds.
     pub(crate) const fn poison_ms(&self) -> u64 {
         self.max_drift_ms.saturating_mul(POISON_FACTOR)
@@ -278,6 +283,11 @@ impl Log {
     /// yet; and those whose log starts later than they do.
     pub(crate) fn origins(&self) -> Vec<Origin> {
         self.end.lock().index.origins().collect()
+    }
+
+    /// What is held.
+    pub(crate) fn frontier(&self) -> Frontier {
+        self.end.lock().frontier.clone()
     }
 
     /// What is held of `origin`.

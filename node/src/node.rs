@@ -2,20 +2,29 @@
 //!
 //! This is what the simulator drives, and what commands work on.
 
+pub(crate) mod group;
+
+pub(crate) mod maintenance;
+
 pub(crate) mod persist;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU16, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU16, AtomicU64, AtomicUsize, Ordering};
 
 use parking_lot::Mutex;
 use shared::batch::{Batch, BatchError, BatchHeader};
 use shared::clock::Timestamp;
-use shared::id::Origin;
-use shared::time::WallMillis;
-use shared::version::Version;
+use shared::id::{NodeId, Origin};
+use shared::time::{MonoMillis, WallMillis};
+use shared::version::{Frontier, Version};
 
+use self::maintenance::Reissue;
+use crate::conversation::Conversations;
+use crate::group::YouAre;
 use crate::log::{Log, Start, WriteRefused};
+use crate::membership::Membership;
 use crate::peers::Peers;
+use crate::readiness::Readiness;
 use crate::settings::Settings;
 use crate::snapshots::SnapshotRequests;
 use crate::store::key::Key;
@@ -38,7 +47,41 @@ pub(crate) struct Node {
     /// How many need what is dead in the store.
     holds_dead: Arc<AtomicUsize>,
     /// Held while a remote batch is merged: batches of one origin must not overtake each other.
-    applying: Mutex<()>,
+    applying: Mutex<Applying>,
+    pub(crate) membership: Mutex<Membership>,
+    pub(crate) conversations: Mutex<Conversations>,
+    pub(crate) readiness: Mutex<Readiness>,
+    reissue: Mutex<Reissue>,
+    random: Mutex<Random>,
+    started: MonoMillis,
+    /// Not before it has met a member of its group, or `--max-clock-drift` has passed: else a clock that is behind, or a
+    /// directory that was put back, could write below what the group has dropped already.
+    takes_writes: AtomicBool,
+}
+
+/// Numbers that nobody can guess; the simulator's are drawn from its seed.
+pub(crate) type Random = Box<dyn FnMut() -> u64 + Send>;
+
+/// What a node has besides store and log.
+pub(crate) struct Belongings {
+    pub(crate) membership: Membership,
+    pub(crate) random: Random,
+    /// When it is started.
+    pub(crate) started: MonoMillis,
+}
+
+/// What those share who merge remote batches.
+#[derive(Default)]
+struct Applying {
+    pull: Option<Pull>,
+}
+
+/// What a member's streams have come to while it takes over another's state: more than it holds.
+struct Pull {
+    /// From where it pulls.
+    frontier: Frontier,
+    /// A snapshot is being written that covers what was pulled when it began: what comes now must be in the log.
+    is_saving: bool,
 }
 
 /// What became of the changes of remote batches since the start.
@@ -66,6 +109,9 @@ pub(crate) enum ApplyError {
         "BADBATCH batch of this node's own origin {0} beyond what it wrote: is another process running as it?"
     )]
     Own(Origin),
+    /// Its sender does not count, or this node does not.
+    #[error("CLOSED {origin} {what}")]
+    Closed { origin: Origin, what: &'static str },
     /// It has a kind of change that this build does not know.
     #[error(
         "BADBATCH batch of origin {origin} writes a {kind}, which this build cannot merge: upgrade this node"
@@ -98,7 +144,14 @@ pub(crate) struct Applied {
 
 impl Node {
     /// A node with nothing in its store. Recovery merges what the log holds by [`Node::replay`].
-    pub(crate) fn new(store: Store, start: Start, settings: Settings) -> Result<Self, TooManyOrigins> {
+    pub(crate) fn new(
+        store: Store,
+        start: Start,
+        settings: Settings,
+        belongings: Belongings,
+    ) -> Result<Self, TooManyOrigins> {
+        let Belongings { membership, random, started } = belongings;
+        let has_others = membership.group.has_others();
         Ok(Self {
             own_index: AtomicU16::new(store.origins.intern(start.origin)?.0),
             store,
@@ -108,7 +161,14 @@ impl Node {
             merged: MergeCounters::default(),
             snapshots: SnapshotRequests::default(),
             holds_dead: Arc::default(),
-            applying: Mutex::new(()),
+            applying: Mutex::default(),
+            membership: Mutex::new(membership),
+            conversations: Mutex::default(),
+            readiness: Mutex::new(Readiness::new(started)),
+            reissue: Mutex::default(),
+            random: Mutex::new(random),
+            started,
+            takes_writes: AtomicBool::new(!has_others),
         })
     }
 
@@ -122,24 +182,48 @@ impl Node {
         (wall.0 / 1_000) as u32
     }
 
+    /// Whether clients may write, as far as the node's group is concerned.
+    pub(crate) fn takes_writes(&self) -> bool {
+        self.takes_writes.load(Ordering::Acquire)
+    }
+
+    /// From now on clients may write.
+    pub(crate) fn take_writes(&self) {
+        self.takes_writes.store(true, Ordering::Release);
+    }
+
+    /// No batch is being merged, and none will be, while what is returned lives.
+    pub(crate) fn hold_applying(&self) -> impl Drop + '_ {
+        self.applying.lock()
+    }
+
     /// Merges a remote batch: skips what is held, refuses gaps, appends the rest to the log and merges it, whole
-    /// transactions at a time and in order.
-    pub(crate) fn apply(&self, bytes: &[u8], wall: WallMillis) -> Result<Applied, ApplyError> {
+    /// transactions at a time and in order. `sender` is the peer that it came from, if it came from one.
+    pub(crate) fn apply(
+        &self,
+        bytes: &[u8],
+        sender: Option<NodeId>,
+        wall: WallMillis,
+    ) -> Result<Applied, ApplyError> {
         let batch = Batch::decode(bytes)?;
         let BatchHeader { origin, after, upto, .. } = batch.header;
-        let _one_at_a_time = self.applying.lock();
+        let mut applying = self.applying.lock();
+        if let Some(sender) = sender {
+            self.check_sender(sender, origin)?;
+        }
         let held = self.log.held(origin);
+        let pulled = applying.pull.as_ref().map_or(held, |pull| pull.frontier.get(origin));
         count(&self.merged.batches_in, 1);
         count(&self.merged.bytes_in, bytes.len() as u64);
-        if upto <= held {
+        if upto <= pulled {
             count(&self.merged.batches_duplicate, 1);
             return Ok(Applied { held, ..Applied::default() });
         }
         if origin == self.log.origin() {
             return Err(ApplyError::Own(origin));
         }
-        if after > held {
-            return Err(ApplyError::Gap { origin, held });
+        if after > pulled {
+            return Err(ApplyError::Gap { origin, held: pulled });
         }
         check_supported(&batch)?;
         let (ahead_ms, limit_ms) = (upto.wall().0.saturating_sub(wall.0), self.log.poison_ms());
@@ -149,13 +233,38 @@ impl Node {
         let index = self.store.origins.intern(origin)?;
         // A write made here after seeing any of this must be later than it.
         self.log.observe(upto, wall)?;
+        let is_ahead = pulled > held;
         // In the log before it can be seen: so no write made here after seeing it stands before it there.
-        self.log.append(batch.header, bytes.into());
-        let applied = self.merge(&batch, held, index)?;
-        self.log.advance(origin, upto);
+        match &applying.pull {
+            Some(pull) if is_ahead && pull.is_saving => self.log.append_unheld(batch.header, bytes.into()),
+            // The snapshot that ends the reconcile will hold it.
+            Some(_) if is_ahead => {}
+            _ => self.log.append(batch.header, bytes.into()),
+        }
+        let applied = self.merge(&batch, pulled, index)?;
+        if let Some(pull) = &mut applying.pull {
+            pull.frontier.advance(origin, upto);
+        }
+        if !is_ahead {
+            self.log.advance(origin, upto);
+        }
         count(&self.merged.changes_won, applied.won);
         count(&self.merged.changes_stale, applied.stale);
-        Ok(Applied { held: upto, ..applied })
+        Ok(Applied { held: if is_ahead { held } else { upto }, ..applied })
+    }
+
+    fn check_sender(&self, sender: NodeId, origin: Origin) -> Result<(), ApplyError> {
+        let membership = self.membership.lock();
+        let what = if membership.group.is_joining() {
+            "this node is joining its group, and takes no batches before it has"
+        } else {
+            match membership.group.judge(sender) {
+                YouAre::Counted => return Ok(()),
+                YouAre::Unknown => "the sender is no member of the group, as far as is known here yet",
+                YouAre::BeingEvicted | YouAre::Evicted => "the sender was evicted from the group",
+            }
+        };
+        Err(ApplyError::Closed { origin, what })
     }
 
     /// Merges a batch of the log's, at the start, into `store`.

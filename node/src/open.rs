@@ -8,11 +8,13 @@ use std::sync::Arc;
 use shared::batch::{BatchError, BatchHeader};
 use shared::clock::{HybridClock, Timestamp};
 use shared::id::{NodeId, Origin};
+use shared::time::MonoMillis;
 use shared::version::Frontier;
 
 use crate::image::load_block;
 use crate::log::ceiling::{Ceiling, CeilingError};
-use crate::log::disk::Disk;
+use crate::group::{Group, Own, Stored, StoredError};
+use crate::log::disk::{Disk, read_whole, replace};
 use crate::log::identity::{Identity, IdentityError};
 use crate::log::index::{LogIndex, STRIDE_BYTES};
 use crate::log::recovery::{Recovery, RecoveryError, recover};
@@ -20,7 +22,8 @@ use crate::log::segment::{LogError, LogPosition, SegmentLog};
 use crate::log::snapshot::{LoadedSnapshot, SnapshotError, SnapshotHeader, load_newest};
 use crate::log::writer::Writer;
 use crate::log::{RaiseCeiling, Retention, Start};
-use crate::node::{Node, ReplayError};
+use crate::membership::{Membership, SaveGroup};
+use crate::node::{Belongings, Node, Random, ReplayError};
 use crate::settings::Settings;
 use crate::snapshots::Snapshots;
 use crate::store::Store;
@@ -36,6 +39,11 @@ pub(crate) struct Opening {
     pub(crate) origin: Origin,
     pub(crate) settings: Settings,
     pub(crate) max_drift_ms: u64,
+    /// After how long of silence a member is evicted.
+    pub(crate) member_timeout_ms: u64,
+    pub(crate) random: Random,
+    /// When it is started.
+    pub(crate) started: MonoMillis,
     /// At which size a segment of the log is full.
     pub(crate) segment_bytes_max: u64,
 }
@@ -43,7 +51,6 @@ pub(crate) struct Opening {
 /// A node that was started from a directory, and what of it works on the disk.
 pub(crate) struct Opened<D: Disk> {
     pub(crate) node: Node,
-    pub(crate) identity: Identity,
     pub(crate) writer: Writer<D>,
     pub(crate) snapshots: Snapshots<D>,
     pub(crate) found: Found,
@@ -72,6 +79,8 @@ pub(crate) enum OpenError {
     )]
     Name { recorded: String, configured: String },
     #[error(transparent)]
+    Group(#[from] StoredError),
+    #[error(transparent)]
     Ceiling(#[from] CeilingError),
     #[error(transparent)]
     Snapshot(#[from] SnapshotError),
@@ -90,7 +99,17 @@ pub(crate) enum OpenError {
 
 /// Starts a node from a disk: identity, ceiling, snapshot, log.
 pub(crate) fn open<D: Disk>(disk: Arc<D>, opening: Opening) -> Result<Opened<D>, OpenError> {
-    let Opening { name, node_id, origin, settings, max_drift_ms, segment_bytes_max } = opening;
+    let Opening {
+        name,
+        node_id,
+        origin,
+        settings,
+        max_drift_ms,
+        member_timeout_ms,
+        random,
+        started,
+        segment_bytes_max,
+    } = opening;
     let identity = Identity::load_or_create(&*disk, &name, node_id)?;
     if identity.name != name {
         return Err(OpenError::Name { recorded: identity.name, configured: name });
@@ -104,6 +123,10 @@ pub(crate) fn open<D: Disk>(disk: Arc<D>, opening: Opening) -> Result<Opened<D>,
     let (segments, log_restarted) = replay.finish(segments)?;
     let Replay { store, frontier, index, passed_over, .. } = replay;
 
+    let mut frontier = frontier;
+    let stored = load_group(&*disk)?;
+    // Below it nothing was missing before: what is not listed has ended.
+    frontier.raise_floor(stored.as_ref().map_or(Timestamp::ZERO, |stored| stored.floor));
     let newest = frontier.iter().map(|(_, at)| at).fold(frontier.floor(), Timestamp::max);
     let clock_start = ceiling_found.max(newest);
     let mut clock = HybridClock::new(clock_start, ceiling.current());
@@ -120,10 +143,42 @@ pub(crate) fn open<D: Disk>(disk: Arc<D>, opening: Opening) -> Result<Opened<D>,
         retention: Retention::Disk,
         max_drift_ms,
     };
-    let node = Node::new(store, start, settings)?;
+    let own = Own {
+        node_id: identity.node_id,
+        name: identity.name.clone(),
+        origin,
+        role: settings.role(),
+        group: identity.group.clone(),
+        group_id: identity.group_id,
+    };
+    let group = Group::new(own, stored, member_timeout_ms, started);
+    let membership = Membership::new(group, save_group(Arc::clone(&disk), identity));
+    let node = Node::new(store, start, settings, Belongings { membership, random, started })?;
     let snapshots = Snapshots::new(disk, snapshot.as_ref(), &node);
     let found = Found { snapshot, log, passed_over, log_restarted, ceiling: ceiling_found };
-    Ok(Opened { node, identity, writer: Writer::new(segments), snapshots, found })
+    Ok(Opened { node, writer: Writer::new(segments), snapshots, found })
+}
+
+/// The file in which a node remembers its group.
+const MEMBERS_FILE: &str = "members";
+
+fn load_group<D: Disk>(disk: &D) -> Result<Option<Stored>, OpenError> {
+    match read_whole(disk, MEMBERS_FILE).map_err(IdentityError::from)? {
+        Some(bytes) => Ok(Some(Stored::decode(&bytes)?)),
+        None => Ok(None),
+    }
+}
+
+/// Makes durable who the node is, and what it knows of its group: the group first, so that a crash in between leaves a
+/// node that has not yet taken the step.
+fn save_group<D: Disk>(disk: Arc<D>, mut identity: Identity) -> SaveGroup {
+    Box::new(move |own: &Own, stored: &Stored| {
+        let failed = |error: &dyn std::fmt::Display| io::Error::other(error.to_string());
+        replace(&*disk, MEMBERS_FILE, &stored.encode()).map_err(|error| failed(&error))?;
+        identity
+            .change(&*disk, own.node_id, own.group.as_deref(), own.group_id)
+            .map_err(|error| failed(&error))
+    })
 }
 
 /// What a start merges, and what it comes to.

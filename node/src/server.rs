@@ -7,16 +7,16 @@ use std::sync::{Arc, OnceLock};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use event_listener::{Event, EventListener};
-use parking_lot::Mutex;
 use shared::feed::PeersReport;
 use shared::time::{MonoMillis, WallMillis};
+use slog::Logger;
 
 use crate::client::{ClientRecord, Clients};
 use crate::config::Config;
 use crate::error::CommandError;
 use crate::follow::Handover;
 use crate::log::SealedReader;
-use crate::log::identity::Identity;
+use crate::group::Own;
 use crate::node::Node;
 use crate::transaction::Clocks;
 use crate::worker::Inbox;
@@ -43,9 +43,6 @@ pub(crate) struct Stats {
     pub(crate) keyspace_misses: AtomicU64,
 }
 
-/// Makes what the node is told of its group durable.
-pub(crate) type SaveGroup = Box<dyn FnMut(&str) -> std::io::Result<()> + Send>;
-
 /// What all threads of a node share.
 pub(crate) struct Server {
     pub(crate) node: Node,
@@ -56,8 +53,7 @@ pub(crate) struct Server {
     pub(crate) started: WallMillis,
     /// 40 hexadecimal digits that no other run has.
     pub(crate) run_id: String,
-    identity: Mutex<Identity>,
-    save_group: Mutex<Option<SaveGroup>>,
+    pub(crate) logger: Logger,
     log_reader: Option<SealedReader>,
     began: Instant,
     workers: OnceLock<Vec<Arc<Inbox>>>,
@@ -80,8 +76,7 @@ pub(crate) struct Server {
 pub(crate) struct Parts {
     pub(crate) node: Node,
     pub(crate) config: Config,
-    pub(crate) identity: Identity,
-    pub(crate) save_group: Option<SaveGroup>,
+    pub(crate) logger: Logger,
     pub(crate) log_reader: Option<SealedReader>,
     pub(crate) run_id: String,
     pub(crate) streams: async_std::channel::Sender<Handover>,
@@ -97,8 +92,7 @@ impl Server {
             stats: Stats::default(),
             started,
             run_id: parts.run_id,
-            identity: Mutex::new(parts.identity),
-            save_group: Mutex::new(parts.save_group),
+            logger: parts.logger,
             log_reader: parts.log_reader,
             began: Instant::now(),
             workers: OnceLock::new(),
@@ -130,8 +124,8 @@ impl Server {
     }
 
     /// The node's id, name and group.
-    pub(crate) fn identity(&self) -> Identity {
-        self.identity.lock().clone()
+    pub(crate) fn identity(&self) -> Own {
+        self.node.membership.lock().group.own().clone()
     }
 
     /// The bound on how far clocks of linked nodes may lie apart, in milliseconds.
@@ -144,24 +138,24 @@ impl Server {
     /// # Errors
     /// If it is a member of another, or the name cannot be made durable.
     pub(crate) fn join_group(&self, name: &str) -> Result<(), CommandError> {
-        let mut identity = self.identity.lock();
-        match &identity.group {
+        let mut membership = self.node.membership.lock();
+        let own = membership.group.own();
+        match &own.group {
             Some(group) if group == name => return Ok(()),
             Some(group) => {
                 return Err(CommandError::composed(format!(
                     "WRONGGROUP node {} belongs to group '{group}', not to '{name}': give the agent --group {group}, or start the node with an empty directory",
-                    identity.name
+                    own.name
                 )));
             }
             None => {}
         }
-        if let Some(save) = &mut *self.save_group.lock() {
-            save(name).map_err(|error| {
-                CommandError::composed(format!("MISCONF the group's name cannot be saved: {error}"))
-            })?;
+        membership.group.name_group(name);
+        if membership.save() {
+            return Ok(());
         }
-        identity.group = Some(name.to_owned());
-        Ok(())
+        let fault = membership.fault().unwrap_or_default();
+        Err(CommandError::composed(format!("MISCONF the group's name cannot be saved: {fault}")))
     }
 
     /// Takes over an agent's report, and lets the clients in WAIT know.

@@ -55,6 +55,7 @@ pub(crate) struct Settings {
     bulk_bytes_max: AtomicUsize,
     log_retention: AtomicU64,
     snapshot_after: AtomicU64,
+    tombstone_budget: AtomicUsize,
     read_only: AtomicBool,
 }
 
@@ -69,6 +70,7 @@ pub(crate) struct InitialSettings {
     pub(crate) output_bytes_max: usize,
     pub(crate) log_retention: u64,
     pub(crate) snapshot_after: u64,
+    pub(crate) tombstone_budget: usize,
 }
 
 impl Settings {
@@ -83,8 +85,19 @@ impl Settings {
             bulk_bytes_max: AtomicUsize::new(RequestLimits::default().bulk_bytes_max),
             log_retention: AtomicU64::new(initial.log_retention),
             snapshot_after: AtomicU64::new(initial.snapshot_after),
+            tombstone_budget: AtomicUsize::new(initial.tombstone_budget),
             read_only: AtomicBool::new(false),
         }
+    }
+
+    /// Dead things may take so many bytes while they wait for members that are away; then the one that is furthest behind
+    /// is evicted.
+    pub(crate) fn tombstone_budget(&self) -> usize {
+        self.tombstone_budget.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn set_tombstone_budget(&self, bytes: usize) {
+        self.tombstone_budget.store(bytes, Ordering::Relaxed);
     }
 
     pub(crate) fn fsync(&self) -> Fsync {

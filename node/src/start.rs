@@ -15,24 +15,27 @@ use futures_util::StreamExt;
 use futures_util::future::{Either, select};
 use shared::clock::{HybridClock, Timestamp};
 use shared::id::{GroupId, NodeId, Origin};
+use shared::time::MonoMillis;
 use shared::version::Frontier;
 use slog::{Logger, error, info, o, warn};
 
 use crate::client::Address;
 use crate::config::Config;
 use crate::descriptors;
+use crate::group::{Group, Own};
 use crate::follow::{Socket, serve};
 use crate::log::disk::{Directory, DirectoryError};
-use crate::log::identity::Identity;
 use crate::log::index::{LogIndex, STRIDE_BYTES};
 use crate::log::segment::{LogPosition, SEGMENT_BYTES_MAX};
 use crate::log::writer::Writer;
 use crate::log::{Retention, SealedReader, Start};
-use crate::node::Node;
+use crate::membership::Membership;
+use crate::node::{Belongings, Node, Random};
 use crate::open::{Found, OpenError, Opened, Opening, open};
+use crate::maintainer;
 use crate::reaper;
 use crate::runtime;
-use crate::server::{Parts, SaveGroup, Server, Stopped, wall_clock};
+use crate::server::{Parts, Server, Stopped, wall_clock};
 use crate::settings::Settings;
 use crate::snapshots::{self, Snapshots};
 use crate::store::Store;
@@ -65,12 +68,12 @@ pub(crate) enum StartError {
 /// Runs a node until it is told to stop. Returns why it stopped.
 pub(crate) fn run(config: Config, logger: &Logger) -> Result<Stopped, StartError> {
     let (sender, streams) = async_std::channel::bounded(HANDOVERS_MAX);
-    let Started { node, identity, save_group, log_reader, on_disk } = start(&config, logger)?;
+    let Started { node, log_reader, on_disk } = start(&config, logger)?;
     let mut run_id = [0; 20];
     getrandom::fill(&mut run_id).map_err(StartError::Random)?;
     let run_id = run_id.iter().map(|byte| format!("{byte:02x}")).collect();
     let threads = config.threads;
-    let parts = Parts { node, config, identity, save_group, log_reader, run_id, streams: sender };
+    let parts = Parts { node, config, logger: logger.clone(), log_reader, run_id, streams: sender };
     let server = Arc::new(Server::new(parts));
 
     make_room_for_clients(&server, logger);
@@ -146,8 +149,6 @@ fn make_room_for_clients(server: &Server, logger: &Logger) {
 
 struct Started {
     node: Node,
-    identity: Identity,
-    save_group: Option<SaveGroup>,
     log_reader: Option<SealedReader>,
     on_disk: Option<(Writer<Directory>, Snapshots<Directory>)>,
 }
@@ -172,6 +173,13 @@ fn random() -> Result<u64, StartError> {
     }
 }
 
+/// The node's monotonic clock starts with it.
+const STARTED: MonoMillis = MonoMillis(0);
+
+fn random_numbers() -> Random {
+    Box::new(|| getrandom::u64().expect("the system had randomness when the node was started"))
+}
+
 fn start_in_memory(
     config: &Config,
     settings: Settings,
@@ -193,9 +201,19 @@ fn start_in_memory(
         retention: Retention::Memory { bytes_max: config.log_memory },
         max_drift_ms: config.max_clock_drift_ms,
     };
-    let identity = Identity { node_id, name: config.name.clone(), group: None, group_id: GroupId::default() };
-    let node = Node::new(Store::new(), start, settings)?;
-    Ok(Started { node, identity, save_group: None, log_reader: None, on_disk: None })
+    let own = Own {
+        node_id,
+        name: config.name.clone(),
+        origin,
+        role: settings.role(),
+        group: None,
+        group_id: GroupId::default(),
+    };
+    let group = Group::new(own, None, config.member_timeout_ms, STARTED);
+    let membership = Membership::new(group, Box::new(|_, _| Ok(())));
+    let belongings = Belongings { membership, random: random_numbers(), started: STARTED };
+    let node = Node::new(Store::new(), start, settings, belongings)?;
+    Ok(Started { node, log_reader: None, on_disk: None })
 }
 
 fn start_in_directory(
@@ -214,17 +232,15 @@ fn start_in_directory(
         origin,
         settings,
         max_drift_ms: config.max_clock_drift_ms,
+        member_timeout_ms: config.member_timeout_ms,
+        random: random_numbers(),
+        started: STARTED,
         segment_bytes_max: SEGMENT_BYTES_MAX,
     };
-    let Opened { node, identity, writer, snapshots, found } = open(Arc::clone(&disk), opening)?;
+    let Opened { node, writer, snapshots, found } = open(disk, opening)?;
     tell_found(&found, began, logger);
     let log_reader = Some(SealedReader::new(writer.reader()));
-    let mut saved = identity.clone();
-    let save_group: SaveGroup = Box::new(move |group| {
-        saved.set_group(&*disk, group, saved.group_id).map_err(|error| io::Error::other(error.to_string()))
-    });
-    let save_group = Some(save_group);
-    Ok(Started { node, identity, save_group, log_reader, on_disk: Some((writer, snapshots)) })
+    Ok(Started { node, log_reader, on_disk: Some((writer, snapshots)) })
 }
 
 fn tell_found(found: &Found, began: std::time::Instant, logger: &Logger) {
@@ -316,6 +332,7 @@ async fn serve_all(
     if let Some(listener) = listeners.unix {
         runtime::spawn(accept_unix(Arc::clone(server), listener, logger.clone()));
     }
+    runtime::spawn(maintainer::run(Arc::clone(server), logger.clone()));
     runtime::spawn(reaper::run(Arc::clone(server), logger.clone()));
     runtime::spawn(keep_ceiling(Arc::clone(server), logger.clone()));
     runtime::spawn(stop_on_signal(Arc::clone(server), logger.clone()));

@@ -85,6 +85,25 @@ impl Identity {
         Ok(created)
     }
 
+    /// Records what has changed of the node's id and group, durably.
+    ///
+    /// # Errors
+    /// [`IdentityError`]; then `self` is as before, though the disk may already have the change.
+    pub(crate) fn change<D: Disk>(
+        &mut self,
+        disk: &D,
+        node_id: NodeId,
+        group: Option<&str>,
+        group_id: GroupId,
+    ) -> Result<(), IdentityError> {
+        let changed = Self { node_id, group: group.map(checked).transpose()?, group_id, ..self.clone() };
+        if changed != *self {
+            replace(disk, FILE, changed.encode().as_bytes())?;
+            *self = changed;
+        }
+        Ok(())
+    }
+
     /// Records the group that the node belongs to, durably.
     ///
     /// # Errors

@@ -10,7 +10,7 @@ use super::Node;
 use crate::conversation::Notice;
 use crate::log::segment::LogPosition;
 use crate::store::ShardSet;
-use crate::store::key::{Key, SLOTS_PER_SHARD, ShardId};
+use crate::store::key::{Key, SHARDS, SLOTS_PER_SHARD, ShardId};
 use crate::store::shard::Collect;
 use crate::transaction::{Clocks, Transaction};
 
@@ -24,14 +24,18 @@ const DEAD_RUNS: usize = 256;
 const FLOOR_SAVED_MS: u64 = 60_000;
 
 /// How far re-issuing is.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) enum Reissue {
-    #[default]
-    Idle,
     /// The next shard.
-    Shards(usize),
+    From(usize),
     /// Waits until the log is durable up to here.
     Syncing(LogPosition),
+}
+
+impl Default for Reissue {
+    fn default() -> Self {
+        Self::From(0)
+    }
 }
 
 /// What is worth telling.
@@ -54,7 +58,7 @@ impl Node {
         }
         self.look_after_group(clocks, now, &mut maintained);
         maintained.notices = self.conversations.lock().on_tick(self, clocks);
-        self.reissue_step(clocks, &mut maintained);
+        self.reissue(clocks, &mut maintained);
         maintained
     }
 
@@ -110,26 +114,26 @@ impl Node {
         looked_at
     }
 
-    /// Writes once more what this node's own frontier does not cover, a shard at a time.
-    fn reissue_step(&self, clocks: Clocks, maintained: &mut Maintained) {
+    /// Writes once more what this node's own frontier does not cover.
+    fn reissue(&self, clocks: Clocks, maintained: &mut Maintained) {
         if !self.membership.lock().group.is_reissuing() {
             return;
         }
         let mut reissue = self.reissue.lock();
         match *reissue {
-            Reissue::Idle => *reissue = Reissue::Shards(0),
-            Reissue::Shards(shard) => {
-                let Some(id) = ShardId::all().nth(shard) else {
-                    self.log.seal(clocks.mono_us);
-                    *reissue = Reissue::Syncing(self.log.ask_sync());
-                    return;
+            Reissue::From(first) => {
+                // What cannot be written now, for the disk is full or the clock is wrong, is tried again.
+                let left = (first..SHARDS).find(|shard| !self.reissue_shard(ShardId(*shard as u8), clocks));
+                *reissue = match left {
+                    Some(shard) => Reissue::From(shard),
+                    None => {
+                        self.log.seal(clocks.mono_us);
+                        Reissue::Syncing(self.log.ask_sync())
+                    }
                 };
-                if self.reissue_shard(id, clocks) {
-                    *reissue = Reissue::Shards(shard + 1);
-                }
             }
             Reissue::Syncing(position) if self.log.is_durable(position) => {
-                *reissue = Reissue::Idle;
+                *reissue = Reissue::default();
                 let mut membership = self.membership.lock();
                 membership.group.reissued();
                 membership.save();

@@ -22,6 +22,11 @@ impl ShardId {
         self.0 as usize
     }
 
+    /// The shard that a slot belongs to.
+    pub(crate) const fn of_slot(slot: usize) -> Self {
+        Self((slot / SLOTS_PER_SHARD) as u8)
+    }
+
     /// All of them, in order.
     pub(crate) fn all() -> impl Iterator<Item = Self> {
         (0..SHARDS as u8).map(Self)
