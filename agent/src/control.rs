@@ -3,20 +3,10 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use async_std::channel::Receiver;
-use shared::feed::PeersReport;
-
+use crate::hub::Question;
 use crate::node_client::{NodeClient, NodeError};
 use crate::session::{Event, Session};
-
-/// What the hub wants of the node.
-#[derive(Debug)]
-pub(crate) enum Question {
-    /// All about itself.
-    Info,
-    /// What it holds; and this is how its links are.
-    Report(Box<PeersReport>),
-}
+use async_std::channel::Receiver;
 
 /// Asks until the hub is gone or the node is lost, and tells the hub the answers.
 pub(crate) async fn run(mut client: NodeClient, questions: Receiver<Question>, session: Arc<Session>) {
@@ -41,7 +31,12 @@ async fn ask(client: &mut NodeClient, question: Question) -> Result<Event, NodeE
         }
         Question::Report(report) => {
             let report = rmp_serde::to_vec(&report).expect("a report has no part that MessagePack lacks");
-            Ok(Event::Reported(client.peers(&report).await?))
+            Ok(Event::Reported(Box::new(client.peers(&report).await?)))
         }
+        Question::Hear(clock) => match client.hear(clock).await {
+            Ok(()) => Ok(Event::ClockHeard(Ok(()))),
+            Err(NodeError::Refused(_, text)) => Ok(Event::ClockHeard(Err(text))),
+            Err(error) => Err(error),
+        },
     }
 }

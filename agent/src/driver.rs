@@ -1,16 +1,18 @@
-//! Drives one link: the task between a peer's WebSocket, the link's state machine, and two connections to the node.
+//! Drives one link: the task between a peer's WebSocket, the link's state machine, and three connections to the node.
 //!
 //! ```text
 //!             +------------- one task -------------+
 //!  peer  ---> | WebSocket -> Link -> FEED APPLY    | ---> node
 //!        <--- | WebSocket <------- FEED FOLLOW     | <---
+//!        <--> | WebSocket -- FEED CONVERSE, ANSWER | <-->
 //!             |     events ^ | commands            |
 //!             +-----------hub----------------------+
 //! ```
 //!
 //! One task polls all of it, so a batch crosses the agent without changing hands. Each stage stops where its outlet is
 //! full: the peer is not read from while the node takes no more, the feed is not read from while the peer takes no
-//! more. So nothing is queued here but what each stage's limit allows, and a slow one costs only its own link.
+//! more. So nothing is queued here but what each stage's limit allows, and a slow one costs only its own link. Batches
+//! and what the two nodes ask each other are sent by turns, part by part.
 
 use std::sync::{Arc, PoisonError};
 use std::task::{Context, Poll};
@@ -24,10 +26,11 @@ use shared::link::message::CHUNK_BYTES_MAX;
 use shared::link::{Applied, Chunk, Goodbye, Input, Link, Now, Reason};
 use slog::{Logger, info, o, warn};
 
-use crate::node_client::{ApplyLane, FollowEvent, FollowLane, NodeError};
+use crate::hub::Command;
+use crate::node_client::{ApplyLane, FollowEvent, FollowLane};
 use crate::record::Record;
 use crate::router::LinkId;
-use crate::session::{COMMANDS_MAX, Command, Event, LinkStart, Session};
+use crate::session::{COMMANDS_MAX, Event, LinkStart, Session};
 use crate::socket::Socket;
 
 mod actions;
@@ -38,12 +41,15 @@ mod outlet;
 
 mod progress;
 
+mod talk;
+
 mod timer;
 
 pub(crate) use ending::{Ended, Ending};
 
 use outlet::Outlet;
 use progress::Progress;
+use talk::Talk;
 use timer::Timer;
 
 /// So many messages are taken at once from the peer, or from the node; then the other directions have their turn.
@@ -57,14 +63,7 @@ const BLOCKED: Duration = Duration::from_millis(100);
 
 /// Runs a link on a connection that was just made, to its end.
 pub(crate) async fn run(socket: Socket, start: LinkStart, session: Arc<Session>) -> Ended {
-    let apply = match ApplyLane::connect(&session.node).await {
-        Ok(apply) => apply,
-        Err(error) => {
-            let ending = Ending::NodeLost(NodeError::from(error).to_string());
-            return Ended { ending, peer: None, up_for: Duration::ZERO };
-        }
-    };
-    let mut driver = Driver::new(socket, apply, start, session);
+    let mut driver = Driver::new(socket, start, session);
     let ending = std::future::poll_fn(|cx| driver.poll(cx)).await;
     driver.finish(ending).await
 }
@@ -76,6 +75,9 @@ struct Driver {
     link: Link,
     apply: ApplyLane,
     follow: FollowLane,
+    talk: Talk,
+    /// Whether what the nodes ask each other goes before the next batch.
+    is_talks_turn: bool,
     /// A batch that is longer than a chunk, and how much of it was sent.
     sending: Option<(Vec<u8>, usize)>,
     commands: Receiver<Command>,
@@ -94,15 +96,17 @@ struct Driver {
 }
 
 impl Driver {
-    fn new(socket: Socket, apply: ApplyLane, start: LinkStart, session: Arc<Session>) -> Self {
+    fn new(socket: Socket, start: LinkStart, session: Arc<Session>) -> Self {
         let (sender, commands) = channel::bounded(COMMANDS_MAX);
         Self {
             id: session.next_link(),
             socket,
             is_flushed: true,
             link: Link::new(session.local(start.dialled.is_some()), session.clocks().now()),
-            apply,
+            apply: ApplyLane::new(session.node.clone()),
             follow: FollowLane::new(session.node.clone()),
+            talk: Talk::new(session.node.clone()),
+            is_talks_turn: false,
             sending: None,
             commands,
             commands_sender: Some(sender),
@@ -140,6 +144,7 @@ impl Driver {
         is_again |= self.poll_receive(cx, now);
         let was_full = !self.may_read();
         is_again |= self.poll_apply(cx, now);
+        is_again |= self.poll_talk(cx, now);
         is_again |= self.poll_send(cx, now);
         self.progress.post(&self.link, &self.apply, now.mono(), |event| {
             self.outlet.push(Event::Link(self.id, event));
@@ -173,7 +178,7 @@ impl Driver {
 
     fn on_command(&mut self, command: Command, now: Now) {
         match command {
-            Command::Admit(record) => self.on_admit(record, now),
+            Command::Admit => self.on_admit(now),
             Command::Leave(goodbye) => self.handle(Input::Leave(goodbye), now),
             Command::Subscribe(origin, after) => self.handle(Input::Subscribe(origin, after), now),
             Command::Unsubscribe(origin) => self.handle(Input::Unsubscribe(origin), now),
@@ -184,14 +189,17 @@ impl Driver {
         }
     }
 
-    fn on_admit(&mut self, record: Arc<Record>, now: Now) {
+    fn on_admit(&mut self, now: Now) {
         self.handle(Input::Admitted, now);
         let Some(peer) = self.link.peer().filter(|_| self.link.is_up()) else { return };
-        record.on_up(peer);
-        self.record = record;
+        self.apply.open(peer.node_id);
+        self.talk.begin(peer.clone(), now);
+        self.record = self.session.record(&self.start, peer.node_id);
+        self.record.on_up(peer, self.link.is_related());
         self.up_at = Some(Instant::now());
         self.session.complaints.lock().unwrap_or_else(PoisonError::into_inner).forget(&peer.name);
-        info!(self.logger, "link is up"; "node id" => %peer.node_id, "dialled" => self.start.dialled.is_some());
+        info!(self.logger, "link is up"; "node id" => %peer.node_id,
+            "dialled" => self.start.dialled.is_some(), "of one group" => self.link.is_related());
     }
 
     fn may_read(&self) -> bool {
@@ -271,11 +279,7 @@ impl Driver {
                 Poll::Ready(Err(error)) => return self.end(Ending::Broken(error.to_string())),
                 Poll::Ready(Ok(())) => {}
             }
-            if let Some(message) = self.link.poll_message(now) {
-                self.send(message);
-            } else if self.sending.is_some() {
-                self.send_chunk();
-            } else if !self.poll_follow(cx, now) {
+            if !self.send_next(cx, now) {
                 return false;
             }
             if self.ending.is_some() {
@@ -283,6 +287,35 @@ impl Driver {
             }
         }
         true
+    }
+
+    /// Sends the next message: the link's own first, then batches and the nodes' talk by turns. Says whether there was one.
+    fn send_next(&mut self, cx: &mut Context<'_>, now: Now) -> bool {
+        if let Some(message) = self.link.poll_message(now) {
+            self.send(message);
+            return true;
+        }
+        self.is_talks_turn = !self.is_talks_turn;
+        if self.is_talks_turn {
+            self.send_talk() || self.send_batch(cx, now)
+        } else {
+            self.send_batch(cx, now) || self.send_talk()
+        }
+    }
+
+    fn send_talk(&mut self) -> bool {
+        let part = self.link.poll_talk();
+        let is_some = part.is_some();
+        part.into_iter().for_each(|part| self.send(part));
+        is_some
+    }
+
+    fn send_batch(&mut self, cx: &mut Context<'_>, now: Now) -> bool {
+        if self.sending.is_some() {
+            self.send_chunk();
+            return true;
+        }
+        self.poll_follow(cx, now)
     }
 
     /// Takes one thing from the node's feed; says whether there was one.
@@ -348,7 +381,8 @@ impl Driver {
         // A message that is due and was not sent waits for the connection, not for the clock.
         let link_due =
             self.link.deadline().map(|at| if at <= now.mono() { now.mono().after(BLOCKED) } else { at });
-        let due = [link_due, self.apply.deadline(), self.progress.deadline()].into_iter().flatten().min();
+        let due = [link_due, self.apply.deadline(), self.progress.deadline(), self.talk.deadline()];
+        let due = due.into_iter().flatten().min();
         due.is_some_and(|due| self.timer.poll(cx, due, now.mono())) || self.ending.is_some()
     }
 

@@ -5,9 +5,11 @@
 //!
 //! Read it in this order:
 //!
-//! - `router`: which origin is pulled from which peer. Pure, like `members`: who has which name.
-//! - `session`: what the tasks share, and all that they say to each other.
-//! - `hub`: the one task that knows all links; `control` asks the node for it.
+//! - `router`: which origin is pulled from which peer. Pure, like `members`: who has which name, and `conversation`: what
+//!   two nodes ask each other, turn by turn.
+//! - `hub`: the one task that knows all links, and its decisions, `hub::core`, which are pure; `control` asks the node for
+//!   it.
+//! - `session`: what the tasks share, and what they say to each other.
 //! - `driver`: the task of one link, which carries the batches. What two agents say to each other is [`shared::link`].
 //! - `dial`, `accept` and `socket`: where links come from.
 //! - `node_client`: RESP to the node, as [`shared::feed`] has it.
@@ -19,16 +21,20 @@
 //! node <------------- control <--- hub <--- driver(s) <-----> peers
 //!   ^                              |  commands  ^  |
 //!   |                              +------------+  |
-//!   +----------------------------------------------+  FEED FOLLOW, FEED APPLY
+//!   +----------------------------------------------+  FEED FOLLOW, FEED APPLY, FEED CONVERSE, FEED ANSWER
 //! ```
 
 pub mod router;
 
 mod members;
 
-mod session;
+#[cfg_attr(not(feature = "simulation"), expect(unreachable_pub, reason = "public to the simulator"))]
+mod conversation;
 
+#[cfg_attr(not(feature = "simulation"), expect(unreachable_pub, reason = "public to the simulator"))]
 mod hub;
+
+mod session;
 
 mod control;
 
@@ -57,6 +63,9 @@ mod logging;
 mod tail;
 
 mod cli;
+
+#[cfg(feature = "simulation")]
+pub mod simulation;
 
 pub use cli::main;
 pub use config::Config;

@@ -1,15 +1,19 @@
 //! How the agent talks to its node: RESP over TCP or a Unix socket.
 //!
-//! Three kinds of connection: one for questions ([`NodeClient`]), and per link one that applies batches
-//! ([`ApplyLane`]) and one that follows the feed ([`FollowLane`]). The lanes are polled by the link's task.
+//! Four kinds of connection: one for questions ([`NodeClient`]), and per link one that applies batches ([`ApplyLane`]),
+//! one that follows the feed ([`FollowLane`]) and one for what two nodes ask each other ([`TalkLane`]). The lanes are
+//! polled by the link's task, and connected once its peer was judged.
 
 use std::io;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use async_std::io::{Read, Write};
+use shared::clock::Timestamp;
 use shared::feed::FeedInfo;
 use shared::resp::{ReplyDecoder, ReplyError, Value, encode_request};
+
+use crate::hub::NodePoint;
 
 mod address;
 
@@ -19,11 +23,16 @@ mod follow;
 
 mod info;
 
+mod lane;
+
+mod talk;
+
 pub use address::{AddressSyntax, NodeAddress};
 pub(crate) use address::{NodeStream, has_port};
 pub(crate) use apply::ApplyLane;
 pub(crate) use follow::{FollowEvent, FollowLane, parse_truncated};
-pub(crate) use info::{NodePoint, parse_info, parse_peers_reply};
+pub(crate) use info::{parse_info, parse_peers_reply};
+pub(crate) use talk::{TalkLane, TalkReply};
 
 /// The longest bulk that is read from a node: the largest batch, and room.
 pub(crate) const BULK_BYTES_MAX: usize = shared::batch::BATCH_BYTES_MAX + (1 << 20);
@@ -73,6 +82,12 @@ impl NodeClient {
     /// Names the agent's group; a node of another one refuses.
     pub(crate) async fn group(&mut self, name: &str) -> Result<(), NodeError> {
         self.ask("FEED GROUP", &[b"FEED", b"GROUP", name.as_bytes()], |_| Some(())).await
+    }
+
+    /// Has the node's clock move past a peer's.
+    pub(crate) async fn hear(&mut self, clock: Timestamp) -> Result<(), NodeError> {
+        let clock = clock.to_string();
+        self.ask("FEED HEARD", &[b"FEED", b"HEARD", clock.as_bytes()], |_| Some(())).await
     }
 
     /// Reports the links, and learns what the node holds.

@@ -28,6 +28,7 @@ struct State {
     name: String,
     node_id: NodeId,
     is_up: bool,
+    is_related: bool,
     /// The peer is linked by a connection of its own making: this one is not missed.
     is_spare: bool,
     error: String,
@@ -47,9 +48,10 @@ impl Record {
         }
     }
 
-    pub(crate) fn on_up(&self, peer: &Member) {
+    pub(crate) fn on_up(&self, peer: &Member, is_related: bool) {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        *state = State { name: peer.name.clone(), node_id: peer.node_id, is_up: true, ..State::default() };
+        let (name, node_id) = (peer.name.clone(), peer.node_id);
+        *state = State { name, node_id, is_up: true, is_related, ..State::default() };
     }
 
     pub(crate) fn on_down(&self, error: impl Into<String>) {
@@ -87,6 +89,7 @@ impl Record {
             node_id: state.node_id,
             address: self.address.clone(),
             up: state.is_up,
+            related: state.is_up && state.is_related,
             error: state.error.clone(),
             payload_bytes_in: self.payload_bytes_in.load(Ordering::Relaxed),
             payload_bytes_out: self.payload_bytes_out.load(Ordering::Relaxed),
@@ -192,9 +195,9 @@ mod tests {
         let mut ledger = Ledger::default();
         let member = Member { name: "b".into(), node_id: NodeId(7), origin: Origin(1), role: Role::Active };
         let (dialled, accepted) = (ledger.add_configured("ws://b"), ledger.accepted(NodeId(7), "b:1"));
-        accepted.on_up(&member);
+        accepted.on_up(&member, true);
         accepted.on_down("makes room");
-        dialled.on_up(&member);
+        dialled.on_up(&member, true);
         assert_eq!(ledger.reports().iter().map(|report| report.up).collect::<Vec<_>>(), [true]);
         dialled.on_down("lost");
         assert_eq!(ledger.reports().len(), 2);

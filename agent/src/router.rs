@@ -13,6 +13,7 @@
 //!   another is ahead; then it is avoided for a while. For the author itself any other upstream is left after 2 s.
 //! - A changed upstream takes over only when nothing from the old one is being applied any more, and begins at what is
 //!   held then, so little comes twice.
+//! - What a peer's log no longer holds is not pulled from it until this node holds as much as the log begins with.
 //!
 //! Pure: the hub hands in what it hears and the time, and carries out the orders.
 
@@ -21,8 +22,13 @@ use std::time::Duration;
 
 use shared::clock::Timestamp;
 use shared::id::{NodeId, Origin};
+use shared::link::PullRefusal;
 use shared::time::MonoMillis;
 use shared::version::Frontier;
+
+mod lag;
+
+use lag::Arrivals;
 
 /// A link of this agent; counted up, never used again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -43,6 +49,12 @@ const STALL_MIN: Duration = Duration::from_millis(500);
 /// How long an upstream that did not deliver is avoided for that origin.
 const STALL_AVOIDED: Duration = Duration::from_secs(10);
 
+/// How long an origin is not pulled from a peer after a gap; after a change from the future, or if the origin was evicted;
+/// and if the peer's log starts too late, unless this node gets that far before.
+const GAP_AVOIDED: Duration = Duration::from_millis(200);
+const SUSPENDED_AVOIDED: Duration = Duration::from_secs(5);
+const TRUNCATED_AVOIDED: Duration = Duration::from_secs(30);
+
 /// How long an origin's author must be linked before it takes the place of another upstream.
 const AUTHOR_SETTLED: Duration = Duration::from_secs(2);
 
@@ -58,6 +70,10 @@ pub struct Router {
     peers: BTreeMap<LinkId, Peer>,
     routes: BTreeMap<Origin, Route>,
     avoided: BTreeMap<(LinkId, Origin), MonoMillis>,
+    /// Where the logs of peers start that cannot stream what is missing here.
+    truncated: BTreeMap<(LinkId, Origin), Timestamp>,
+    /// When it was heard of more than is held.
+    behind: BTreeMap<Origin, Arrivals>,
     orders: Vec<Order>,
     random: fastrand::Rng,
 }
@@ -99,6 +115,8 @@ impl Router {
             peers: BTreeMap::new(),
             routes: BTreeMap::new(),
             avoided: BTreeMap::new(),
+            truncated: BTreeMap::new(),
+            behind: BTreeMap::new(),
             orders: Vec::new(),
             random: fastrand::Rng::with_seed(seed),
         }
@@ -109,7 +127,7 @@ impl Router {
         std::mem::take(&mut self.orders)
     }
 
-    /// What the node holds, as far as it is known here.
+    /// What the node holds, or is about to: streams are pulled from there.
     #[must_use]
     pub const fn held(&self) -> &Frontier {
         &self.held
@@ -124,7 +142,8 @@ impl Router {
         announced: Frontier,
         now: MonoMillis,
     ) {
-        let concerned: BTreeSet<_> = announced.iter().map(|(origin, _)| origin).chain([origin]).collect();
+        let mut concerned = self.note_arrival(&announced, now);
+        concerned.insert(origin);
         self.peers
             .insert(link, Peer { node_id, origin, announced, follows: BTreeSet::new(), round_trip_ms: 0 });
         self.settle_all(concerned, now);
@@ -134,6 +153,7 @@ impl Router {
     pub fn on_link_down(&mut self, link: LinkId, now: MonoMillis) {
         self.peers.remove(&link);
         self.avoided.retain(|(avoided, _), _| *avoided != link);
+        self.truncated.retain(|(truncated, _), _| *truncated != link);
         let orphans: Vec<_> =
             self.routes.iter().filter(|(_, route)| route.link() == link).map(|(o, _)| *o).collect();
         for origin in &orphans {
@@ -146,12 +166,27 @@ impl Router {
     pub fn on_heard(&mut self, link: LinkId, more: &Frontier, now: MonoMillis) {
         let Some(peer) = self.peers.get_mut(&link) else { return };
         peer.announced.merge(more);
-        self.settle_all(more.iter().map(|(origin, _)| origin), now);
+        let concerned = self.note_arrival(more, now);
+        self.settle_all(concerned, now);
     }
 
-    /// This node holds this much, or more.
-    pub fn on_held(&mut self, held: &Frontier) {
+    /// This node holds this much, or more, or is about to.
+    pub fn on_held(&mut self, held: &Frontier, now: MonoMillis) {
         self.held.merge(held);
+        let held = &self.held;
+        self.behind.retain(|origin, arrivals| arrivals.on_held(held.get(*origin)));
+        let passed = self.truncated.iter().filter(|((_, origin), start)| held.get(*origin) >= **start);
+        let passed: Vec<_> = passed.map(|(key, _)| *key).collect();
+        for key in &passed {
+            self.truncated.remove(key);
+            self.avoided.remove(key);
+        }
+        self.settle_all(passed.iter().map(|(_, origin)| *origin), now);
+    }
+
+    /// The node no longer is about to hold what it was: it holds this, and streams begin there.
+    pub fn on_held_back(&mut self, held: &Frontier) {
+        self.held = held.clone();
     }
 
     /// A peer pulls an origin from here, from a timestamp on.
@@ -175,6 +210,7 @@ impl Router {
 
     /// Batches of an origin came from a peer, or are still being applied.
     pub fn on_delivered(&mut self, link: LinkId, origin: Origin) {
+        self.truncated.remove(&(link, origin));
         if let Some(Route::Pulling(pulling)) = self.routes.get_mut(&origin)
             && pulling.link == link
         {
@@ -191,7 +227,15 @@ impl Router {
     }
 
     /// An origin cannot be pulled from a peer, and is no longer; it may be tried again after a while.
-    pub fn on_refused(&mut self, link: LinkId, origin: Origin, avoided: Duration, now: MonoMillis) {
+    pub fn on_refused(&mut self, link: LinkId, origin: Origin, refusal: &PullRefusal, now: MonoMillis) {
+        let avoided = match refusal {
+            PullRefusal::Gap => GAP_AVOIDED,
+            PullRefusal::Suspended | PullRefusal::Closed => SUSPENDED_AVOIDED,
+            PullRefusal::Truncated(start) => {
+                self.truncated.insert((link, origin), *start);
+                TRUNCATED_AVOIDED
+            }
+        };
         self.avoid(link, origin, avoided, now);
         if self.is_pulling(link, origin) {
             self.routes.insert(origin, Route::Draining(link, now.after(DRAIN_MAX)));
@@ -224,18 +268,46 @@ impl Router {
         routes.chain(self.avoided.values().copied()).min()
     }
 
-    /// The link that each origin is pulled from, with how far the newest announcement of it is ahead.
-    pub fn upstreams(&self) -> impl Iterator<Item = (Origin, LinkId, u64)> + '_ {
-        self.routes.iter().filter_map(|(origin, route)| match route {
-            Route::Pulling(pulling) => Some((*origin, pulling.link, self.lag_ms(*origin))),
+    /// The link that each origin is pulled from, with how many milliseconds ago somebody said for the first time that it
+    /// has more of it than is held here; 0 if nothing is missing.
+    pub fn upstreams(&self, now: MonoMillis) -> impl Iterator<Item = (Origin, LinkId, u64)> + '_ {
+        self.routes.iter().filter_map(move |(origin, route)| match route {
+            Route::Pulling(pulling) => {
+                let lag_ms = self.behind.get(origin).map_or(0, |arrivals| arrivals.lag_ms(now));
+                Some((*origin, pulling.link, lag_ms))
+            }
             Route::Draining(..) => None,
         })
     }
 
-    fn lag_ms(&self, origin: Origin) -> u64 {
-        let newest = self.peers.values().map(|peer| peer.announced.get(origin)).max().unwrap_or_default();
-        let held = self.held.get(origin);
-        if held == Timestamp::ZERO { 0 } else { newest.wall().0.saturating_sub(held.wall().0) }
+    /// The origins of which peers have more, and which none of these can stream, as their logs start later; each with
+    /// one of them.
+    pub fn truncated(&self) -> BTreeMap<Origin, NodeId> {
+        let mut found = BTreeMap::new();
+        for (link, origin) in self.truncated.keys() {
+            let mut ahead = self.peers.iter().filter(|(_, peer)| self.is_ahead(peer, *origin)).peekable();
+            if ahead.peek().is_some() && ahead.all(|(link, _)| self.truncated.contains_key(&(*link, *origin)))
+            {
+                found.extend(self.peers.get(link).map(|peer| (*origin, peer.node_id)));
+            }
+        }
+        found
+    }
+
+    /// Somebody has this much; returns the origins that this may concern.
+    fn note_arrival(&mut self, announced: &Frontier, now: MonoMillis) -> BTreeSet<Origin> {
+        for (origin, upto) in announced.iter() {
+            if upto > self.held.get(origin) && origin != self.own {
+                self.behind.entry(origin).or_default().push(upto, now);
+            }
+        }
+        let mut concerned: BTreeSet<_> = announced.iter().map(|(origin, _)| origin).collect();
+        // Origins that are complete below the other's floor are not listed there.
+        if announced.floor() > self.held.floor() {
+            let below = self.held.iter().filter(|(_, held)| *held < announced.floor());
+            concerned.extend(below.map(|(origin, _)| origin));
+        }
+        concerned
     }
 
     fn settle_all(&mut self, origins: impl IntoIterator<Item = Origin>, now: MonoMillis) {
@@ -269,7 +341,10 @@ impl Router {
             .iter()
             .filter(|(_, peer)| peer.origin == origin || self.is_ahead(peer, origin))
             .filter(|(link, _)| !self.avoided.contains_key(&(**link, origin)))
-            .max_by_key(|(_, peer)| (peer.origin == origin, peer.announced.get(origin), !peer.round_trip_ms));
+            .max_by_key(|(link, peer)| {
+                let is_whole = !self.truncated.contains_key(&(**link, origin));
+                (is_whole, peer.origin == origin, peer.announced.get(origin), !peer.round_trip_ms)
+            });
         if let Some((link, _)) = best {
             let link = *link;
             self.orders.push(Order::Subscribe(link, origin, self.held.get(origin)));
@@ -285,7 +360,10 @@ impl Router {
     /// The upstream of now with its terms: they run from when there was a reason, and end with it.
     fn reconsidered(&mut self, origin: Origin, pulling: Pulling, now: MonoMillis) -> Pulling {
         let Pulling { link, stalls_at, yields_at } = pulling;
-        let is_usable = |other: LinkId| other != link && !self.avoided.contains_key(&(other, origin));
+        let is_usable = |other: LinkId| {
+            let key = (other, origin);
+            other != link && !self.avoided.contains_key(&key) && !self.truncated.contains_key(&key)
+        };
         let another_is_ahead =
             self.peers.iter().any(|(other, peer)| is_usable(*other) && self.is_ahead(peer, origin));
         let author_is_linked =

@@ -22,8 +22,8 @@ use crate::record::{Ledger, Record};
 use crate::runtime;
 use crate::session::{EVENTS_MAX, Session};
 
-/// The hub has an Info and a Report under way, at most.
-const QUESTIONS_MAX: usize = 4;
+/// The hub has one question of each kind under way, at most; a new session's may follow those of the one before.
+const QUESTIONS_MAX: usize = 8;
 
 /// A node that stayed for this long is asked again without much delay when it is lost.
 const GOOD_SESSION: Duration = Duration::from_secs(5);
@@ -130,8 +130,16 @@ impl Life {
         let mut backoff = Backoff::new(self.random.fork());
         while let Some(contact) = self.contact().await {
             let begun_at = Instant::now();
-            let SessionEnd::NodeLost(error) = self.serve(contact).await else { return };
-            warn!(self.logger, "the node is lost, all links end"; "error" => error);
+            match self.serve(contact).await {
+                SessionEnd::Stopped => return,
+                SessionEnd::NodeLost(error) => {
+                    warn!(self.logger, "the node is lost, all links end"; "error" => error);
+                }
+                SessionEnd::NodeChanged(what) => {
+                    info!(self.logger, "the node is another member now, all links begin again"; "node" => what);
+                    continue;
+                }
+            }
             if begun_at.elapsed() >= GOOD_SESSION {
                 backoff.reset();
             }
@@ -193,13 +201,14 @@ impl Life {
         let (running, ended) = channel::bounded::<()>(1);
         let logger = self.logger.new(o!("name" => info.name.clone()));
         let (node, group) = (self.config.node.clone(), self.config.group.clone());
-        let session = Arc::new(Session::new(node, group, info, events, ended, logger));
+        let ledger = self.ledger.clone();
+        let session = Arc::new(Session::new(node, group, info, ledger, events, ended, logger));
         let control = runtime::spawn(control::run(client, asked, session.clone()));
         let dialling = self.dial(&session);
         *self.current.lock().unwrap_or_else(PoisonError::into_inner) = Some(session.clone());
 
         let channels = HubChannels { events: heard, questions, stop: self.stop.clone() };
-        let end = hub::run(session, self.ledger.clone(), channels, self.random.u64(..)).await;
+        let end = hub::run(session, channels, self.random.u64(..)).await;
 
         *self.current.lock().unwrap_or_else(PoisonError::into_inner) = None;
         drop(running);

@@ -6,17 +6,18 @@ use std::time::{Duration, Instant, SystemTime};
 
 use async_std::channel::{Receiver, Sender};
 use async_tungstenite::tungstenite::Bytes;
-use shared::announcement::{Announcement, Member};
+use shared::announcement::Member;
 use shared::clock::Timestamp;
 use shared::feed::FeedInfo;
-use shared::id::{GroupId, NodeId, Origin};
-use shared::link::{Goodbye, Hello, Holding, Local, Now};
+use shared::id::NodeId;
+use shared::link::{Hello, Local, Now};
 use shared::time::WallMillis;
 use shared::version::Frontier;
 use slog::Logger;
 
-use crate::node_client::{NodeAddress, NodePoint};
-use crate::record::{Complaints, Record};
+use crate::hub::{Command, LinkEvent, NodePoint};
+use crate::node_client::NodeAddress;
+use crate::record::{Complaints, Ledger, Record};
 use crate::router::LinkId;
 
 /// So many events may wait for the hub; then links wait, and their peers.
@@ -29,15 +30,17 @@ pub(crate) const COMMANDS_MAX: usize = 1_024;
 #[derive(Debug)]
 pub(crate) enum Event {
     /// A link's peer has said who it is, and is to be judged.
-    Greeted { link: LinkId, commands: Sender<Command>, hello: Box<Hello>, start: LinkStart },
+    Greeted { link: LinkId, commands: Sender<Command>, hello: Box<Hello>, dialled: bool, is_related: bool },
     /// A link has news.
     Link(LinkId, LinkEvent),
     /// A link is gone, and nothing of it is being applied any more.
     Closed(LinkId),
     /// A dialler asks to be told, by the sender being dropped, when no link to the peer is left.
     AwaitUnlinked(NodeId, Sender<()>),
+    /// The node's clock is past a peer's, or why it is not.
+    ClockHeard(Result<(), String>),
     /// The node said what it holds.
-    Reported(NodePoint),
+    Reported(Box<NodePoint>),
     /// The node said all about itself, this long after it was asked.
     Informed(Box<FeedInfo>, Duration),
     /// The node is gone: the session ends.
@@ -53,35 +56,6 @@ pub(crate) struct LinkStart {
     pub(crate) dialled: Option<Arc<Record>>,
 }
 
-/// What a link that is up has to say.
-#[derive(Debug)]
-pub(crate) enum LinkEvent {
-    Heard(Holding),
-    Announced(Box<Announcement>),
-    PeerSubscribed(Origin, Timestamp),
-    PeerUnsubscribed(Origin),
-    /// The node holds this much of these origins now, and batches of those came or are being applied.
-    Progress {
-        held: Frontier,
-        delivered: Vec<Origin>,
-    },
-    Drained(Origin),
-    /// Not to be pulled from here for this many milliseconds.
-    Refused(Origin, u64),
-    RoundTrip(u64),
-}
-
-/// What a link is told.
-#[derive(Debug)]
-pub(crate) enum Command {
-    Admit(Arc<Record>),
-    Leave(Goodbye),
-    Subscribe(Origin, Timestamp),
-    Unsubscribe(Origin),
-    Held(Arc<Frontier>, Timestamp),
-    Announce(Arc<Announcement>),
-}
-
 /// The bytes of a batch, without a copy of them.
 pub(crate) type BatchSlice = Bytes;
 
@@ -91,12 +65,13 @@ pub(crate) struct Session {
     pub(crate) node: NodeAddress,
     pub(crate) group: String,
     pub(crate) info: FeedInfo,
+    pub(crate) ledger: Arc<Mutex<Ledger>>,
     pub(crate) events: Sender<Event>,
     /// Closed when the session ends.
     pub(crate) ended: Receiver<()>,
     pub(crate) logger: Logger,
     pub(crate) complaints: Mutex<Complaints>,
-    point: Mutex<NodePoint>,
+    standing: Mutex<(Frontier, Timestamp)>,
     clocks: Clocks,
     links: AtomicU64,
 }
@@ -106,14 +81,15 @@ impl Session {
         node: NodeAddress,
         group: String,
         info: FeedInfo,
+        ledger: Arc<Mutex<Ledger>>,
         events: Sender<Event>,
         ended: Receiver<()>,
         logger: Logger,
     ) -> Self {
-        let point = Mutex::new(NodePoint { frontier: info.frontier.clone(), clock: info.clock });
+        let standing = Mutex::new((info.frontier.clone(), info.clock));
         let clocks = Clocks::new(info.wall);
         let (complaints, links) = (Mutex::default(), AtomicU64::new(0));
-        Self { node, group, info, events, ended, logger, complaints, point, clocks, links }
+        Self { node, group, info, ledger, events, ended, logger, complaints, standing, clocks, links }
     }
 
     pub(crate) fn next_link(&self) -> LinkId {
@@ -131,10 +107,11 @@ impl Session {
 
     /// What a new link says of this side.
     pub(crate) fn local(&self, dialled: bool) -> Local {
-        let NodePoint { frontier, clock } = self.point();
+        let (frontier, clock) = self.standing.lock().unwrap_or_else(PoisonError::into_inner).clone();
         Local {
             group: self.group.clone(),
-            group_id: self.group_id(),
+            group_id: self.info.group_id,
+            joining: self.info.joining,
             member: self.member(),
             start_time: self.info.start_time,
             frontier,
@@ -144,18 +121,19 @@ impl Session {
         }
     }
 
-    pub(crate) fn group_id(&self) -> GroupId {
-        self.info.group_id
-    }
-
-    /// What the node held when it was last asked.
-    pub(crate) fn point(&self) -> NodePoint {
-        self.point.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
     /// Notes what the node holds, for links to come.
-    pub(crate) fn set_point(&self, point: NodePoint) {
-        *self.point.lock().unwrap_or_else(PoisonError::into_inner) = point;
+    pub(crate) fn set_standing(&self, point: &NodePoint) {
+        let standing = (point.frontier.clone(), point.clock);
+        *self.standing.lock().unwrap_or_else(PoisonError::into_inner) = standing;
+    }
+
+    /// The record of a link's peer, now that it is known.
+    pub(crate) fn record(&self, start: &LinkStart, node_id: NodeId) -> Arc<Record> {
+        let accepted = || {
+            let mut ledger = self.ledger.lock().unwrap_or_else(PoisonError::into_inner);
+            ledger.accepted(node_id, &start.address)
+        };
+        start.dialled.clone().unwrap_or_else(accepted)
     }
 
     pub(crate) const fn clocks(&self) -> &Clocks {

@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 
 use shared::announcement::Announcement;
 use shared::feed::{LinkReport, PeersReport, UpstreamReport};
+use shared::id::NodeId;
 use shared::time::MonoMillis;
-use shared::version::Version;
+use shared::version::{Frontier, Version};
 
 /// A report counts for this long; agents send one at least each second.
 const REPORT_LIFE_MS: u64 = 5_000;
@@ -19,6 +20,8 @@ pub(crate) struct Peers {
     links: Vec<LinkReport>,
     upstreams: Vec<UpstreamReport>,
     members: BTreeMap<String, Announcement>,
+    /// What linked peers said that they hold.
+    held: BTreeMap<NodeId, Frontier>,
     reported: Option<MonoMillis>,
 }
 
@@ -28,6 +31,7 @@ impl Peers {
         self.links = report.links;
         self.upstreams = report.upstreams;
         self.reported = Some(now);
+        self.held.extend(report.held);
         for announcement in report.announcements {
             let name = &announcement.member.name;
             if self.members.contains_key(name) || self.members.len() < MEMBERS_MAX {
@@ -56,10 +60,12 @@ impl Peers {
         self.links_up(now).count()
     }
 
-    /// How many linked members have announced that they hold this write.
+    /// How many linked members have said that they hold this write.
     pub(crate) fn acknowledged(&self, write: Version, now: MonoMillis) -> usize {
-        let covers = |name: &str| self.members.get(name).is_some_and(|member| member.frontier.covers(write));
-        self.links_up(now).filter(|link| covers(&link.name)).count()
+        let announced =
+            |link: &LinkReport| self.members.get(&link.name).is_some_and(|m| m.frontier.covers(write));
+        let said = |link: &LinkReport| self.held.get(&link.node_id).is_some_and(|held| held.covers(write));
+        self.links_up(now).filter(|link| said(link) || announced(link)).count()
     }
 
     fn links_up(&self, now: MonoMillis) -> impl Iterator<Item = &LinkReport> {

@@ -54,12 +54,13 @@ pub struct Eviction {
 
 /// What a member says at least once a second: what it has, its clock, and whom it knows.
 ///
-/// Frontier and clock are taken together, so that nothing below the clock can still be written by it.
+/// Frontier and clock are taken together, so that nothing below the clock can still be written by it. So everybody passes
+/// it on as its author made it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Announcement {
     /// Who speaks.
     pub member: Member,
-    /// Counts this run's announcements; of two the higher is the newer.
+    /// Its clock as a number: of two of one run the higher is the newer.
     pub sequence: u64,
     /// What it has.
     pub frontier: Frontier,
@@ -73,4 +74,6 @@ pub struct Announcement {
     pub joining: bool,
     /// Its limit of memory for data in bytes, 0 if there is none: the smallest announced is the group's.
     pub memory_limit: u64,
+    /// Whether it is about to join the group, and not counted yet.
+    pub joining: bool,
 }

@@ -9,14 +9,34 @@
 //!                                       on where this stream stands. Origin `*`: every origin not listed.
 //!                                       -TRUNCATED origin:start,... : the log starts later for these; nothing changed.
 //!                                       Between batches a +WAITING may come: a client waits for acknowledgements.
-//! FEED APPLY batch                   -> [changes won, changes stale, F[origin] in hex]
+//! FEED HEARD clock                   -> +OK: the node's clock is past that of a peer's Hello, a timestamp in hex
+//!                                       -CLOCK: it lies too far in the future; the peer is not to be linked
+//! FEED APPLY batch node-id           -> [changes won, changes stale, F[origin] in hex]; the batch came from that peer
 //!                                       -GAP origin held: the batch starts beyond what is held; subscribe again
 //!                                       -SUSPENDED origin: a change lies too far in the future
+//!                                       -CLOSED origin text: it was evicted, and is not taken from that peer
 //!                                       -BADBATCH: it is not intact or not of this format; nothing was used
 //!                                       -MISCONF, -LOADING: not now; try again
-//! FEED PEERS report                  -> [frontier as text, clock in hex], taken together under the log's lock;
-//!                                       report is a PeersReport in MessagePack
+//! FEED PEERS report                  -> [frontier as text, clock in hex, pull frontier as text, announcement], taken
+//!                                       together under the log's lock; report is a PeersReport in MessagePack,
+//!                                       announcement the node's own Announcement in MessagePack, or empty
+//! FEED CONVERSE node-id name         -> [question or nil, wait in ms]: what to ask the node of that peer. With nil, call
+//!                                       again after the wait
+//! FEED CONVERSE node-id name answer bytes, FEED CONVERSE node-id name failed text
+//!                                    -> as above: this is what came of the question before. Without either, though
+//!                                       there was a question, the link was lost meanwhile
+//! FEED ANSWER node-id question       -> the answer, a bulk string: a peer's node asks; or an error, which it is told
+//!
+//! FEED MEMBERS                       -> JSON text
+//! FEED FORGET name                   -> JSON text
+//! FEED VERIFY node-id deep|shallow   -> +OK: the node begins to compare itself with that peer's
+//! FEED VERIFIED node-id              -> JSON text: how far that is, a VerifyStatus
+//! FEED REPAIR node-id                -> +OK: it begins to make good the differences; FEED VERIFIED says how far it is
+//! FEED REISSUE                       -> JSON text
 //! ```
+//!
+//! A node's *frontier* says what it has, and is what peers are told. Its *pull frontier* is ahead of that while it takes
+//! over a peer's state: streams are pulled from there. Otherwise the two are equal.
 
 use serde::{Deserialize, Serialize};
 
@@ -39,6 +59,8 @@ pub struct FeedInfo {
     pub group: String,
     /// `group-id`: zero until the node has met another.
     pub group_id: GroupId,
+    /// `joining`: 1 while it is about to join the group, otherwise 0.
+    pub joining: bool,
     /// `origin`: this run's.
     pub origin: Origin,
     /// `role`
@@ -64,10 +86,16 @@ pub struct FeedInfo {
 pub struct PeersReport {
     /// Every link that is configured or was accepted, up or not.
     pub links: Vec<LinkReport>,
-    /// The newest announcement of every member heard since the report before.
+    /// The newest announcement of every member heard since the report before, as its author made it.
     pub announcements: Vec<Announcement>,
+    /// What linked peers hold, as far as they said, where that changed since the report before. It is newer than what
+    /// they announced, and does not go with any clock.
+    pub held: Vec<(NodeId, Frontier)>,
     /// Where each origin is pulled from.
     pub upstreams: Vec<UpstreamReport>,
+    /// The origins of which some peer has more, and that no peer can stream, as their logs start later; with one such
+    /// peer each.
+    pub truncated: Vec<(Origin, NodeId)>,
 }
 
 /// The state of one link.
@@ -81,6 +109,8 @@ pub struct LinkReport {
     pub address: String,
     /// Whether it has exchanged Hellos and is up.
     pub up: bool,
+    /// Whether the two stream to each other: both are members of one group, and neither is about to join.
+    pub related: bool,
     /// Why it is not up, if that is known: the last error.
     pub error: String,
     /// Bytes of batches received and sent since the agent's start.
@@ -104,6 +134,48 @@ pub struct UpstreamReport {
     pub origin: Origin,
     /// The name of the peer that they are pulled from.
     pub peer: String,
-    /// How far the newest announced timestamp of it lies ahead of what is held here, in milliseconds.
+    /// How long ago it was heard for the first time that somebody has more of it than is held here, in milliseconds; 0 if
+    /// nothing is missing.
     pub lag_ms: u64,
 }
+
+/// How far a comparison or repair with a peer's node is, from `FEED VERIFIED`, as JSON.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct VerifyStatus {
+    /// Whether it has ended.
+    pub state: VerifyState,
+    /// Why it could not be done to the end; empty if nothing is wrong.
+    pub error: String,
+    /// How many keys were compared.
+    pub keys_compared: u64,
+    /// How many of them differ.
+    pub keys_differ: u64,
+    /// How many of those were repaired, if it is a repair.
+    pub keys_repaired: u64,
+    /// The keys that differ, up to [`VERIFY_KEYS_MAX`].
+    pub keys: Vec<DifferingKey>,
+}
+
+/// Whether a comparison or repair has ended.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum VerifyState {
+    /// It goes on.
+    #[default]
+    Running,
+    /// It has ended, well or with an error.
+    Done,
+}
+
+/// A key that differs, or is at one of the two nodes only.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DifferingKey {
+    /// Its database.
+    pub db: u32,
+    /// The key; what is not UTF-8 is replaced.
+    pub key: String,
+}
+
+/// A [`VerifyStatus`] names so many differing keys at most; further ones are only counted.
+pub const VERIFY_KEYS_MAX: usize = 1_000;

@@ -15,6 +15,9 @@
 //!    +-- a fault, a refusal, a Goodbye, silence -+
 //! ```
 //!
+//! Two that are not of one group yet, or of which one is about to join ([`are_related`]), have a link that is up, but
+//! neither streams nor tells the other what it has: it only carries what the two nodes ask each other.
+//!
 //! Batches take a short way. To send, the driver cuts one into chunks ([`Chunk::cut`]) and sends them. A received
 //! one comes back as [`Action::Apply`], in most cases as a range of the message that it came in.
 
@@ -44,9 +47,14 @@ mod saying;
 
 mod serving;
 
+mod talk;
+
 pub use clock_guard::{CLOCK_WARNING_MS, ClockReading};
 pub use exchange::{Action, Applied, ApplyRefusal, BatchBytes, Input, Local, Now, PullRefusal};
-pub use message::{Chunk, Goodbye, Hello, Holding, Message, MessageError, PROTOCOL, Reason, Subscribe};
+pub use hello::are_related;
+pub use message::{
+    Chunk, Goodbye, Hello, Holding, Message, MessageError, PROTOCOL, Part, Reason, Subscribe, TALK_BYTES_MAX,
+};
 pub use serving::FollowFrom;
 
 use assembly::Assembly;
@@ -54,6 +62,7 @@ use clock_guard::{ClockGuard, Utc, Verdict};
 use pulls::{Arrival, Pulls};
 use saying::Saying;
 use serving::Serving;
+use talk::{Disorder, Talk};
 
 /// A link on which nothing is heard for this long is closed; both sides then dial again.
 pub const SILENCE_MAX: Duration = Duration::from_secs(5);
@@ -78,6 +87,7 @@ pub struct Link {
     local: Local,
     peer: Option<Member>,
     state: State,
+    is_related: bool,
     clock_guard: ClockGuard,
     heard_at: MonoMillis,
     is_reading: bool,
@@ -85,6 +95,7 @@ pub struct Link {
     pulls: Pulls,
     serving: Serving,
     saying: Saying,
+    talk: Talk,
     applies_issued: u64,
     applies_done: u64,
     actions: VecDeque<Action>,
@@ -97,6 +108,7 @@ impl Link {
         Self {
             peer: None,
             state: State::Greeting,
+            is_related: false,
             clock_guard: ClockGuard::new(local.clock_drift_ms_max),
             heard_at: now.mono(),
             is_reading: true,
@@ -104,6 +116,7 @@ impl Link {
             pulls: Pulls::default(),
             serving: Serving::default(),
             saying: Saying::new(local.frontier.clone(), local.clock),
+            talk: Talk::default(),
             applies_issued: 0,
             applies_done: 0,
             actions: VecDeque::new(),
@@ -118,20 +131,22 @@ impl Link {
         }
         match input {
             Input::Message(bytes) => self.on_message(bytes, now),
-            Input::Alive if self.state == State::Greeting => {}
-            Input::Alive => self.heard_at = now.mono(),
+            Input::Alive => self.on_alive(now),
             Input::Reading(is_reading) => self.on_reading(is_reading, now),
             Input::Tick => self.on_tick(now),
             Input::Admitted => self.on_admitted(now),
             Input::Leave(goodbye) => self.close(goodbye),
-            Input::Subscribe(origin, after) => self.pulls.begin(origin, after),
+            Input::Subscribe(origin, after) => self.on_pull(origin, after),
             Input::Unsubscribe(origin) => self.on_unsubscribe(origin),
+            Input::Held(..) | Input::Announce(_) | Input::Waiting if self.is_stranger() => {}
             Input::Held(frontier, clock) => self.saying.hold(frontier, clock),
             Input::Announce(announcement) => self.saying.announce(announcement),
             Input::Following => self.on_following(),
             Input::FollowTruncated(starts) => self.on_follow_truncated(starts),
             Input::Waiting => self.saying.ack_now = true,
             Input::Applied(applied) => self.on_applied(applied),
+            Input::Ask(question) => self.on_ask(question),
+            Input::Answer(answer) => self.talk.answer(answer),
         }
     }
 
@@ -151,6 +166,12 @@ impl Link {
             return Some(Message::Subscribe(change).encode());
         }
         self.saying.next(self.state == State::Up, now).map(|message| message.encode())
+    }
+
+    /// The next part of a question or an answer, if there is one. Between two of them goes what else is to be sent:
+    /// messages first, and a chunk of a batch, if there is one.
+    pub fn poll_talk(&mut self) -> Option<Vec<u8>> {
+        if self.state == State::Up { self.talk.next() } else { None }
     }
 
     /// When [`Input::Tick`] is due, or a message: whichever comes first.
@@ -176,6 +197,12 @@ impl Link {
         self.state == State::Up
     }
 
+    /// Whether the two stream to each other; it is known once the peer said who it is.
+    #[must_use]
+    pub fn is_related(&self) -> bool {
+        self.is_related
+    }
+
     /// The peer, once it said who it is.
     #[must_use]
     pub fn peer(&self) -> Option<&Member> {
@@ -188,6 +215,9 @@ impl Link {
     }
 
     fn on_message(&mut self, bytes: &[u8], now: Now) {
+        if self.is_silent(now) {
+            return self.on_silence();
+        }
         self.heard_at = now.mono();
         match Message::decode(bytes) {
             Ok(Message::Hello(hello)) if self.state == State::Greeting => self.on_hello(hello, now),
@@ -201,8 +231,20 @@ impl Link {
         }
     }
 
+    fn on_alive(&mut self, now: Now) {
+        if self.is_silent(now) {
+            self.on_silence();
+        } else if self.state != State::Greeting {
+            self.heard_at = now.mono();
+        }
+    }
+
     fn on_up_message(&mut self, message: Message<'_>, bytes: &[u8], now: Now) {
         match message {
+            Message::Subscribe(_) | Message::Batch(_) if !self.is_related => {
+                self.refuse(Reason::Malformed, "it streams, though the two are not of one group yet");
+            }
+            Message::Frontier(_) | Message::Announce(_) | Message::AckNow if !self.is_related => {}
             Message::Batch(chunk) => self.on_chunk(chunk, bytes),
             Message::Frontier(holding) => self.actions.push_back(Action::Heard(holding)),
             Message::Announce(announcement) => self.on_announce(announcement),
@@ -212,6 +254,18 @@ impl Link {
             Message::Truncated { serial, starts } => self.on_truncated(serial, starts),
             Message::Ping { id } => self.saying.pong = Some(id),
             Message::Pong { id, wall } => self.on_pong(id, wall, now),
+            Message::Ask(part) => match self.talk.on_ask(part) {
+                Ok(question) => self.actions.extend(question.map(Action::Asked)),
+                Err(Disorder(what)) => self.refuse(Reason::Malformed, what),
+            },
+            Message::Answer(part) => match self.talk.on_answer(part) {
+                Ok(answer) => self.actions.extend(answer.map(Action::Answered)),
+                Err(Disorder(what)) => self.refuse(Reason::Malformed, what),
+            },
+            Message::NoAnswer { serial, text } => match self.talk.on_no_answer(serial, text) {
+                Ok(answer) => self.actions.push_back(Action::Answered(answer)),
+                Err(Disorder(what)) => self.refuse(Reason::Malformed, what),
+            },
             Message::Hello(_) | Message::Goodbye(_) => self.refuse(Reason::Malformed, "a second Hello came"),
         }
     }
@@ -224,6 +278,7 @@ impl Link {
         }
         self.judge_clocks(reading);
         if self.state != State::Closed {
+            self.is_related = are_related(&self.local, &hello);
             self.state = State::Judging;
             self.actions.push_back(Action::Greeted(hello));
         }
@@ -269,6 +324,24 @@ impl Link {
                 self.actions.push_back(Action::PassedOver(length));
                 self.stop_pulling(header.origin, PullRefusal::Gap);
             }
+        }
+    }
+
+    fn on_ask(&mut self, question: Vec<u8>) {
+        if self.state == State::Up {
+            self.actions.extend(self.talk.ask(question).map(Action::Answered));
+        }
+    }
+
+    /// The peer is known, and the two do not stream to each other.
+    fn is_stranger(&self) -> bool {
+        matches!(self.state, State::Judging | State::Up) && !self.is_related
+    }
+
+    fn on_pull(&mut self, origin: Origin, after: Timestamp) {
+        debug_assert!(self.is_related, "only a related peer is pulled from");
+        if self.is_related {
+            self.pulls.begin(origin, after);
         }
     }
 
@@ -393,11 +466,9 @@ impl Link {
                 return self.close(Goodbye::new(Reason::BadBatch, text));
             }
             Err(_) if !is_current => {}
-            Err(ApplyRefusal::Gap(held)) => {
-                self.saying.hold_origin(origin, held);
-                self.stop_pulling(origin, PullRefusal::Gap);
-            }
+            Err(ApplyRefusal::Gap) => self.stop_pulling(origin, PullRefusal::Gap),
             Err(ApplyRefusal::Suspended) => self.stop_pulling(origin, PullRefusal::Suspended),
+            Err(ApplyRefusal::Closed) => self.stop_pulling(origin, PullRefusal::Closed),
         }
         self.saying.on_applies_done(self.applies_done);
         if has_drained {
@@ -413,11 +484,20 @@ impl Link {
     }
 
     fn on_tick(&mut self, now: Now) {
-        if self.is_reading && now.mono() >= self.heard_at.after(SILENCE_MAX) {
-            let peer = self.peer.as_ref().map_or_else(|| "the other side".to_owned(), hello::described);
-            let text = format!("nothing was heard from {peer} for {} s", SILENCE_MAX.as_secs());
-            self.close(Goodbye::new(Reason::Silent, text));
+        if self.is_silent(now) {
+            self.on_silence();
         }
+    }
+
+    /// What comes after this is not taken, either: a process that was stopped for a while would take in old data.
+    fn is_silent(&self, now: Now) -> bool {
+        self.is_reading && now.mono() >= self.heard_at.after(SILENCE_MAX)
+    }
+
+    fn on_silence(&mut self) {
+        let peer = self.peer.as_ref().map_or_else(|| "the other side".to_owned(), hello::described);
+        let text = format!("nothing was heard from {peer} for {} s", SILENCE_MAX.as_secs());
+        self.close(Goodbye::new(Reason::Silent, text));
     }
 
     fn refuse(&mut self, reason: Reason, what: &str) {
@@ -436,6 +516,7 @@ impl Link {
             batch_format: FORMAT,
             group: self.local.group.clone(),
             group_id: self.local.group_id,
+            joining: self.local.joining,
             member: self.local.member.clone(),
             start_time: self.local.start_time,
             frontier: self.local.frontier.clone(),

@@ -8,12 +8,8 @@ use shared::link::{Action, BatchBytes, Hello, Input, Now, PullRefusal};
 use slog::{debug, error, o, warn};
 
 use super::{Driver, Ending};
-use crate::session::{BatchSlice, Event, LinkEvent};
-
-/// How long an origin is not pulled from a peer after a gap, a change from the future, and a log that starts too late.
-const AVOIDED_GAP_MS: u64 = 200;
-const AVOIDED_SUSPENDED_MS: u64 = 5_000;
-const AVOIDED_TRUNCATED_MS: u64 = 30_000;
+use crate::hub::LinkEvent;
+use crate::session::{BatchSlice, Event};
 
 impl Driver {
     pub(super) fn act(&mut self, message: Option<&BatchSlice>, now: Now) {
@@ -52,6 +48,8 @@ impl Driver {
                 self.tell(LinkEvent::Drained(origin));
             }
             Action::Refused(origin, refusal) => self.on_refused(origin, refusal),
+            Action::Asked(question) => self.talk.on_asked(&question),
+            Action::Answered(answer) => self.talk.on_answered(answer),
             Action::PeerTruncated(starts) => self.on_peer_truncated(&starts),
             Action::ClockWarning(reading) => {
                 warn!(self.logger, "wall clocks are apart, put the wrong one right (NTP): later writes may lose to \
@@ -72,42 +70,42 @@ impl Driver {
         let Some(commands) = self.commands_sender.take() else { return };
         self.logger = self.logger.new(o!("peer" => hello.member.name.clone()));
         debug!(self.logger, "peer says hello"; "node id" => %hello.member.node_id, "frontier" => %hello.frontier);
-        self.outlet.push(Event::Greeted { link: self.id, commands, hello, start: self.start.clone() });
+        let (dialled, is_related) = (self.start.dialled.is_some(), self.link.is_related());
+        self.outlet.push(Event::Greeted { link: self.id, commands, hello, dialled, is_related });
     }
 
     fn on_refused(&mut self, origin: Origin, refusal: PullRefusal) {
         let origin_text = origin.to_string();
-        let avoided_ms = match refusal {
+        match &refusal {
             PullRefusal::Gap => {
                 warn!(self.logger, "a batch began beyond what is held, pulling again from there"; "origin" => origin_text);
-                AVOIDED_GAP_MS
             }
             PullRefusal::Suspended => {
                 error!(self.logger, "a change lies too far in the future: its origin is suspended and tried again every \
                     few seconds; put its author's clock right"; "origin" => origin_text);
-                AVOIDED_SUSPENDED_MS
+            }
+            PullRefusal::Closed => {
+                warn!(self.logger, "an origin was evicted from the group, and is not taken from a peer that has not heard of \
+                    it; trying again every few seconds"; "origin" => origin_text);
             }
             PullRefusal::Truncated(start) => {
-                error!(self.logger, "this node has fallen behind what the peer's log keeps, and cannot catch up from \
-                    it: no data is lost, but this node misses changes until it is started with an empty directory \
-                    while a peer's log still holds everything, or another peer has them; enlarge --log-memory to \
-                    prevent it"; "origin" => origin_text, "log starts at" => %start);
-                AVOIDED_TRUNCATED_MS
+                warn!(self.logger, "this node has fallen behind what the peer's log keeps: it takes over a peer's state \
+                    instead, unless another peer has the changes; a larger --log-memory or --log-retention spares that";
+                    "origin" => origin_text, "log starts at" => %start);
             }
-        };
-        self.tell(LinkEvent::Refused(origin, avoided_ms));
+        }
+        self.tell(LinkEvent::Refused(origin, refusal));
     }
 
     fn on_peer_truncated(&self, starts: &BTreeMap<Origin, Timestamp>) {
         for (origin, start) in starts {
-            error!(self.logger, "the peer has fallen behind what this node's log keeps, and cannot catch up from here: \
-                no data is lost, but it misses changes until it is started with an empty directory while a log still \
-                holds everything, or another peer has them; enlarge this node's --log-memory to prevent it";
+            warn!(self.logger, "the peer has fallen behind what this node's log keeps: it takes over a peer's state \
+                instead, unless another has the changes; a larger --log-memory or --log-retention here spares that";
                 "origin" => %origin, "log starts at" => %start);
         }
     }
 
-    fn tell(&mut self, event: LinkEvent) {
+    pub(super) fn tell(&mut self, event: LinkEvent) {
         self.outlet.push(Event::Link(self.id, event));
     }
 }

@@ -9,8 +9,8 @@ use shared::link::Link;
 use shared::time::MonoMillis;
 use shared::version::Frontier;
 
+use crate::hub::LinkEvent;
 use crate::node_client::ApplyLane;
-use crate::session::LinkEvent;
 
 /// The hub hears of progress at most this often.
 const PROGRESS_INTERVAL: Duration = Duration::from_millis(20);

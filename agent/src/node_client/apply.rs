@@ -11,19 +11,19 @@
 //! ```
 
 use std::collections::VecDeque;
-use std::io;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use async_tungstenite::tungstenite::Bytes;
 use shared::clock::Timestamp;
-use shared::id::Origin;
+use shared::id::{NodeId, Origin};
 use shared::link::{Applied, ApplyRefusal};
 use shared::resp::{Value, encode_request};
 use shared::time::MonoMillis;
 
 use super::info::text;
-use super::{Inbox, NodeAddress, NodeError, NodeStream, Outbox, lossy};
+use super::lane::LaneStream;
+use super::{Inbox, NodeAddress, NodeError, Outbox, lossy};
 
 /// So many bytes of batches may wait for the node's answer; then the peer is not read from. One batch may be longer.
 const IN_FLIGHT_BYTES_MAX: usize = 8 << 20;
@@ -35,16 +35,26 @@ const IN_FLIGHT_BATCHES_MAX: usize = 256;
 const RETRY_AFTER: Duration = Duration::from_millis(500);
 
 /// A connection to the node that applies the batches of one link.
-#[derive(Debug)]
 pub(crate) struct ApplyLane {
-    stream: NodeStream,
+    address: NodeAddress,
+    stream: LaneStream,
+    /// The peer that the batches come from, as text.
+    peer: String,
     inbox: Inbox,
     outbox: Outbox,
     sent: VecDeque<InFlight>,
     postponed: VecDeque<InFlight>,
     in_flight_bytes: usize,
     retry_at: Option<MonoMillis>,
-    trouble: Option<String>,
+    trouble: Trouble,
+}
+
+/// Why the node takes no batches, told once for each cause.
+#[derive(Debug, Default)]
+struct Trouble {
+    news: Option<String>,
+    /// The code of the last that was told, until a batch is taken.
+    told: String,
 }
 
 #[derive(Debug)]
@@ -61,17 +71,25 @@ enum Answer {
 }
 
 impl ApplyLane {
-    pub(crate) async fn connect(address: &NodeAddress) -> io::Result<Self> {
-        Ok(Self {
-            stream: NodeStream::connect(address).await?,
+    pub(crate) fn new(address: NodeAddress) -> Self {
+        Self {
+            address,
+            stream: LaneStream::Closed,
+            peer: String::new(),
             inbox: Inbox::new(),
             outbox: Outbox::default(),
             sent: VecDeque::new(),
             postponed: VecDeque::new(),
             in_flight_bytes: 0,
             retry_at: None,
-            trouble: None,
-        })
+            trouble: Trouble::default(),
+        }
+    }
+
+    /// Begins to connect; batches come from this peer.
+    pub(crate) fn open(&mut self, peer: NodeId) {
+        self.peer = peer.to_string();
+        self.stream.open(&self.address);
     }
 
     /// Whether more may be handed in.
@@ -88,7 +106,7 @@ impl ApplyLane {
 
     /// Why the node does not take batches at the moment, when that has just begun.
     pub(crate) fn take_trouble(&mut self) -> Option<String> {
-        self.trouble.take()
+        self.trouble.news.take()
     }
 
     /// When to poll again, whatever happens.
@@ -114,8 +132,9 @@ impl ApplyLane {
                 self.send(batch);
             }
         }
+        let stream = ready!(self.stream.poll_open(cx))?;
         loop {
-            let _ = self.outbox.poll_flush(&mut self.stream, cx)?;
+            let _ = self.outbox.poll_flush(stream, cx)?;
             while let Some(value) = self.inbox.next()? {
                 let answer = parse_answer(&value)?;
                 if let Some(applied) =
@@ -128,12 +147,12 @@ impl ApplyLane {
             if !self.postponed.is_empty() && self.retry_at.is_none() {
                 self.retry_at = Some(now.after(RETRY_AFTER));
             }
-            ready!(self.inbox.poll_fill(&mut self.stream, cx))?;
+            ready!(self.inbox.poll_fill(stream, cx))?;
         }
     }
 
     fn send(&mut self, batch: InFlight) {
-        encode_request(&[b"FEED", b"APPLY", &batch.bytes], self.outbox.buffer());
+        encode_request(&[b"FEED", b"APPLY", &batch.bytes, self.peer.as_bytes()], self.outbox.buffer());
         self.sent.push_back(batch);
     }
 }
@@ -143,7 +162,7 @@ fn on_answer(
     answer: Answer,
     sent: &mut VecDeque<InFlight>,
     postponed: &mut VecDeque<InFlight>,
-    trouble: &mut Option<String>,
+    trouble: &mut Trouble,
 ) -> Result<Option<(Applied, usize)>, NodeError> {
     let Some(batch) = sent.pop_front() else {
         return Err(NodeError::Unexpected("FEED APPLY", "an answer to nothing".into()));
@@ -153,17 +172,32 @@ fn on_answer(
     match answer {
         Answer::NotNow(text) => {
             if postponed.is_empty() {
-                *trouble = Some(text);
+                trouble.on_postponed(text);
             }
             postponed.push_back(batch);
             Ok(None)
         }
         // The gap is the batch that the node would not take a moment ago.
-        Answer::Done(Err(ApplyRefusal::Gap(_))) if is_behind_postponed => {
+        Answer::Done(Err(ApplyRefusal::Gap)) if is_behind_postponed => {
             postponed.push_back(batch);
             Ok(None)
         }
-        Answer::Done(result) => Ok(Some((Applied { origin, serial, result }, batch.bytes.len()))),
+        Answer::Done(result) => {
+            if result.is_ok() {
+                trouble.told.clear();
+            }
+            Ok(Some((Applied { origin, serial, result }, batch.bytes.len())))
+        }
+    }
+}
+
+impl Trouble {
+    fn on_postponed(&mut self, text: String) {
+        let code = text.split(' ').next().unwrap_or_default();
+        if code != self.told {
+            self.told = code.to_owned();
+            self.news = Some(text);
+        }
     }
 }
 
@@ -175,20 +209,20 @@ fn parse_answer(value: &Value<'_>) -> Result<Answer, NodeError> {
                 items.get(2).and_then(text).and_then(|held| held.parse().ok()).ok_or_else(unexpected)?;
             Ok(Answer::Done(Ok(held)))
         }
-        Value::Error(error) => parse_error(&lossy(error)).ok_or_else(unexpected),
+        Value::Error(error) => Ok(parse_error(&lossy(error))),
         _ => Err(unexpected()),
     }
 }
 
-fn parse_error(error: &str) -> Option<Answer> {
-    let (code, rest) = error.split_once(' ').unwrap_or((error, ""));
-    Some(match code {
-        "GAP" => Answer::Done(Err(ApplyRefusal::Gap(rest.split(' ').nth(1)?.parse().ok()?))),
+fn parse_error(error: &str) -> Answer {
+    match error.split(' ').next().unwrap_or_default() {
+        "GAP" => Answer::Done(Err(ApplyRefusal::Gap)),
+        "CLOSED" => Answer::Done(Err(ApplyRefusal::Closed)),
         "SUSPENDED" => Answer::Done(Err(ApplyRefusal::Suspended)),
         "BADBATCH" => Answer::Done(Err(ApplyRefusal::Bad(error.to_owned()))),
         // MISCONF, LOADING, and whatever else: nothing is lost by waiting.
         _ => Answer::NotNow(error.to_owned()),
-    })
+    }
 }
 
 #[cfg(test)]
@@ -199,7 +233,7 @@ mod tests {
     struct Lane {
         sent: VecDeque<InFlight>,
         postponed: VecDeque<InFlight>,
-        trouble: Option<String>,
+        trouble: Trouble,
     }
 
     impl Lane {
@@ -221,11 +255,12 @@ mod tests {
 
     #[test]
     fn answers_are_told_apart() {
-        let mut lane = Lane::sent(&[1, 1, 1, 1]);
+        let mut lane = Lane::sent(&[1, 1, 1, 1, 1]);
         assert_eq!(lane.answer(done("2a")), Some(Ok(Timestamp(0x2a))));
         let gap = Value::Error(b"GAP 0000000000000001 2a");
-        assert_eq!(lane.answer(gap), Some(Err(ApplyRefusal::Gap(Timestamp(0x2a)))));
+        assert_eq!(lane.answer(gap), Some(Err(ApplyRefusal::Gap)));
         assert_eq!(lane.answer(Value::Error(b"SUSPENDED x")), Some(Err(ApplyRefusal::Suspended)));
+        assert_eq!(lane.answer(Value::Error(b"CLOSED 1 evicted")), Some(Err(ApplyRefusal::Closed)));
         assert!(matches!(lane.answer(Value::Error(b"BADBATCH x")), Some(Err(ApplyRefusal::Bad(_)))));
         assert!(parse_answer(&Value::Null).is_err());
     }
@@ -238,6 +273,23 @@ mod tests {
         assert_eq!(lane.answer(done("9")), Some(Ok(Timestamp(9))));
         assert_eq!(lane.answer(Value::Error(b"MISCONF disk full")), None);
         assert_eq!(lane.postponed.len(), 3);
-        assert_eq!(lane.trouble.as_deref(), Some("MISCONF disk full"));
+        assert_eq!(lane.trouble.news.as_deref(), Some("MISCONF disk full"));
+    }
+
+    /// A node that loads for a minute had a warning logged twice a second.
+    #[test]
+    fn a_cause_is_told_once_until_a_batch_is_taken() {
+        let mut lane = Lane::default();
+        let mut told = Vec::new();
+        for answer in
+            ["LOADING 1%", "LOADING 2%", "MISCONF disk full", "MISCONF disk full", "", "MISCONF disk full"]
+        {
+            lane.postponed.clear();
+            lane.sent.push_back(InFlight { origin: Origin(1), serial: 1, bytes: Bytes::new() });
+            let reply = if answer.is_empty() { done("9") } else { Value::Error(answer.as_bytes()) };
+            lane.answer(reply);
+            told.extend(lane.trouble.news.take());
+        }
+        assert_eq!(told, ["LOADING 1%", "MISCONF disk full", "MISCONF disk full"]);
     }
 }

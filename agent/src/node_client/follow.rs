@@ -1,9 +1,6 @@
 //! Follows the node's feed for one link.
 
 use std::collections::BTreeMap;
-use std::future::Future;
-use std::io;
-use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use shared::clock::Timestamp;
@@ -11,20 +8,15 @@ use shared::id::Origin;
 use shared::link::FollowFrom;
 use shared::resp::{Value, encode_request};
 
-use super::{Inbox, NodeAddress, NodeError, NodeStream, Outbox, brief, lossy};
+use super::lane::LaneStream;
+use super::{Inbox, NodeAddress, NodeError, Outbox, brief, lossy};
 
 /// A connection to the node that streams batches for one link; connected while there is something to follow.
 pub(crate) struct FollowLane {
     address: NodeAddress,
-    stream: FollowStream,
+    stream: LaneStream,
     inbox: Inbox,
     outbox: Outbox,
-}
-
-enum FollowStream {
-    Closed,
-    Connecting(Pin<Box<dyn Future<Output = io::Result<NodeStream>> + Send>>),
-    Open(NodeStream),
 }
 
 /// What comes from the feed.
@@ -42,37 +34,25 @@ pub(crate) enum FollowEvent<'a> {
 
 impl FollowLane {
     pub(crate) fn new(address: NodeAddress) -> Self {
-        Self { address, stream: FollowStream::Closed, inbox: Inbox::new(), outbox: Outbox::default() }
+        Self { address, stream: LaneStream::Closed, inbox: Inbox::new(), outbox: Outbox::default() }
     }
 
     /// Follows another list. Its event comes in the stream.
     pub(crate) fn follow(&mut self, list: &[(Origin, FollowFrom)]) {
         encode_list(list, self.outbox.buffer());
-        if matches!(self.stream, FollowStream::Closed) {
-            let address = self.address.clone();
-            self.stream =
-                FollowStream::Connecting(Box::pin(async move { NodeStream::connect(&address).await }));
-        }
+        self.stream.open(&self.address);
     }
 
     /// Follows nothing any more.
     pub(crate) fn close(&mut self) {
-        self.stream = FollowStream::Closed;
+        self.stream = LaneStream::Closed;
         self.inbox = Inbox::new();
         self.outbox = Outbox::default();
     }
 
     /// The next event, once it has arrived whole.
     pub(crate) fn poll_event(&mut self, cx: &mut Context<'_>) -> Poll<Result<FollowEvent<'_>, NodeError>> {
-        let stream = loop {
-            match &mut self.stream {
-                FollowStream::Closed => return Poll::Pending,
-                FollowStream::Connecting(connecting) => {
-                    self.stream = FollowStream::Open(ready!(connecting.as_mut().poll(cx))?);
-                }
-                FollowStream::Open(stream) => break stream,
-            }
-        };
+        let stream = ready!(self.stream.poll_open(cx))?;
         let _ = self.outbox.poll_flush(stream, cx)?;
         while !self.inbox.has_next()? {
             ready!(self.inbox.poll_fill(stream, cx))?;

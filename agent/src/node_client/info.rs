@@ -4,18 +4,11 @@ use std::collections::BTreeMap;
 use std::str::FromStr;
 
 use shared::announcement::Role;
-use shared::clock::Timestamp;
 use shared::feed::FeedInfo;
 use shared::resp::Value;
 use shared::time::WallMillis;
-use shared::version::Frontier;
 
-/// What a node holds, and its hybrid clock at that moment.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct NodePoint {
-    pub(crate) frontier: Frontier,
-    pub(crate) clock: Timestamp,
-}
+use crate::hub::NodePoint;
 
 /// Reads a map of names to text; RESP2 sends it as an array.
 pub(crate) fn parse_info(value: &Value<'_>) -> Option<FeedInfo> {
@@ -38,6 +31,7 @@ pub(crate) fn parse_info(value: &Value<'_>) -> Option<FeedInfo> {
         name: field(&fields, "name")?,
         group: field(&fields, "group")?,
         group_id: field(&fields, "group-id")?,
+        joining: field::<u8>(&fields, "joining")? != 0,
         origin: field(&fields, "origin")?,
         role: role(fields.get("role")?)?,
         frontier: field(&fields, "frontier")?,
@@ -50,11 +44,20 @@ pub(crate) fn parse_info(value: &Value<'_>) -> Option<FeedInfo> {
     })
 }
 
-/// Reads `[frontier, clock]`.
+/// Reads `[frontier, clock, pull frontier, announcement]`.
 pub(crate) fn parse_peers_reply(value: &Value<'_>) -> Option<NodePoint> {
     let Value::Array(items) = value else { return None };
-    let [frontier, clock] = items.as_slice() else { return None };
-    Some(NodePoint { frontier: text(frontier)?.parse().ok()?, clock: text(clock)?.parse().ok()? })
+    let [frontier, clock, pulled, Value::Bulk(announcement)] = items.as_slice() else { return None };
+    let announcement = match announcement {
+        [] => None,
+        bytes => Some(rmp_serde::from_slice(bytes).ok()?),
+    };
+    Some(NodePoint {
+        frontier: text(frontier)?.parse().ok()?,
+        clock: text(clock)?.parse().ok()?,
+        pulled: text(pulled)?.parse().ok()?,
+        announcement,
+    })
 }
 
 pub(super) fn text<'a>(value: &Value<'a>) -> Option<&'a str> {
@@ -74,7 +77,10 @@ fn role(name: &str) -> Option<Role> {
 
 #[cfg(test)]
 mod tests {
-    use shared::id::NodeId;
+    use shared::announcement::{Announcement, Member};
+    use shared::clock::Timestamp;
+    use shared::id::{NodeId, Origin};
+    use shared::version::Frontier;
 
     use super::*;
 
@@ -85,6 +91,7 @@ mod tests {
             ("name", "left"),
             ("group", ""),
             ("group-id", "0000000000000000"),
+            ("joining", "1"),
             ("origin", "00000000000000bb"),
             ("role", "active"),
             ("frontier", "00000000000000bb:20;0"),
@@ -102,9 +109,34 @@ mod tests {
         let info = parse_info(&map).unwrap();
         assert_eq!(parse_info(&array).as_ref(), Some(&info));
         assert_eq!(
-            (info.node_id, info.clock, info.max_clock_drift_ms),
-            (NodeId(0xaa), Timestamp(0x21), 5_000)
+            (info.node_id, info.clock, info.max_clock_drift_ms, info.joining),
+            (NodeId(0xaa), Timestamp(0x21), 5_000, true)
         );
         assert_eq!(parse_info(&Value::Map(Vec::new())), None);
+    }
+
+    #[test]
+    fn a_report_is_answered_with_the_nodes_announcement() {
+        let member = Member { name: "a".into(), node_id: NodeId(1), origin: Origin(2), role: Role::Active };
+        let announcement = Announcement {
+            member,
+            sequence: 0x21,
+            frontier: Frontier::new(),
+            clock: Timestamp(0x21),
+            members: Vec::new(),
+            evictions: Vec::new(),
+            memory_limit: 7,
+            joining: false,
+        };
+        let packed = rmp_serde::to_vec(&announcement).unwrap();
+        let reply = |announcement: &'static [u8]| {
+            let texts = [&b"0000000000000002:20;0"[..], b"21", b"0000000000000002:30;0", announcement];
+            parse_peers_reply(&Value::Array(texts.into_iter().map(Value::Bulk).collect()))
+        };
+        let point = reply(packed.leak()).unwrap();
+        assert_eq!(point.announcement, Some(announcement));
+        assert_eq!((point.clock, point.pulled.get(Origin(2))), (Timestamp(0x21), Timestamp(0x30)));
+        assert_eq!(reply(b"").unwrap().announcement, None);
+        assert_eq!(reply(b"x"), None);
     }
 }

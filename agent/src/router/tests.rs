@@ -56,7 +56,7 @@ fn the_first_that_is_ahead_stays() {
 #[test]
 fn nobody_is_asked_for_what_this_node_writes_or_holds() {
     let mut router = router();
-    router.on_held(&held(&[(OTHER, 9)]));
+    router.on_held(&held(&[(OTHER, 9)]), MonoMillis(0));
     link_up(&mut router, 2, &[(OWN, 50), (OTHER, 9)], 0);
     assert_eq!(router.take_orders(), [Order::Subscribe(LinkId(2), Origin(102), Timestamp(0))]);
 }
@@ -94,7 +94,7 @@ fn a_lost_link_is_made_good_by_another() {
     let mut router = router();
     link_up(&mut router, 2, &[(OTHER, 5)], 0);
     link_up(&mut router, 3, &[(OTHER, 6)], 0);
-    router.on_held(&held(&[(OTHER, 4)]));
+    router.on_held(&held(&[(OTHER, 4)]), MonoMillis(0));
     router.take_orders();
     router.on_link_down(LinkId(2), MonoMillis(10));
     assert_eq!(router.take_orders(), [Order::Subscribe(LinkId(3), OTHER, Timestamp(4))]);
@@ -105,7 +105,7 @@ fn an_author_takes_the_place_of_another_upstream_once() {
     let mut router = router();
     link_up(&mut router, 2, &[(Origin(103), 5)], 0);
     router.take_orders();
-    router.on_held(&held(&[(Origin(103), 5)]));
+    router.on_held(&held(&[(Origin(103), 5)]), MonoMillis(0));
     link_up(&mut router, 3, &[(Origin(103), 5)], 0);
     assert_eq!(router.take_orders(), []);
     let left = pass(&mut router, 0, 2_600);
@@ -123,7 +123,7 @@ fn of_two_that_pull_from_each_other_who_is_ahead_stops() {
     for (held_here, after, stops) in [(9, 5, true), (5, 5, false), (4, 5, false)] {
         let mut router = router();
         link_up(&mut router, 2, &[(OTHER, 10)], 0);
-        router.on_held(&held(&[(OTHER, held_here)]));
+        router.on_held(&held(&[(OTHER, held_here)]), MonoMillis(0));
         router.take_orders();
         router.on_peer_subscribed(LinkId(2), OTHER, Timestamp(after), MonoMillis(0));
         let expected = if stops { vec![Order::Unsubscribe(LinkId(2), OTHER)] } else { vec![] };
@@ -136,12 +136,67 @@ fn what_is_refused_is_tried_again_later() {
     let mut router = router();
     link_up(&mut router, 2, &[(OTHER, 5)], 0);
     router.take_orders();
-    router.on_refused(LinkId(2), OTHER, Duration::from_secs(5), MonoMillis(0));
+    router.on_refused(LinkId(2), OTHER, &PullRefusal::Suspended, MonoMillis(0));
     router.on_drained(LinkId(2), OTHER, MonoMillis(1));
     assert_eq!(router.take_orders(), []);
     let again = pass(&mut router, 1, 10_000);
     assert_eq!(again.len(), 1);
     assert!(again[0].0 >= 5_000 && again[0].1 == Order::Subscribe(LinkId(2), OTHER, Timestamp(0)));
+}
+
+#[test]
+fn what_no_log_holds_is_told_until_it_is_held() {
+    let mut router = router();
+    link_up(&mut router, 2, &[(OTHER, 50)], 0);
+    link_up(&mut router, 3, &[], 0);
+    router.take_orders();
+    let truncated = PullRefusal::Truncated(Timestamp(40));
+    router.on_refused(LinkId(2), OTHER, &truncated, MonoMillis(0));
+    router.on_drained(LinkId(2), OTHER, MonoMillis(1));
+    assert_eq!(router.take_orders(), []);
+    assert_eq!(router.truncated(), [(OTHER, NodeId(2))].into());
+    // Another that has more may still stream it.
+    router.on_heard(LinkId(3), &held(&[(OTHER, 51)]), MonoMillis(2));
+    assert_eq!(router.take_orders(), [Order::Subscribe(LinkId(3), OTHER, Timestamp(0))]);
+    assert_eq!(router.truncated(), [].into());
+    router.on_refused(LinkId(3), OTHER, &truncated, MonoMillis(3));
+    router.on_drained(LinkId(3), OTHER, MonoMillis(3));
+    assert_eq!(router.truncated().len(), 1);
+    // The node takes over a state that has as much as the logs begin with: it goes on from there at once.
+    router.on_held(&held(&[(OTHER, 45)]), MonoMillis(10));
+    assert_eq!(router.truncated(), [].into());
+    assert_eq!(router.take_orders(), [Order::Subscribe(LinkId(3), OTHER, Timestamp(45))]);
+    // And goes back, should it give up.
+    router.on_refused(LinkId(3), OTHER, &PullRefusal::Gap, MonoMillis(11));
+    router.on_drained(LinkId(3), OTHER, MonoMillis(11));
+    router.on_held_back(&held(&[]));
+    assert!(router.take_orders().contains(&Order::Subscribe(LinkId(2), OTHER, Timestamp(45))));
+    router.on_refused(LinkId(2), OTHER, &PullRefusal::Gap, MonoMillis(12));
+    router.on_drained(LinkId(2), OTHER, MonoMillis(12));
+    let again = pass(&mut router, 12, 1_000);
+    assert!(matches!(again[..], [(_, Order::Subscribe(_, OTHER, Timestamp(0))), ..]), "{again:?}");
+}
+
+#[test]
+fn what_ended_below_a_peers_floor_is_pulled() {
+    let mut router = router();
+    router.on_held(&held(&[(OTHER, 9)]), MonoMillis(0));
+    let mut announced = Frontier::new();
+    announced.raise_floor(Timestamp(20));
+    router.on_link_up(LinkId(2), NodeId(2), Origin(102), announced, MonoMillis(0));
+    assert!(router.take_orders().contains(&Order::Subscribe(LinkId(2), OTHER, Timestamp(9))));
+}
+
+#[test]
+fn lag_is_the_time_since_more_was_heard_of() {
+    let mut router = router();
+    link_up(&mut router, 2, &[(OTHER, 50)], 100);
+    let lag = |router: &Router, now| {
+        router.upstreams(MonoMillis(now)).find(|(origin, ..)| *origin == OTHER).map(|(_, _, lag_ms)| lag_ms)
+    };
+    assert_eq!(lag(&router, 150), Some(50));
+    router.on_held(&held(&[(OTHER, 50)]), MonoMillis(200));
+    assert_eq!(lag(&router, 250), Some(0));
 }
 
 /// Hosts with a router each, links between some of them, and batches that move one host a step.
@@ -204,7 +259,7 @@ impl World {
         let next = self.hosts[host].held.get(origin).next();
         self.hosts[host].held.advance(origin, next);
         let held = self.hosts[host].held.clone();
-        self.hosts[host].router.on_held(&held);
+        self.hosts[host].router.on_held(&held, MonoMillis(self.now));
     }
 
     fn step(&mut self) {
@@ -249,7 +304,7 @@ impl World {
                     host.router.on_delivered(LinkId(*upstream as u64), *origin);
                 }
             }
-            host.router.on_held(&host.held);
+            host.router.on_held(&host.held, MonoMillis(self.now));
         }
     }
 

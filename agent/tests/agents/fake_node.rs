@@ -1,18 +1,18 @@
 //! As much of a node as an agent sees: the `FEED` commands over a log in memory.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
-use shared::announcement::Role;
+use shared::announcement::{Announcement, Member, Role};
 use shared::batch::{Batch, BatchBuilder, BatchHeader};
 use shared::change::{Change, Op};
 use shared::clock::Timestamp;
 use shared::feed::PeersReport;
-use shared::id::{NodeId, Origin};
+use shared::id::{GroupId, NodeId, Origin};
 use shared::resp::{Protocol, ReplyWriter, RequestDecoder, RequestLimits};
 use shared::time::WallMillis;
 use shared::version::Frontier;
@@ -38,9 +38,13 @@ pub(crate) struct State {
     pub(crate) node_id: NodeId,
     pub(crate) origin: Origin,
     pub(crate) group: String,
+    pub(crate) group_id: GroupId,
+    pub(crate) joining: bool,
     pub(crate) clock: Timestamp,
     pub(crate) clock_ahead_ms: i64,
     pub(crate) frontier: Frontier,
+    /// What it is about to hold beyond the frontier: batches within are taken for held.
+    pub(crate) pulled: Frontier,
     pub(crate) log: BTreeMap<Origin, Vec<Logged>>,
     pub(crate) log_start: Frontier,
     /// Batches applied, and batches that were held already.
@@ -48,10 +52,29 @@ pub(crate) struct State {
     pub(crate) duplicates: u64,
     /// Answers every FEED APPLY with this.
     pub(crate) apply_error: Option<String>,
+    /// The peers that batches came from.
+    pub(crate) applied_from: BTreeSet<String>,
+    /// Answers every FEED HEARD with this.
+    pub(crate) heard_error: Option<String>,
+    /// The clocks of peers that it heard.
+    pub(crate) heard: Vec<Timestamp>,
+    /// What it asks the peers next; what came of it; and how it answers.
+    pub(crate) questions: Vec<Vec<u8>>,
+    pub(crate) answers: Vec<(String, Result<Vec<u8>, String>)>,
+    pub(crate) answer: Result<Vec<u8>, String>,
+    /// An answer takes this long.
+    pub(crate) thinking: Duration,
+    /// What it was asked.
+    pub(crate) asked: Vec<Vec<u8>>,
+    /// Commands of `tandem-agent` that came, and what is answered.
+    pub(crate) commands: Vec<String>,
+    pub(crate) command_replies: BTreeMap<String, String>,
     /// Counts the clients that began to wait.
     pub(crate) waits: u64,
     pub(crate) report: PeersReport,
-    pub(crate) announced: BTreeMap<String, Frontier>,
+    /// What members announced, and what linked peers hold, as last reported.
+    pub(crate) announced: BTreeMap<String, Announcement>,
+    pub(crate) held: BTreeMap<NodeId, Frontier>,
     connections: Vec<TcpStream>,
 }
 
@@ -65,17 +88,31 @@ impl FakeNode {
             node_id: NodeId(node_id),
             origin: Origin(0x1000 + node_id),
             group: String::new(),
+            group_id: GroupId(0),
+            joining: false,
             clock: Timestamp::of_wall(WallMillis(wall())),
             clock_ahead_ms: 0,
             frontier: Frontier::new(),
+            pulled: Frontier::new(),
             log: BTreeMap::new(),
             log_start: Frontier::new(),
             applied: 0,
             duplicates: 0,
             apply_error: None,
+            applied_from: BTreeSet::new(),
+            heard_error: None,
+            heard: Vec::new(),
+            questions: Vec::new(),
+            answers: Vec::new(),
+            answer: Err("ERR nothing to say".into()),
+            thinking: Duration::ZERO,
+            asked: Vec::new(),
+            commands: Vec::new(),
+            command_replies: BTreeMap::new(),
             waits: 0,
             report: PeersReport::default(),
             announced: BTreeMap::new(),
+            held: BTreeMap::new(),
             connections: Vec::new(),
         };
         let shared = Arc::new(Shared { state: Mutex::new(state), changed: Condvar::new() });
@@ -170,7 +207,8 @@ impl State {
         self.log.entry(header.origin).or_default().push((header, Arc::new(bytes)));
     }
 
-    fn apply(&mut self, bytes: &[u8], reply: &mut ReplyWriter<'_>) {
+    fn apply(&mut self, bytes: &[u8], peer: &[u8], reply: &mut ReplyWriter<'_>) {
+        self.applied_from.insert(String::from_utf8(peer.to_vec()).unwrap());
         if let Some(error) = &self.apply_error {
             return reply.error(error);
         }
@@ -178,7 +216,7 @@ impl State {
             Ok(batch) => batch.header,
             Err(error) => return reply.error(&format!("BADBATCH {error}")),
         };
-        let held = self.frontier.get(header.origin);
+        let held = self.frontier.get(header.origin).max(self.pulled.get(header.origin));
         if header.after > held {
             return reply.error(&format!("GAP {} {held}", header.origin));
         }
@@ -199,7 +237,8 @@ impl State {
             ("node-id", self.node_id.to_string()),
             ("name", self.name.clone()),
             ("group", self.group.clone()),
-            ("group-id", "0".into()),
+            ("group-id", self.group_id.to_string()),
+            ("joining", u8::from(self.joining).to_string()),
             ("origin", self.origin.to_string()),
             ("role", Role::Active.name().into()),
             ("frontier", self.frontier.to_string()),
@@ -231,11 +270,79 @@ impl State {
     fn peers(&mut self, report: &[u8], reply: &mut ReplyWriter<'_>) {
         self.report = rmp_serde::from_slice(report).unwrap();
         for announcement in &self.report.announcements {
-            self.announced.insert(announcement.member.name.clone(), announcement.frontier.clone());
+            self.announced.insert(announcement.member.name.clone(), announcement.clone());
         }
-        reply.array(2);
+        self.held.extend(self.report.held.iter().cloned());
+        let mut pulled = self.frontier.clone();
+        pulled.merge(&self.pulled);
+        reply.array(4);
         reply.bulk(self.frontier.to_string().as_bytes());
         reply.bulk(self.clock.to_string().as_bytes());
+        reply.bulk(pulled.to_string().as_bytes());
+        reply.bulk(&rmp_serde::to_vec(&self.announcement()).unwrap());
+    }
+
+    fn announcement(&self) -> Announcement {
+        Announcement {
+            member: Member {
+                name: self.name.clone(),
+                node_id: self.node_id,
+                origin: self.origin,
+                role: Role::Active,
+            },
+            sequence: self.clock.0,
+            frontier: self.frontier.clone(),
+            clock: self.clock,
+            members: Vec::new(),
+            evictions: Vec::new(),
+            memory_limit: 0,
+            joining: self.joining,
+        }
+    }
+
+    fn hear(&mut self, clock: &[u8], reply: &mut ReplyWriter<'_>) {
+        let clock = std::str::from_utf8(clock).unwrap().parse().unwrap();
+        self.heard.push(clock);
+        match &self.heard_error {
+            Some(error) => reply.error(error),
+            None => reply.ok(),
+        }
+    }
+
+    fn converse(&mut self, words: &[&[u8]], reply: &mut ReplyWriter<'_>) {
+        let text = |word: &[u8]| String::from_utf8(word.to_vec()).unwrap();
+        match words {
+            [_, _] => {}
+            [_, name, b"answer", bytes] => self.answers.push((text(name), Ok(bytes.to_vec()))),
+            [_, name, b"failed", error] => self.answers.push((text(name), Err(text(error)))),
+            words => panic!("FEED CONVERSE {words:?}"),
+        }
+        reply.array(2);
+        match self.questions.pop() {
+            Some(question) => reply.bulk(&question),
+            None => reply.null(),
+        }
+        reply.integer(20);
+    }
+
+    fn answer(&mut self, question: &[u8], reply: &mut ReplyWriter<'_>) {
+        self.asked.push(question.to_vec());
+        match &self.answer {
+            Ok(bytes) => reply.bulk(bytes),
+            Err(error) => reply.error(error),
+        }
+    }
+
+    /// What `tandem-agent`'s subcommands come to.
+    fn command(&mut self, words: &[&[u8]], reply: &mut ReplyWriter<'_>) {
+        let words: Vec<_> = words.iter().map(|word| String::from_utf8_lossy(word)).collect();
+        let command = words.join(" ");
+        match self.command_replies.get(&command) {
+            Some(text) if text == "+OK" => reply.ok(),
+            Some(text) => reply.bulk(text.as_bytes()),
+            None => reply.error(&format!("ERR unknown: {command}")),
+        }
+        self.commands.push(command);
     }
 }
 
@@ -284,7 +391,7 @@ impl Follow {
 
 fn serve(mut stream: TcpStream, shared: &Shared) {
     let limits =
-        RequestLimits { bulk_bytes_max: 64 << 20, request_bytes_max: 65 << 20, ..RequestLimits::default() };
+        RequestLimits { bulk_bytes_max: 128 << 20, request_bytes_max: 130 << 20, ..RequestLimits::default() };
     let (mut decoder, mut follow) = (RequestDecoder::new(limits), Follow::default());
     let (mut input, mut out) = (Vec::new(), Vec::new());
     let mut buffer = vec![0; 64 << 10];
@@ -306,9 +413,18 @@ fn serve(mut stream: TcpStream, shared: &Shared) {
                 b"INFO" => state.info(&mut reply),
                 b"GROUP" => state.group(std::str::from_utf8(words[2]).unwrap(), &mut reply),
                 b"PEERS" => state.peers(words[2], &mut reply),
-                b"APPLY" => state.apply(words[2], &mut reply),
+                b"APPLY" => state.apply(words[2], words[3], &mut reply),
+                b"HEARD" => state.hear(words[2], &mut reply),
+                b"CONVERSE" => state.converse(&words[2..], &mut reply),
+                b"ANSWER" => {
+                    let thinking = state.thinking;
+                    drop(state);
+                    thread::sleep(thinking);
+                    state = shared.lock();
+                    state.answer(words[3], &mut reply);
+                }
                 b"FOLLOW" => follow.change(&words[2..], &state, &mut reply),
-                word => panic!("FEED {word:?}"),
+                _ => state.command(&words[1..], &mut reply),
             }
             drop(state);
             used += length;

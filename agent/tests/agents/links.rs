@@ -2,6 +2,8 @@
 
 use std::time::{Duration, Instant};
 
+use shared::id::NodeId;
+
 use crate::fake_node::FakeNode;
 use crate::harness::RunningAgent;
 
@@ -69,7 +71,7 @@ fn a_waiting_client_is_acknowledged_at_once() {
         a.state().waits += 1;
         let start = Instant::now();
         a.wait_until("acknowledged", |state| {
-            state.announced.get("b").is_some_and(|held| held.covers_frontier(&written))
+            state.held.get(&NodeId(2)).is_some_and(|held| held.covers_frontier(&written))
         });
         // Twice the nodes' own look for news, and room for a busy host; regular reports come each second.
         assert!(start.elapsed() < Duration::from_millis(200), "round {round}: {:?}", start.elapsed());

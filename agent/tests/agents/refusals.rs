@@ -112,8 +112,8 @@ fn a_log_that_starts_too_late_is_said_at_both_sides() {
     a.state().log_start.advance(origin, start);
     let agent_b = RunningAgent::start(&b, &[]);
     let agent_a = RunningAgent::start(&a, &[&agent_b]);
-    agent_a.wait_for_log(&["ERRO", "the peer has fallen behind", &origin.to_string(), "--log-memory"]);
-    agent_b.wait_for_log(&["ERRO", "this node has fallen behind", &origin.to_string(), "--log-memory"]);
+    agent_a.wait_for_log(&["WARN", "the peer has fallen behind", &origin.to_string(), "--log-memory"]);
+    agent_b.wait_for_log(&["WARN", "this node has fallen behind", &origin.to_string(), "--log-memory"]);
     // The link stays for the other direction.
     b.write(1, 1);
     a.wait_for(&b.frontier());

@@ -1,5 +1,6 @@
 //! The FEED commands: what agents, and anyone who follows the writes, ask of a node.
 
+use shared::announcement::{Announcement, Member};
 use shared::batch::FORMAT;
 use shared::clock::Timestamp;
 use shared::feed::PeersReport;
@@ -18,8 +19,11 @@ pub(super) const COMMANDS: &[Command] = &[
     row("feed|info", 2, &["admin", "noscript", "no_multi"], info),
     row("feed|group", 3, &["admin", "noscript", "no_multi"], group),
     row("feed|follow", -4, &["admin", "noscript", "no_multi"], follow),
-    row("feed|apply", 3, &["admin", "noscript", "no_multi"], apply),
+    row("feed|heard", 3, &["admin", "noscript", "no_multi"], heard),
+    row("feed|apply", -3, &["admin", "noscript", "no_multi"], apply),
     row("feed|peers", 3, &["admin", "noscript", "no_multi"], peers),
+    row("feed|converse", -4, &["admin", "noscript", "no_multi"], converse),
+    row("feed|answer", 4, &["admin", "noscript", "no_multi"], answer),
 ];
 
 const fn row(
@@ -62,11 +66,12 @@ fn info(context: &mut Context<'_, '_>, _: &[&[u8]]) -> CommandResult {
     let server = context.server;
     let identity = server.identity();
     let (frontier, clock) = server.node.log.standing(context.clocks.wall);
-    let fields: [(&str, String); 13] = [
+    let fields: [(&str, String); 14] = [
         ("node-id", identity.node_id.to_string()),
         ("name", identity.name.clone()),
         ("group", identity.group.clone().unwrap_or_default()),
         ("group-id", identity.group_id.to_string()),
+        ("joining", "0".to_owned()),
         ("origin", server.node.log.origin().to_string()),
         ("role", server.node.settings.role().name().to_owned()),
         ("frontier", frontier.to_string()),
@@ -149,8 +154,48 @@ fn peers(context: &mut Context<'_, '_>, arguments: &[&[u8]]) -> CommandResult {
         .map_err(|error| CommandError::composed(format!("ERR not a report of peers: {error}")))?;
     context.server.report_peers(report, context.clocks);
     let (frontier, clock) = context.server.node.log.standing(context.clocks.wall);
-    context.reply.array(2);
+    let identity = context.server.identity();
+    let member = Member {
+        name: identity.name,
+        node_id: identity.node_id,
+        origin: context.server.node.log.origin(),
+        role: context.server.node.settings.role(),
+    };
+    let announcement = Announcement {
+        member,
+        sequence: clock.0,
+        frontier: frontier.clone(),
+        clock,
+        members: Vec::new(),
+        evictions: Vec::new(),
+        memory_limit: 0,
+        joining: false,
+    };
+    let announcement = rmp_serde::to_vec(&announcement)
+        .map_err(|error| CommandError::composed(format!("ERR cannot announce: {error}")))?;
+    context.reply.array(4);
     context.reply.bulk(frontier.to_string().as_bytes());
     context.reply.bulk(clock.to_string().as_bytes());
+    context.reply.bulk(frontier.to_string().as_bytes());
+    context.reply.bulk(&announcement);
     Ok(())
+}
+
+fn heard(context: &mut Context<'_, '_>, _: &[&[u8]]) -> CommandResult {
+    check_permitted(context)?;
+    context.reply.ok();
+    Ok(())
+}
+
+fn converse(context: &mut Context<'_, '_>, _: &[&[u8]]) -> CommandResult {
+    check_permitted(context)?;
+    context.reply.array(2);
+    context.reply.null();
+    context.reply.integer(1_000);
+    Ok(())
+}
+
+fn answer(context: &mut Context<'_, '_>, _: &[&[u8]]) -> CommandResult {
+    check_permitted(context)?;
+    Err(CommandError::text("ERR this node has nothing to answer"))
 }

@@ -36,6 +36,8 @@ pub struct Local {
     pub group: String,
     /// The group's id; zero while the node has not met anyone.
     pub group_id: GroupId,
+    /// Whether it is about to join the group.
+    pub joining: bool,
     /// The node that is served.
     pub member: Member,
     /// When it was started, by its wall clock.
@@ -66,7 +68,7 @@ pub enum Input<'a> {
     Admitted,
     /// The link is to end: the peer may not join, or this side leaves.
     Leave(Goodbye),
-    /// Pull an origin from the peer, from a timestamp on.
+    /// Pull an origin from the peer, from a timestamp on; only from one that is related.
     Subscribe(Origin, Timestamp),
     /// Stop pulling an origin; [`Action::Drained`] follows.
     Unsubscribe(Origin),
@@ -82,6 +84,10 @@ pub enum Input<'a> {
     Waiting,
     /// The node has answered to an [`Action::Apply`], in order.
     Applied(Applied),
+    /// Ask the peer's node; [`Action::Answered`] follows. One question at a time, and only while the link is up.
+    Ask(Vec<u8>),
+    /// The answer to what was [`Action::Asked`], or why there is none.
+    Answer(Result<Vec<u8>, String>),
 }
 
 /// The node's answer to a batch.
@@ -98,10 +104,12 @@ pub struct Applied {
 /// Why the node did not use a batch.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ApplyRefusal {
-    /// It begins beyond what is held, which is this.
-    Gap(Timestamp),
+    /// It begins beyond what is held.
+    Gap,
     /// A change in it lies too far in the future. Only its origin is concerned.
     Suspended,
+    /// Its origin was evicted, and is not taken from this peer. Only that origin is concerned.
+    Closed,
     /// It is damaged. The peer or the way to it is at fault; the link ends.
     Bad(String),
 }
@@ -139,6 +147,10 @@ pub enum Action {
     Refused(Origin, PullRefusal),
     /// The node's log no longer holds what the peer asks for; the peer is told.
     PeerTruncated(BTreeMap<Origin, Timestamp>),
+    /// The peer's node asks this one; answer with [`Input::Answer`]. Nothing more is asked until then.
+    Asked(Vec<u8>),
+    /// What came of an [`Input::Ask`]: the answer, or why there is none.
+    Answered(Result<Vec<u8>, String>),
     /// The clocks are further apart than they should be.
     ClockWarning(ClockReading),
     /// A round trip was measured, in microseconds, and the clocks compared.
@@ -177,6 +189,8 @@ pub enum PullRefusal {
     Gap,
     /// A change lies too far in the future.
     Suspended,
+    /// The origin was evicted, and is not taken from this peer.
+    Closed,
     /// The peer's log starts here, later than what is held.
     Truncated(Timestamp),
 }

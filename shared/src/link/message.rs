@@ -3,7 +3,7 @@
 //! A message is one MessagePack array, `[kind, field, ...]`, in one binary WebSocket message:
 //!
 //! ```text
-//!  0 Hello      protocol, batch format, group, group id, [name, node id, origin, role], start time,
+//!  0 Hello      protocol, batch format, group, group id, joining, [name, node id, origin, role], start time,
 //!               [floor, {origin: upto}], wall clock, hybrid clock, dialled, proof
 //!  1 Announce   announcement
 //!  2 Frontier   [floor, {origin: upto}] of what changed, hybrid clock, prompt
@@ -15,10 +15,14 @@
 //!  8 Ping       id
 //!  9 Pong       id, wall clock
 //! 10 Goodbye    reason, text
+//! 11 Ask        serial, last, bytes
+//! 12 Answer     serial, last, bytes
+//! 13 NoAnswer   serial, text
 //! ```
 //!
 //! Of a Hello, the kind and the protocol stay where they are in every version, so that two versions can at least
-//! tell each other apart. A batch's bytes are its author's, cut into chunks and never encoded again.
+//! tell each other apart. A batch's bytes are its author's, cut into chunks and never encoded again. What the two nodes
+//! ask each other goes in parts, which other messages may stand between; its bytes are the nodes' business.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -35,10 +39,18 @@ use crate::time::WallMillis;
 use crate::version::{FRONTIER_ORIGINS_MAX, Frontier};
 
 /// The version of the protocol that this build speaks, and the only one.
-pub const PROTOCOL: u8 = 1;
+pub const PROTOCOL: u8 = 2;
 
 /// The most bytes of a batch in one message; a longer batch travels in several.
 pub const CHUNK_BYTES_MAX: usize = 1 << 20;
+
+/// The longest question, and the longest answer, of one node to another, in bytes. What is longer is not sent; a peer that
+/// sends more ends the link.
+pub const TALK_BYTES_MAX: usize = 128 << 20;
+
+/// The most bytes of a question or an answer in one message as this build cuts them; it takes up to [`CHUNK_BYTES_MAX`].
+/// So long a batch waits for it, at most.
+pub const TALK_PART_BYTES: usize = 64 << 10;
 
 /// The longest message: the largest frontier, or the largest chunk, and room. A longer one ends the link.
 pub const MESSAGE_BYTES_MAX: usize = 2 << 20;
@@ -46,7 +58,7 @@ pub const MESSAGE_BYTES_MAX: usize = 2 << 20;
 /// The longest name of a group or member, in bytes. A Hello with a longer one ends the link.
 pub const NAME_BYTES_MAX: usize = 255;
 
-/// The longest text of a Goodbye, in bytes; what is longer is cut where it is written.
+/// The longest text of a Goodbye or a NoAnswer, in bytes; what is longer is cut where it is written.
 pub const TEXT_BYTES_MAX: usize = 1024;
 
 /// One message of the protocol between agents.
@@ -91,6 +103,17 @@ pub enum Message<'a> {
     },
     /// The last message: the speaker closes the link, and says why.
     Goodbye(Goodbye),
+    /// A part of what the speaker's node asks the hearer's.
+    Ask(Part<'a>),
+    /// A part of the answer.
+    Answer(Part<'a>),
+    /// The speaker's node does not answer.
+    NoAnswer {
+        /// The question's [`Part::serial`].
+        serial: u64,
+        /// Why.
+        text: String,
+    },
 }
 
 /// Who speaks, and what it has.
@@ -102,6 +125,8 @@ pub struct Hello {
     pub group: String,
     /// The group's id; zero while its node has not met anyone.
     pub group_id: GroupId,
+    /// Whether its node is about to join the group: it streams nothing, and nothing is streamed to it.
+    pub joining: bool,
     /// The node that the speaker serves.
     pub member: Member,
     /// When that node was started, by its wall clock.
@@ -151,6 +176,17 @@ pub struct Chunk<'a> {
     pub bytes: &'a [u8],
 }
 
+/// A part of a question or an answer. The parts of one follow each other; other messages may stand between them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Part<'a> {
+    /// Counts the questions in this direction of the link; an answer has its question's.
+    pub serial: u64,
+    /// Whether it ends here.
+    pub last: bool,
+    /// The bytes; none only where nothing else is to be said.
+    pub bytes: &'a [u8],
+}
+
 /// Why a link is closed, for both sides' logs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Goodbye {
@@ -164,15 +200,20 @@ impl Goodbye {
     /// A Goodbye whose text is cut at [`TEXT_BYTES_MAX`] and holds no control characters.
     #[must_use]
     pub fn new(reason: Reason, text: impl AsRef<str>) -> Self {
-        let mut kept = String::new();
-        for char in text.as_ref().chars() {
-            if kept.len() + char.len_utf8() > TEXT_BYTES_MAX {
-                break;
-            }
-            kept.push(if char.is_control() { ' ' } else { char });
-        }
-        Self { reason, text: kept }
+        Self { reason, text: printable(text.as_ref()) }
     }
+}
+
+/// The beginning of a text, up to [`TEXT_BYTES_MAX`], without control characters.
+fn printable(text: &str) -> String {
+    let mut kept = String::new();
+    for char in text.chars() {
+        if kept.len() + char.len_utf8() > TEXT_BYTES_MAX {
+            break;
+        }
+        kept.push(if char.is_control() { ' ' } else { char });
+    }
+    kept
 }
 
 /// Why a link is closed, for programs.
@@ -255,12 +296,21 @@ mod kind {
     pub(super) const PING: u8 = 8;
     pub(super) const PONG: u8 = 9;
     pub(super) const GOODBYE: u8 = 10;
+    pub(super) const ASK: u8 = 11;
+    pub(super) const ANSWER: u8 = 12;
+    pub(super) const NO_ANSWER: u8 = 13;
 }
 
 const FLAG_FIRST: u8 = 1;
 const FLAG_LAST: u8 = 2;
 
 impl<'a> Message<'a> {
+    /// A NoAnswer whose text is cut at [`TEXT_BYTES_MAX`] and holds no control characters.
+    #[must_use]
+    pub fn no_answer(serial: u64, text: &str) -> Self {
+        Self::NoAnswer { serial, text: printable(text) }
+    }
+
     /// The message's bytes.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
@@ -278,6 +328,9 @@ impl<'a> Message<'a> {
             Self::Ping { id } => pack(&(kind::PING, id)),
             Self::Pong { id, wall } => pack(&(kind::PONG, id, wall)),
             Self::Goodbye(goodbye) => pack(&(kind::GOODBYE, goodbye.reason as u8, &goodbye.text)),
+            Self::Ask(part) => part.encode(kind::ASK),
+            Self::Answer(part) => part.encode(kind::ANSWER),
+            Self::NoAnswer { serial, text } => pack(&(kind::NO_ANSWER, serial, text)),
         }
     }
 
@@ -339,6 +392,12 @@ impl<'a> Message<'a> {
                 let (_, reason, text): (u8, u8, String) = unpack(bytes)?;
                 Self::Goodbye(Goodbye::new(Reason::from_wire(reason), text))
             }
+            kind::ASK => Self::Ask(Part::decode(bytes)?),
+            kind::ANSWER => Self::Answer(Part::decode(bytes)?),
+            kind::NO_ANSWER => {
+                let (_, serial, text): (u8, _, String) = unpack(bytes)?;
+                Self::no_answer(serial, &text)
+            }
             kind => return Err(MessageError::UnknownKind(kind)),
         })
     }
@@ -352,6 +411,7 @@ impl Hello {
             self.batch_format,
             &self.group,
             self.group_id,
+            self.joining,
             &self.member,
             self.start_time,
             &self.frontier,
@@ -368,16 +428,42 @@ impl Hello {
         {
             return Err(MessageError::Protocol(*protocol));
         }
-        type Wire =
-            (u8, u8, u8, String, GroupId, Member, WallMillis, Frontier, WallMillis, Timestamp, bool, ByteBuf);
-        let (_, _, batch_format, group, group_id, member, start_time, frontier, wall, clock, dialled, proof): Wire =
-            unpack(bytes)?;
-        check_name(&group)?;
-        check_name(&member.name)?;
-        let proof = proof.into_vec();
-        Ok(Self { batch_format, group, group_id, member, start_time, frontier, wall, clock, dialled, proof })
+        let wire: HelloWire = unpack(bytes)?;
+        check_name(&wire.3)?;
+        check_name(&wire.6.name)?;
+        Ok(Self {
+            batch_format: wire.2,
+            group: wire.3,
+            group_id: wire.4,
+            joining: wire.5,
+            member: wire.6,
+            start_time: wire.7,
+            frontier: wire.8,
+            wall: wire.9,
+            clock: wire.10,
+            dialled: wire.11,
+            proof: wire.12.into_vec(),
+        })
     }
 }
+
+/// A Hello's fields in their order.
+#[derive(Deserialize)]
+struct HelloWire(
+    IgnoredAny,
+    IgnoredAny,
+    u8,
+    String,
+    GroupId,
+    bool,
+    Member,
+    WallMillis,
+    Frontier,
+    WallMillis,
+    Timestamp,
+    bool,
+    ByteBuf,
+);
 
 #[derive(Serialize, Deserialize)]
 struct ChunkWire<'a>(u8, u8, #[serde(borrow)] &'a Bytes);
@@ -408,6 +494,25 @@ impl<'a> Chunk<'a> {
             return Err(MessageError::Malformed("a chunk's flags or length are not possible".into()));
         }
         Ok(Self { first: flags & FLAG_FIRST != 0, last: flags & FLAG_LAST != 0, bytes })
+    }
+}
+
+#[derive(Serialize, Deserialize)]
+struct PartWire<'a>(u8, u64, bool, #[serde(borrow)] &'a Bytes);
+
+impl<'a> Part<'a> {
+    fn encode(&self, kind: u8) -> Vec<u8> {
+        let mut out = Vec::with_capacity(self.bytes.len() + 20);
+        pack_into(&PartWire(kind, self.serial, self.last, Bytes::new(self.bytes)), &mut out);
+        out
+    }
+
+    fn decode(bytes: &'a [u8]) -> Result<Self, MessageError> {
+        let PartWire(_, serial, last, bytes) = unpack_borrowed(bytes)?;
+        if bytes.len() > CHUNK_BYTES_MAX || (bytes.is_empty() && !last) {
+            return Err(MessageError::Malformed("a part's length is not possible".into()));
+        }
+        Ok(Self { serial, last, bytes })
     }
 }
 

@@ -142,6 +142,7 @@ mod tests {
             node_id: NodeId(1),
             address: "ws://b:7102".to_owned(),
             up: false,
+            related: false,
             error: "refused\r\nrole:master".to_owned(),
             payload_bytes_in: 1,
             payload_bytes_out: 2,

@@ -1,0 +1,555 @@
+//! What the hub decides: pure.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use shared::announcement::{Announcement, Member};
+use shared::clock::Timestamp;
+use shared::feed::{FeedInfo, PeersReport, UpstreamReport};
+use shared::id::{NodeId, Origin};
+use shared::link::{Goodbye, Hello, Holding, PullRefusal, Reason, dialled_link_stays};
+use shared::time::MonoMillis;
+use shared::version::Frontier;
+
+use super::SessionEnd;
+use crate::members::Members;
+use crate::router::{LinkId, Order, Router};
+
+/// The node is asked and told everything this often, at least; and its announcement told to the peers.
+const REPORT_INTERVAL: Duration = Duration::from_secs(1);
+
+/// News of peers go to the node this often, at most; at once if one of its clients waits for them.
+const NEWS_INTERVAL: Duration = Duration::from_millis(50);
+
+/// After two nodes have talked, this one is asked for what may have come of it this often, at most.
+const TALKED_INTERVAL: Duration = Duration::from_millis(100);
+
+/// What the hub hears.
+#[derive(Debug)]
+pub enum Input {
+    /// Time has passed. A late or extra tick changes nothing.
+    Tick,
+    /// A link's peer has said who it is; [`Command::Admit`] or [`Command::Leave`] follows.
+    Greeted {
+        /// The link.
+        link: LinkId,
+        /// What the peer said.
+        hello: Box<Hello>,
+        /// Whether this side dialled.
+        dialled: bool,
+        /// Whether the two stream to each other.
+        is_related: bool,
+    },
+    /// A link that was admitted has news.
+    Link(LinkId, LinkEvent),
+    /// A link is gone, and nothing of it is being applied any more.
+    Closed(LinkId),
+    /// The answer to [`Question::Hear`], or why the node does not take that clock.
+    ClockHeard(Result<(), String>),
+    /// The answer to [`Question::Report`].
+    Reported(Box<NodePoint>),
+    /// The answer to [`Question::Info`].
+    Informed(Box<FeedInfo>),
+    /// The agent is to stop.
+    Stop,
+}
+
+/// What a link that is up has to say.
+#[derive(Debug)]
+pub enum LinkEvent {
+    /// The peer's node holds this much more.
+    Heard(Holding),
+    /// A member announces.
+    Announced(Box<Announcement>),
+    /// The peer pulls an origin from here, from a timestamp on.
+    PeerSubscribed(Origin, Timestamp),
+    /// The peer no longer pulls an origin from here.
+    PeerUnsubscribed(Origin),
+    /// The node holds this much of these origins now, and batches of those came or are being applied.
+    Progress {
+        /// What `FEED APPLY` answered.
+        held: Frontier,
+        /// Of which origins something came.
+        delivered: Vec<Origin>,
+    },
+    /// Nothing of an unsubscribed or refused origin is being applied any more.
+    Drained(Origin),
+    /// An origin cannot be pulled from this peer at the moment.
+    Refused(Origin, PullRefusal),
+    /// A round trip took this many milliseconds.
+    RoundTrip(u64),
+    /// The node has talked with the peer's, and may be another since.
+    Talked,
+}
+
+/// What a link is told.
+#[derive(Clone, Debug)]
+pub enum Command {
+    /// The peer that greeted may join.
+    Admit,
+    /// The link is to end.
+    Leave(Goodbye),
+    /// Pull an origin, from a timestamp on.
+    Subscribe(Origin, Timestamp),
+    /// Stop pulling an origin.
+    Unsubscribe(Origin),
+    /// The node holds this much more, with its clock when, or before, it did.
+    Held(Arc<Frontier>, Timestamp),
+    /// Tell the peer this.
+    Announce(Arc<Announcement>),
+}
+
+/// What the hub wants of the node. Of each kind one at a time is under way.
+#[derive(Debug)]
+pub enum Question {
+    /// All about itself.
+    Info,
+    /// What it holds; and this is how the peers are. The state of the links is left to who carries it out.
+    Report(Box<PeersReport>),
+    /// To move its clock past a peer's.
+    Hear(Timestamp),
+}
+
+/// What a node holds and announces, all at one moment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NodePoint {
+    /// What it has.
+    pub frontier: Frontier,
+    /// Its hybrid clock.
+    pub clock: Timestamp,
+    /// Where streams to it are to begin: its frontier, or beyond while it takes over a peer's state.
+    pub pulled: Frontier,
+    /// What it announces, if it does.
+    pub announcement: Option<Announcement>,
+}
+
+/// What is to be done.
+#[derive(Debug)]
+pub enum Output {
+    /// Tell a link.
+    Tell(LinkId, Command),
+    /// Ask the node.
+    Ask(Question),
+    /// All links end, and a new core begins if the node is still there.
+    End(SessionEnd),
+}
+
+/// The hub's decisions, without the tasks and sockets: which peers are admitted, what is pulled from whom, what each
+/// link and the node are told, and when.
+///
+/// The driver hands in what happens and the time ([`Core::handle`]), and does what it says ([`Core::poll_output`]).
+#[derive(Debug)]
+pub struct Core {
+    info: FeedInfo,
+    /// The links whose peers wait for the node to hear their clocks.
+    greetings: BTreeMap<LinkId, Greeting>,
+    /// The one whose clock the node is hearing; it may be gone meanwhile.
+    hearing: Option<LinkId>,
+    links: BTreeMap<LinkId, LinkEntry>,
+    router: Router,
+    members: Members,
+    /// What the links were told that the node holds.
+    told: Frontier,
+    clock: Timestamp,
+    /// The newest that the node has announced.
+    own: Option<Arc<Announcement>>,
+    /// Where the node last said that streams are to begin.
+    pulled: Frontier,
+    reports: Reports,
+    outputs: VecDeque<Output>,
+}
+
+#[derive(Debug)]
+struct Greeting {
+    hello: Box<Hello>,
+    /// Which of the two agents dialled.
+    dialler: NodeId,
+    is_related: bool,
+}
+
+/// A link that was admitted.
+#[derive(Debug)]
+struct LinkEntry {
+    node_id: NodeId,
+    name: String,
+    dialler: NodeId,
+    is_related: bool,
+}
+
+/// When the node is told what.
+#[derive(Debug)]
+struct Reports {
+    /// A report whose answer has not come.
+    is_asking: bool,
+    asked_at: MonoMillis,
+    news_due: Option<MonoMillis>,
+    regular_due: MonoMillis,
+    /// The next report asks for everything.
+    wants_info: bool,
+    /// The answer that comes is to be announced, though it says nothing new.
+    is_announcing: bool,
+}
+
+impl Core {
+    /// The hub of a node that has no links yet. Equal seeds and inputs give equal outputs.
+    #[must_use]
+    pub fn new(info: FeedInfo, seed: u64) -> Self {
+        Self {
+            router: Router::new(info.node_id, info.origin, info.frontier.clone(), seed),
+            told: info.frontier.clone(),
+            clock: info.clock,
+            pulled: info.frontier.clone(),
+            greetings: BTreeMap::new(),
+            hearing: None,
+            links: BTreeMap::new(),
+            members: Members::default(),
+            own: None,
+            reports: Reports {
+                is_asking: false,
+                asked_at: MonoMillis(0),
+                news_due: None,
+                regular_due: MonoMillis(0),
+                wants_info: false,
+                is_announcing: false,
+            },
+            outputs: VecDeque::new(),
+            info,
+        }
+    }
+
+    /// Takes in what happened.
+    pub fn handle(&mut self, input: Input, now: MonoMillis) {
+        match input {
+            Input::Tick => self.on_tick(now),
+            Input::Greeted { link, hello, dialled, is_related } => {
+                self.on_greeted(link, hello, dialled, is_related, now);
+            }
+            Input::Link(link, event) => self.on_link_event(link, event, now),
+            Input::Closed(link) => self.on_closed(link, now),
+            Input::ClockHeard(result) => self.on_clock_heard(result, now),
+            Input::Reported(point) => self.on_reported(*point, now),
+            Input::Informed(info) => self.on_informed(&info),
+            Input::Stop => self.on_stop(),
+        }
+        self.order();
+    }
+
+    /// What is to be done next.
+    pub fn poll_output(&mut self) -> Option<Output> {
+        self.outputs.pop_front()
+    }
+
+    /// When [`Input::Tick`] is due.
+    #[must_use]
+    pub fn deadline(&self) -> Option<MonoMillis> {
+        let asking = [Some(self.reports.regular_due), self.reports.news_due];
+        // An answer to a question is an input, and comes or the node is lost.
+        let asking = asking.into_iter().flatten().filter(|_| !self.reports.is_asking);
+        asking.chain(self.router.deadline()).min()
+    }
+
+    /// The links that were admitted and have not ended.
+    pub fn links(&self) -> impl Iterator<Item = LinkId> {
+        self.links.keys().copied()
+    }
+
+    /// The name of an admitted link's peer.
+    #[must_use]
+    pub fn peer_name(&self, link: LinkId) -> Option<&str> {
+        self.links.get(&link).map(|entry| entry.name.as_str())
+    }
+
+    /// Whether a link to that node was admitted and has not ended.
+    #[must_use]
+    pub fn is_linked(&self, node_id: NodeId) -> bool {
+        self.links.values().any(|entry| entry.node_id == node_id)
+    }
+
+    fn on_tick(&mut self, now: MonoMillis) {
+        if self.router.deadline().is_some_and(|at| at <= now) {
+            self.router.on_tick(now);
+        }
+        if self.reports.is_asking {
+            return;
+        }
+        if self.reports.regular_due <= now {
+            self.reports.regular_due = now.after(REPORT_INTERVAL);
+            (self.reports.wants_info, self.reports.is_announcing) = (true, true);
+        }
+        if self.reports.news_due.is_some_and(|at| at <= now) || self.reports.is_announcing {
+            self.report(now);
+        }
+    }
+
+    fn report(&mut self, now: MonoMillis) {
+        self.reports.news_due = None;
+        self.reports.asked_at = now;
+        self.reports.is_asking = true;
+        if std::mem::take(&mut self.reports.wants_info) {
+            self.outputs.push_back(Output::Ask(Question::Info));
+        }
+        let upstreams = self.router.upstreams(now).filter_map(|(origin, link, lag_ms)| {
+            Some(UpstreamReport { origin, peer: self.links.get(&link)?.name.clone(), lag_ms })
+        });
+        let report = PeersReport {
+            links: Vec::new(),
+            upstreams: upstreams.collect(),
+            announcements: self.members.take_announcements(),
+            held: self.members.take_held(),
+            truncated: self.router.truncated().into_iter().collect(),
+        };
+        self.outputs.push_back(Output::Ask(Question::Report(Box::new(report))));
+    }
+
+    fn on_greeted(
+        &mut self,
+        link: LinkId,
+        hello: Box<Hello>,
+        dialled: bool,
+        is_related: bool,
+        now: MonoMillis,
+    ) {
+        if let Err(goodbye) = self.members.admit(&hello.member, now) {
+            return self.tell(link, Command::Leave(goodbye));
+        }
+        let dialler = if dialled { self.info.node_id } else { hello.member.node_id };
+        self.greetings.insert(link, Greeting { hello, dialler, is_related });
+        self.hear_next();
+    }
+
+    /// Has the node's clock move past that of the next peer that waits to be admitted.
+    fn hear_next(&mut self) {
+        if self.hearing.is_none()
+            && let Some((link, greeting)) = self.greetings.first_key_value()
+        {
+            self.hearing = Some(*link);
+            self.outputs.push_back(Output::Ask(Question::Hear(greeting.hello.clock)));
+        }
+    }
+
+    fn on_clock_heard(&mut self, result: Result<(), String>, now: MonoMillis) {
+        let link = self.hearing.take();
+        if let Some((link, greeting)) = link.and_then(|link| Some((link, self.greetings.remove(&link)?))) {
+            let admitted = result
+                .map_err(|error| self.clock_refused(&greeting.hello.member, &error))
+                .and_then(|()| self.members.admit(&greeting.hello.member, now))
+                .and_then(|()| self.settle_duplicate(&greeting, now));
+            match admitted {
+                Ok(()) => self.admit(link, &greeting, now),
+                Err(goodbye) => self.tell(link, Command::Leave(goodbye)),
+            }
+        }
+        self.hear_next();
+    }
+
+    fn clock_refused(&self, peer: &Member, error: &str) -> Goodbye {
+        let is_clock = error.starts_with("CLOCK");
+        let reason = if is_clock { Reason::ClockDrift } else { Reason::Other };
+        let text = format!(
+            "the node of {} does not take the hybrid clock of {}: {error}",
+            named(&self.info.name, self.info.node_id),
+            named(&peer.name, peer.node_id),
+        );
+        Goodbye::new(reason, text)
+    }
+
+    /// Of two links between the same two agents one stays.
+    fn settle_duplicate(&mut self, greeting: &Greeting, now: MonoMillis) -> Result<(), Goodbye> {
+        let peer = &greeting.hello.member;
+        let Some((link, entry)) = self.links.iter().find(|(_, entry)| entry.node_id == peer.node_id) else {
+            return Ok(());
+        };
+        let (link, dialler) = (*link, entry.dialler);
+        let ours = named(&self.info.name, self.info.node_id);
+        let names = format!("{ours} and {}", named(&peer.name, peer.node_id));
+        if dialler != greeting.dialler && dialled_link_stays(greeting.dialler, dialler) {
+            let text = format!("{names} have dialled each other: this link makes room for the other");
+            self.tell(link, Command::Leave(Goodbye::new(Reason::Duplicate, text)));
+            // It counts no more from here on, so that the other takes over at once.
+            self.links.remove(&link);
+            self.router.on_link_down(link, now);
+            return Ok(());
+        }
+        Err(Goodbye::new(Reason::Duplicate, format!("{names} are linked already: the older link stays")))
+    }
+
+    fn admit(&mut self, link: LinkId, greeting: &Greeting, now: MonoMillis) {
+        let Greeting { hello, dialler, is_related } = greeting;
+        let (dialler, is_related) = (*dialler, *is_related);
+        let Member { node_id, origin, name, .. } = hello.member.clone();
+        self.tell(link, Command::Admit);
+        self.links.insert(link, LinkEntry { node_id, name, dialler, is_related });
+        self.members.greet(&hello.member, is_related.then_some(&hello.frontier), now);
+        if is_related {
+            self.tell(link, Command::Held(Arc::new(self.told.clone()), self.clock));
+            let known = self.members.announcements().filter(|known| known.member.node_id != node_id);
+            let known: Vec<_> = known.chain(&self.own).cloned().collect();
+            known.into_iter().for_each(|announcement| self.tell(link, Command::Announce(announcement)));
+            self.router.on_link_up(link, node_id, origin, hello.frontier.clone(), now);
+        }
+        self.news_by(now);
+    }
+
+    fn on_link_event(&mut self, link: LinkId, event: LinkEvent, now: MonoMillis) {
+        let Some(node_id) = self.links.get(&link).map(|entry| entry.node_id) else { return };
+        match event {
+            LinkEvent::Heard(holding) => self.on_heard(link, node_id, &holding, now),
+            LinkEvent::Announced(announcement) => self.on_announced(link, node_id, announcement, now),
+            LinkEvent::PeerSubscribed(origin, after) => {
+                self.router.on_peer_subscribed(link, origin, after, now)
+            }
+            LinkEvent::PeerUnsubscribed(origin) => self.router.on_peer_unsubscribed(link, origin),
+            LinkEvent::Progress { held, delivered } => {
+                for origin in delivered {
+                    self.router.on_delivered(link, origin);
+                }
+                self.router.on_held(&held, now);
+                self.tell_held(&held);
+            }
+            LinkEvent::Drained(origin) => self.router.on_drained(link, origin, now),
+            LinkEvent::Refused(origin, refusal) => {
+                self.router.on_refused(link, origin, &refusal, now);
+                if matches!(refusal, PullRefusal::Truncated(_)) {
+                    self.news_by(self.next_news(NEWS_INTERVAL, now));
+                }
+            }
+            LinkEvent::RoundTrip(round_trip_ms) => self.router.on_round_trip(link, round_trip_ms),
+            LinkEvent::Talked => {
+                self.reports.wants_info = true;
+                self.news_by(self.next_news(TALKED_INTERVAL, now));
+            }
+        }
+    }
+
+    fn on_heard(&mut self, link: LinkId, node_id: NodeId, holding: &Holding, now: MonoMillis) {
+        self.members.hold(node_id, &holding.frontier, now);
+        self.router.on_heard(link, &holding.frontier, now);
+        self.news_by(if holding.prompt { now } else { self.next_news(NEWS_INTERVAL, now) });
+    }
+
+    fn on_announced(&mut self, link: LinkId, peer: NodeId, announcement: Box<Announcement>, now: MonoMillis) {
+        let from = announcement.member.node_id;
+        if peer == from {
+            self.router.on_heard(link, &announcement.frontier, now);
+        }
+        let announcement = Arc::new(*announcement);
+        if from == self.info.node_id || !self.members.announce(&announcement, now) {
+            return;
+        }
+        self.tell_related(&Command::Announce(announcement), |other, entry| {
+            other != link && entry.node_id != from
+        });
+        self.news_by(self.next_news(NEWS_INTERVAL, now));
+    }
+
+    fn on_closed(&mut self, link: LinkId, now: MonoMillis) {
+        self.greetings.remove(&link);
+        if self.links.remove(&link).is_some() {
+            self.router.on_link_down(link, now);
+            self.news_by(now);
+        }
+    }
+
+    fn on_reported(&mut self, point: NodePoint, now: MonoMillis) {
+        self.reports.is_asking = false;
+        self.clock = point.clock;
+        // The node takes over a peer's state no longer, and has not got it.
+        if !point.pulled.covers_frontier(&self.pulled) {
+            self.router.on_held_back(&point.pulled);
+        }
+        self.router.on_held(&point.pulled, now);
+        self.pulled = point.pulled;
+        self.tell_held(&point.frontier);
+        let is_due = std::mem::take(&mut self.reports.is_announcing);
+        if let Some(announcement) = point.announcement {
+            let is_same = self.own.as_ref().is_some_and(|own| says_the_same(own, &announcement));
+            let announcement = Arc::new(announcement);
+            self.own = Some(announcement.clone());
+            if is_due || !is_same {
+                self.tell_related(&Command::Announce(announcement), |_, _| true);
+            }
+        }
+        self.on_tick(now);
+    }
+
+    fn on_informed(&mut self, info: &FeedInfo) {
+        let ours = &self.info;
+        let is_same_run = (info.node_id, info.start_time) == (ours.node_id, ours.start_time);
+        let what = |info: &FeedInfo| (info.name.clone(), info.origin, info.group_id, info.joining, info.role);
+        if !is_same_run {
+            let end = SessionEnd::NodeLost("the node was started again".into());
+            self.outputs.push_back(Output::End(end));
+        } else if what(info) != what(ours) {
+            let text = format!(
+                "it is {} of origin {} in the group with id {}, {}",
+                info.role.name(),
+                info.origin,
+                info.group_id,
+                if info.joining { "about to join" } else { "joined" },
+            );
+            self.outputs.push_back(Output::End(SessionEnd::NodeChanged(text)));
+        }
+    }
+
+    /// Tells the links what the node has come to hold.
+    fn tell_held(&mut self, held: &Frontier) {
+        let told = &self.told;
+        let mut more: Frontier = held.iter().filter(|(origin, upto)| *upto > told.get(*origin)).collect();
+        if more.is_empty() && held.floor() <= told.floor() {
+            return;
+        }
+        self.told.merge(held);
+        more.raise_floor(self.told.floor());
+        self.tell_related(&Command::Held(Arc::new(more), self.clock), |_, _| true);
+    }
+
+    /// Has all links say goodbye.
+    fn on_stop(&mut self) {
+        let text = format!("the agent of \"{}\" stops", self.info.name);
+        let leave = Command::Leave(Goodbye::new(Reason::Leaving, text));
+        let links = self.links.keys().map(|link| Output::Tell(*link, leave.clone()));
+        self.outputs.extend(links);
+    }
+
+    /// Hands the router's orders to the links.
+    fn order(&mut self) {
+        for order in self.router.take_orders() {
+            match order {
+                Order::Subscribe(link, origin, after) => self.tell(link, Command::Subscribe(origin, after)),
+                Order::Unsubscribe(link, origin) => self.tell(link, Command::Unsubscribe(origin)),
+            }
+        }
+    }
+
+    fn tell(&mut self, link: LinkId, command: Command) {
+        self.outputs.push_back(Output::Tell(link, command));
+    }
+
+    fn tell_related(&mut self, command: &Command, is_meant: impl Fn(LinkId, &LinkEntry) -> bool) {
+        let related = self.links.iter().filter(|(link, entry)| entry.is_related && is_meant(**link, entry));
+        self.outputs.extend(related.map(|(link, _)| Output::Tell(*link, command.clone())));
+    }
+
+    /// When the node may be told again, if it is told this often.
+    fn next_news(&self, interval: Duration, now: MonoMillis) -> MonoMillis {
+        self.reports.asked_at.after(interval).max(now)
+    }
+
+    fn news_by(&mut self, at: MonoMillis) {
+        self.reports.news_due = Some(self.reports.news_due.map_or(at, |due| due.min(at)));
+    }
+}
+
+/// Whether two announcements of one member differ only in what every second changes.
+fn says_the_same(one: &Announcement, other: &Announcement) -> bool {
+    let said = |it: &Announcement| (it.member.clone(), it.members.clone(), it.evictions.clone());
+    said(one) == said(other) && (one.joining, one.memory_limit) == (other.joining, other.memory_limit)
+}
+
+fn named(name: &str, node_id: NodeId) -> String {
+    format!("\"{name}\" (node {node_id})")
+}
+
+#[cfg(test)]
+mod tests;
