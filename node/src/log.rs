@@ -91,6 +91,10 @@ pub(crate) enum WriteRefused {
         "CLOCK this node's hybrid clock is {ahead_ms} ms ahead of its wall clock, more than ten times max-clock-drift: writes are refused, lest they win over everybody's. Put the wall clock right, or wait until it has caught up"
     )]
     Clock { ahead_ms: u64 },
+    #[error(
+        "LOADING this node was started again and has met no member of its group yet: writes are taken as soon as it has, or after max-clock-drift. Reads are served"
+    )]
+    NotMet,
 }
 
 /// A sealed batch and where it stands in the log.
@@ -358,6 +362,12 @@ impl Log {
     /// Everything up to here survives the loss of power.
     pub(crate) fn durable(&self) -> LogPosition {
         self.end.lock().durable
+    }
+
+    /// Whether everything up to here survives what it can: the loss of power, or without a directory, nothing.
+    pub(crate) fn is_durable(&self, position: LogPosition) -> bool {
+        let end = self.end.lock();
+        end.retention != Retention::Disk || end.durable >= position
     }
 
     /// Where the log ends.

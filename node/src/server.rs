@@ -13,6 +13,7 @@ use slog::Logger;
 
 use crate::client::{ClientRecord, Clients};
 use crate::config::Config;
+use crate::conversation::Notice;
 use crate::error::CommandError;
 use crate::follow::Handover;
 use crate::log::SealedReader;
@@ -164,6 +165,11 @@ impl Server {
         if self.waiting.load(Ordering::Acquire) > 0 {
             self.wake_workers();
         }
+    }
+
+    /// Tells the operator what came of a conversation with a peer.
+    pub(crate) fn tell(&self, peer: &str, notices: Vec<Notice>) {
+        crate::maintainer::tell(&self.logger, peer, notices);
     }
 
     /// A client begins to wait for acknowledgements: followers are told, so that they send them at once.

@@ -75,6 +75,9 @@ impl<'a> Transaction<'a> {
         clocks: Clocks,
         writes: bool,
     ) -> Result<Self, WriteRefused> {
+        if writes && !node.takes_writes() {
+            return Err(WriteRefused::NotMet);
+        }
         let locked = node.store.lock(set);
         let write = if writes { Some(node.log.begin(clocks.wall)?) } else { None };
         let version = write.as_ref().map_or(Version::ZERO, OpenWrite::version);

@@ -70,8 +70,6 @@ pub struct Announcement {
     pub members: Vec<Member>,
     /// The members that it has evicted.
     pub evictions: Vec<Eviction>,
-    /// Whether it is joining: it counts for nobody yet.
-    pub joining: bool,
     /// Its limit of memory for data in bytes, 0 if there is none: the smallest announced is the group's.
     pub memory_limit: u64,
     /// Whether it is about to join the group, and not counted yet.

@@ -1,10 +1,11 @@
 //! The FEED commands: what agents, and anyone who follows the writes, ask of a node.
 
-use shared::announcement::{Announcement, Member};
 use shared::batch::FORMAT;
 use shared::clock::Timestamp;
 use shared::feed::PeersReport;
 use shared::id::Origin;
+
+mod converse;
 
 use super::arguments::lossy;
 use super::context::Context;
@@ -12,6 +13,7 @@ use super::{Access, Command, Keys};
 use crate::client::After;
 use crate::error::{CommandError, CommandResult};
 use crate::follow::{Subscription, Wanted};
+use crate::node::group::Announced;
 
 pub(super) const COMMANDS: &[Command] = &[
     row("feed", -2, &["container", "admin", "noscript"], help),
@@ -19,11 +21,16 @@ pub(super) const COMMANDS: &[Command] = &[
     row("feed|info", 2, &["admin", "noscript", "no_multi"], info),
     row("feed|group", 3, &["admin", "noscript", "no_multi"], group),
     row("feed|follow", -4, &["admin", "noscript", "no_multi"], follow),
-    row("feed|heard", 3, &["admin", "noscript", "no_multi"], heard),
+    row("feed|heard", 3, &["admin", "noscript", "no_multi"], converse::heard),
     row("feed|apply", -3, &["admin", "noscript", "no_multi"], apply),
     row("feed|peers", 3, &["admin", "noscript", "no_multi"], peers),
-    row("feed|converse", -4, &["admin", "noscript", "no_multi"], converse),
-    row("feed|answer", 4, &["admin", "noscript", "no_multi"], answer),
+    row("feed|converse", -4, &["admin", "noscript", "no_multi"], converse::converse),
+    row("feed|answer", 4, &["admin", "noscript", "no_multi"], converse::answer),
+    row("feed|members", 2, &["admin", "noscript", "no_multi"], converse::members),
+    row("feed|forget", 3, &["admin", "noscript", "no_multi"], converse::forget),
+    row("feed|verify", 4, &["admin", "noscript", "no_multi"], converse::verify),
+    row("feed|verified", 3, &["admin", "noscript", "no_multi"], converse::verified),
+    row("feed|repair", 3, &["admin", "noscript", "no_multi"], converse::repair),
 ];
 
 const fn row(
@@ -45,9 +52,17 @@ fn help(context: &mut Context<'_, '_>, _: &[&[u8]]) -> CommandResult {
                 "FOLLOW <origin> <after> [...]",
                 "Stream the batches of these origins from there on, then live.",
             ),
-            ("APPLY <batch>", "Merge a batch of another node's."),
+            ("HEARD <clock>", "Move the clock past that of a peer."),
+            ("APPLY <batch> [<node id>]", "Merge a batch of another node's, which came from this peer."),
             ("GROUP <name>", "Name the group that this node belongs to."),
-            ("PEERS <report>", "Report links and announcements; answers with frontier and clock."),
+            ("PEERS <report>", "Report links and announcements; answers with this node's."),
+            ("CONVERSE <node id> <name> [ANSWER <bytes> | FAILED <text>]", "Say what to ask a peer's node next."),
+            ("ANSWER <node id> <question>", "Answer what a peer's node asks."),
+            ("MEMBERS", "List the members of the group, as JSON."),
+            ("FORGET <name>", "Evict a member for good."),
+            ("VERIFY <node id> DEEP|SHALLOW", "Begin to compare this node's data with a peer's."),
+            ("REPAIR <node id>", "Begin to take over what differs from a peer's data."),
+            ("VERIFIED <node id>", "Tell how far that is, as JSON."),
         ],
     );
     Ok(())
@@ -71,7 +86,7 @@ fn info(context: &mut Context<'_, '_>, _: &[&[u8]]) -> CommandResult {
         ("name", identity.name.clone()),
         ("group", identity.group.clone().unwrap_or_default()),
         ("group-id", identity.group_id.to_string()),
-        ("joining", "0".to_owned()),
+        ("joining", u8::from(server.node.membership.lock().group.is_joining()).to_string()),
         ("origin", server.node.log.origin().to_string()),
         ("role", server.node.settings.role().name().to_owned()),
         ("frontier", frontier.to_string()),
@@ -136,10 +151,11 @@ fn parse<T: std::str::FromStr>(text: &[u8], what: &str) -> Result<T, CommandErro
 
 fn apply(context: &mut Context<'_, '_>, arguments: &[&[u8]]) -> CommandResult {
     check_permitted(context)?;
+    let sender = arguments.get(3).map(|text| parse(text, "node id in hex")).transpose()?;
     let applied = context
         .server
         .node
-        .apply(arguments[2], context.clocks.wall)
+        .apply(arguments[2], sender, context.clocks.wall)
         .map_err(|error| CommandError::composed(error.to_string()))?;
     context.reply.array(3);
     context.reply.integer(applied.won as i64);
@@ -152,50 +168,19 @@ fn peers(context: &mut Context<'_, '_>, arguments: &[&[u8]]) -> CommandResult {
     check_permitted(context)?;
     let report: PeersReport = rmp_serde::from_slice(arguments[2])
         .map_err(|error| CommandError::composed(format!("ERR not a report of peers: {error}")))?;
+    let node = &context.server.node;
+    node.hear(&report.announcements, context.clocks);
+    node.conversations.lock().on_truncated(report.truncated.iter().copied());
     context.server.report_peers(report, context.clocks);
-    let (frontier, clock) = context.server.node.log.standing(context.clocks.wall);
-    let identity = context.server.identity();
-    let member = Member {
-        name: identity.name,
-        node_id: identity.node_id,
-        origin: context.server.node.log.origin(),
-        role: context.server.node.settings.role(),
-    };
-    let announcement = Announcement {
-        member,
-        sequence: clock.0,
-        frontier: frontier.clone(),
-        clock,
-        members: Vec::new(),
-        evictions: Vec::new(),
-        memory_limit: 0,
-        joining: false,
-    };
-    let announcement = rmp_serde::to_vec(&announcement)
-        .map_err(|error| CommandError::composed(format!("ERR cannot announce: {error}")))?;
+    let Announced { frontier, clock, pull, announcement } = node.announce(context.clocks);
+    let announcement = announcement.map_or_else(Vec::new, |announcement| {
+        rmp_serde::to_vec(&announcement)
+            .expect("a vector takes every byte and an announcement has no part that MessagePack lacks")
+    });
     context.reply.array(4);
     context.reply.bulk(frontier.to_string().as_bytes());
     context.reply.bulk(clock.to_string().as_bytes());
-    context.reply.bulk(frontier.to_string().as_bytes());
+    context.reply.bulk(pull.to_string().as_bytes());
     context.reply.bulk(&announcement);
     Ok(())
-}
-
-fn heard(context: &mut Context<'_, '_>, _: &[&[u8]]) -> CommandResult {
-    check_permitted(context)?;
-    context.reply.ok();
-    Ok(())
-}
-
-fn converse(context: &mut Context<'_, '_>, _: &[&[u8]]) -> CommandResult {
-    check_permitted(context)?;
-    context.reply.array(2);
-    context.reply.null();
-    context.reply.integer(1_000);
-    Ok(())
-}
-
-fn answer(context: &mut Context<'_, '_>, _: &[&[u8]]) -> CommandResult {
-    check_permitted(context)?;
-    Err(CommandError::text("ERR this node has nothing to answer"))
 }

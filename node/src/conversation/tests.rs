@@ -73,7 +73,7 @@ impl Hosts {
             node.log.seal(0);
         }
         let announced: Vec<Option<Announcement>> =
-            self.nodes.iter().map(|node| node.announce(self.clocks()).3).collect();
+            self.nodes.iter().map(|node| node.announce(self.clocks()).announcement).collect();
         for (from, announcement) in announced.iter().enumerate() {
             let Some(announcement) = announcement else { continue };
             for to in (0..self.nodes.len()).filter(|to| *to != from && announced[*to].is_some()) {

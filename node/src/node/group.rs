@@ -17,6 +17,17 @@ use crate::store::rich::Source;
 use crate::store::shard::Writer;
 use crate::transaction::Clocks;
 
+/// What a node tells its agent.
+#[derive(Clone, Debug)]
+pub(crate) struct Announced {
+    pub(crate) frontier: Frontier,
+    pub(crate) clock: Timestamp,
+    /// From where its streams are to be pulled: the frontier, but while it takes over a peer's state.
+    pub(crate) pull: Frontier,
+    /// What all members are to hear; nothing while it is none.
+    pub(crate) announcement: Option<Announcement>,
+}
+
 impl Node {
     /// A number that nobody can guess, other than zero.
     pub(crate) fn random(&self) -> u64 {
@@ -54,15 +65,15 @@ impl Node {
         membership.save();
     }
 
-    /// What the node announces, taken together, with what it pulls from: its frontier, but in a reconcile.
-    pub(crate) fn announce(&self, clocks: Clocks) -> (Frontier, Timestamp, Frontier, Option<Announcement>) {
+    /// What the node announces, all of one moment.
+    pub(crate) fn announce(&self, clocks: Clocks) -> Announced {
         let applying = self.applying.lock();
         let (frontier, clock) = self.log.standing(clocks.wall);
         let pull = applying.pull.as_ref().map_or_else(|| frontier.clone(), |pull| pull.frontier.clone());
         // Under the lock: whoever hears of an eviction must know all that was taken from the evicted before.
         let announcement = self.membership.lock().announcement(frontier.clone(), clock);
         drop(applying);
-        (frontier, clock, pull, announcement)
+        Announced { frontier, clock, pull, announcement }
     }
 
     /// Counts a node that has taken over this group's state, durably, before it is told so.
