@@ -388,6 +388,27 @@ impl Shard {
         }
     }
 
+    /// Whether all that is counted is what is there.
+    #[cfg(test)]
+    pub(crate) fn check(&self, origins: &Origins) {
+        for (db, database) in (0..DATABASES).zip(&self.databases) {
+            let (mut counted, mut digests) = (Database::default(), vec![0; SLOTS_PER_SHARD]);
+            for entry in self.entries(db) {
+                let hash = key_hash(entry.key());
+                let entry = Entry::Rich(Box::new(entry.to_rich(origins)));
+                let footprint = Footprint::of(&entry, db, hash, database.flushed.version, origins);
+                digests[slot_in_shard(slot_of(hash))] ^= footprint.digest;
+                counted.account(hash, Footprint::NONE, footprint);
+            }
+            let told: Vec<u64> = database.slots.iter().flatten().map(|slot| slot.digest).collect();
+            assert!(told.is_empty() || told == digests, "digests of database {db}");
+            assert_eq!(database.live, counted.live, "live keys");
+            assert_eq!(database.expiring, counted.expiring, "expiring keys");
+            assert_eq!(database.expiries, counted.expiries, "expiries");
+            assert_eq!(database.dead.things, counted.dead.things, "dead things");
+        }
+    }
+
     fn touch(&self, key: &Key<'_>) {
         if let Some(watchers) = self.watchers.get(&(key.db, Box::from(key.bytes))) {
             watchers.iter().for_each(|watcher| watcher.store(true, Ordering::Relaxed));
