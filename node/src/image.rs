@@ -1,98 +1,48 @@
-//! The store as blocks of bytes, for snapshots. So far of keys that hold plain strings only.
+//! The store as blocks of bytes, for snapshots: pages of key states.
 
-use std::borrow::Cow;
-
-use shared::change::{DATABASES, Op};
-use shared::clock::Timestamp;
-use shared::id::Origin;
-use shared::time::WallMillis;
-use shared::version::Version;
+use shared::state::{Page, PageBuilder};
 
 use crate::node::Node;
 use crate::store::Store;
-use crate::store::entry::Entry;
-use crate::store::key::{Key, SHARDS, SLOTS_PER_SHARD, ShardId};
-use crate::store::rich::Source;
-use crate::store::shard::Writer;
+use crate::store::key::{Key, SLOTS_PER_SHARD, ShardId};
+use crate::store::state::What;
 
-/// Flushes (shard, database, version), then keys (database, key, version, string, TTL).
-type Block = (Vec<(u8, u8, Stamp)>, Vec<(u8, Vec<u8>, Stamp, Option<Vec<u8>>, Option<(Stamp, Option<u64>)>)>);
-type Stamp = (u64, u64);
-
-/// A block is given away when it holds so many keys.
-const BLOCK_KEYS: usize = 1024;
+/// A block is given away when it is this long, in bytes; one with a longer key is longer.
+const BLOCK_BYTES: usize = 256 << 10;
 
 /// Gives what a shard holds, in blocks, locking it a slot at a time.
 pub(crate) fn encode_shard(node: &Node, id: ShardId, give: &mut dyn FnMut(&[u8])) {
-    let mut block = Block::default();
-    for db in 0..DATABASES {
-        block.0.push((id.0, db, stamp(node.store.lock_shard(id).flushed(db))));
-    }
-    for slot in (id.index() * SLOTS_PER_SHARD..).take(SLOTS_PER_SHARD) {
-        for db in 0..DATABASES {
-            let shard = node.store.lock_shard(id);
-            block.1.extend(shard.slot(db, slot).filter_map(|entry| encode_entry(node, db, entry)));
+    let mut page = PageBuilder::new();
+    let first = id.index() * SLOTS_PER_SHARD;
+    for slot in first..first + SLOTS_PER_SHARD {
+        let shard = node.store.lock_shard(id);
+        if slot == first {
+            // A flush goes over all shards alike, and each shard's part of it is merged with its keys.
+            shard.flushes().for_each(|flush| page.push_flush(&flush));
         }
-        if block.1.len() >= BLOCK_KEYS {
-            give_away(&mut block, give);
+        shard.collect_slot(slot, What::Everything, &mut page, &node.store.origins);
+        drop(shard);
+        if page.bytes() >= BLOCK_BYTES {
+            give(&std::mem::take(&mut page).finish());
         }
     }
-    give_away(&mut block, give);
-}
-
-fn give_away(block: &mut Block, give: &mut dyn FnMut(&[u8])) {
-    give(
-        &rmp_serde::to_vec(block)
-            .expect("a vector takes every byte and a block has no part that MessagePack lacks"),
-    );
-    *block = Block::default();
-}
-
-#[expect(clippy::type_complexity, reason = "an element of a block")]
-fn encode_entry(
-    node: &Node,
-    db: u8,
-    entry: &Entry,
-) -> Option<(u8, Vec<u8>, Stamp, Option<Vec<u8>>, Option<(Stamp, Option<u64>)>)> {
-    let origins = &node.store.origins;
-    let Entry::Packed(packed) = entry else { return None };
-    let value = (!packed.is_tombstone()).then(|| packed.value().to_vec());
-    let ttl = entry.ttl(origins).map(|ttl| (stamp(ttl.version), ttl.expiry.map(|expiry| expiry.0)));
-    Some((db, packed.key().to_vec(), stamp(packed.version(origins)), value, ttl))
+    if !page.is_empty() {
+        give(&page.finish());
+    }
 }
 
 /// Puts a block into the store.
 pub(crate) fn load_block(store: &Store, block: &[u8]) -> Result<(), String> {
-    let (flushes, keys): Block = rmp_serde::from_slice(block).map_err(|error| error.to_string())?;
-    for (id, db, at) in flushes {
-        if usize::from(id) >= SHARDS || db >= DATABASES {
-            return Err("no such shard or database".to_owned());
+    let page = Page::decode(block).map_err(|error| error.to_string())?;
+    for flush in page.flushes() {
+        for id in ShardId::all() {
+            store.lock_shard(id).take_flush(flush, &store.origins).map_err(|error| error.to_string())?;
         }
-        let writer = writer(store, at)?;
-        store
-            .lock_shard(ShardId(id))
-            .merge_flush(db, writer, &store.origins)
-            .map_err(|error| error.to_string())?;
     }
-    for (db, bytes, at, value, ttl) in keys {
-        let key = Key::new(db, &bytes);
-        let op = value.map_or(Op::Reset, |value| Op::Set(Cow::Owned(value)));
-        let mut shard = store.lock_shard(key.shard());
-        shard.merge(&key, op, writer(store, at)?, &store.origins).map_err(|error| error.to_string())?;
-        if let Some((at, expiry)) = ttl {
-            let op = Op::Expire(expiry.map(WallMillis));
-            shard.merge(&key, op, writer(store, at)?, &store.origins).map_err(|error| error.to_string())?;
-        }
+    for state in page.keys() {
+        let state = state.map_err(|error| error.to_string())?;
+        let shard = Key::new(state.db, state.key).shard();
+        store.lock_shard(shard).load(&state, &store.origins);
     }
     Ok(())
-}
-
-const fn stamp(version: Version) -> Stamp {
-    (version.timestamp.0, version.origin.0)
-}
-
-fn writer(store: &Store, (timestamp, origin): Stamp) -> Result<Writer, String> {
-    let at = Version::new(Timestamp(timestamp), Origin(origin));
-    let index = store.origins.intern(at.origin).map_err(|error| error.to_string())?;
-    Ok(Writer { at, index, source: Source::Log })
 }

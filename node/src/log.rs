@@ -207,6 +207,16 @@ impl Log {
         wall.max(Timestamp(self.clock.load(Ordering::Relaxed)).wall())
     }
 
+    /// Drops what memory holds, as a log that is too short does.
+    #[cfg(test)]
+    pub(crate) fn forget_recent(&self) {
+        let mut end = self.end.lock();
+        let position = end.end;
+        end.recent.clear();
+        end.recent_bytes = 0;
+        end.index.drop_before(position);
+    }
+
     /// How far the clocks of linked nodes may lie apart, in milliseconds.
     pub(crate) const fn max_drift_ms(&self) -> u64 {
         self.max_drift_ms

@@ -76,6 +76,20 @@ impl Store {
     }
 }
 
+/// What failing memory does, for tests.
+#[cfg(any(test, feature = "simulation"))]
+impl Store {
+    /// Flips a bit of the key's string. Says whether there is one.
+    pub(crate) fn flip_a_bit(&self, key: &key::Key<'_>) -> bool {
+        self.lock_shard(key.shard()).flip_a_bit(key)
+    }
+
+    /// Loses the key, without a trace.
+    pub(crate) fn lose(&self, key: &key::Key<'_>) -> bool {
+        self.lock_shard(key.shard()).lose(key, &self.origins)
+    }
+}
+
 /// Some of the shards, as a bit each.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct ShardSet(u64);

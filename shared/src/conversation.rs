@@ -186,8 +186,8 @@ pub struct Begun {
     pub frontier: Frontier,
     /// The sender's clock at its start.
     pub clock: Timestamp,
-    /// The newest flush of each database.
-    pub flushed: Vec<Version>,
+    /// The flushes of its databases: a page of [`state`](crate::state) without keys.
+    pub flushes: ByteBuf,
 }
 
 /// The states of some slots' keys.

@@ -16,7 +16,7 @@ use crate::group::Standing;
 use crate::node::Node;
 use crate::node::persist::DeadHold;
 use crate::store::key::{SLOTS, SLOTS_PER_SHARD, ShardId};
-use crate::store::shard::Collect;
+use crate::store::state::What;
 use crate::transaction::Clocks;
 
 /// A receiver that was silent for this long has given up: dead things need not be held on to for it.
@@ -99,9 +99,9 @@ impl Conversations {
             Question::Deep(from) => Answer::Summaries(summaries(node, &deep_slots(from), true)),
             Question::Begin => self.begin(node, peer, clocks),
             Question::States { slots, .. } | Question::Values(slots) => {
-                states(node, slots.iter().map(|slot| usize::from(*slot)), Collect::Everything)
+                states(node, slots.iter().map(|slot| usize::from(*slot)), What::Everything)
             }
-            Question::Dead { from, .. } => states(node, usize::from(from)..SLOTS, Collect::Dead),
+            Question::Dead { from, .. } => states(node, usize::from(from)..SLOTS, What::Dead),
             Question::Enrol { member, .. } => {
                 if member.node_id != peer {
                     return Answer::Refused(Refusal::Never, "a node enrols itself only".to_owned());
@@ -162,7 +162,7 @@ impl Conversations {
         let id = run.id;
         self.sending.runs.insert(peer, run);
         let (frontier, clock) = node.log.standing(clocks.wall);
-        Answer::Begun(Begun { run: id, frontier, clock, flushed: node.flushed() })
+        Answer::Begun(Begun { run: id, frontier, clock, flushes: ByteBuf::from(node.flushes()) })
     }
 }
 
@@ -207,13 +207,13 @@ pub(super) fn summaries(node: &Node, slots: &[u16], deep: bool) -> Summaries {
         let slot = usize::from(*slot) % SLOTS;
         let shard = node.store.lock_shard(ShardId::of_slot(slot));
         let digest = if deep { shard.deep_digest(slot, &node.store.origins) } else { shard.slot_digest(slot) };
-        let lasts = shard.slot_lasts(slot, &node.store.origins).collect();
+        let lasts = shard.slot_lasts(slot).collect();
         Summary { digest, keys: shard.slot_live(slot) as u32, lasts }
     };
     Summaries { frontier, slots: slots.iter().map(summary).collect() }
 }
 
-fn states(node: &Node, slots: impl Iterator<Item = usize>, what: Collect<'_>) -> Answer {
+fn states(node: &Node, slots: impl Iterator<Item = usize>, what: What<'_>) -> Answer {
     let mut pages = Vec::new();
     let mut bytes = 0;
     for slot in slots {
@@ -238,5 +238,7 @@ fn keys(node: &Node, slot: usize) -> Vec<KeyDigest> {
 pub(super) fn key_digests(node: &Node, slot: usize) -> Vec<KeyDigest> {
     let shard = node.store.lock_shard(ShardId::of_slot(slot));
     let keys = shard.key_digests(slot, &node.store.origins);
-    keys.into_iter().map(|(db, key, deep, _)| KeyDigest { db, key: ByteBuf::from(key), deep }).collect()
+    keys.into_iter()
+        .map(|digests| KeyDigest { db: digests.db, key: ByteBuf::from(digests.key), deep: digests.deep })
+        .collect()
 }

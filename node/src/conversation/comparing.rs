@@ -202,11 +202,8 @@ pub(super) fn unite(node: &Node, slots: &[u16], states: &States, overwrite_equal
         let Ok(page) = Page::decode(page) else { return whole };
         let mut shard = node.store.lock_shard(ShardId::of_slot(usize::from(*slot)));
         for key in page.keys() {
-            let united =
-                key.ok().and_then(|key| shard.unite_key(&key, overwrite_equal, &node.store.origins).ok());
-            if united.is_none() {
-                return whole;
-            }
+            let Ok(key) = key else { return whole };
+            shard.unite_key(&key, overwrite_equal, &node.store.origins);
         }
         whole += 1;
     }

@@ -171,20 +171,15 @@ impl Receiving {
             // Its disk is full, or the clock is poisoned: tried again.
             return;
         }
-        let Begun { run, frontier, flushed, .. } = begun;
-        if flushed.len() != usize::from(shared::change::DATABASES) {
-            return notices.push(Notice::Unexpected { what: "it has another number of databases" });
+        let Begun { run, frontier, flushes, .. } = begun;
+        if node.take_flushes(&flushes).is_err() {
+            return notices.push(Notice::Unexpected { what: "its flushes cannot be taken over" });
         }
         self.run = run;
         if !self.is_joiner {
             node.pull_from(&frontier);
         }
         self.theirs = frontier;
-        for (db, version) in (0..).zip(flushed) {
-            if node.merge_flush(db, version).is_err() {
-                return notices.push(Notice::Unexpected { what: "too many origins are known" });
-            }
-        }
         self.phase = Phase::Digests;
     }
 
@@ -234,9 +229,6 @@ impl Receiving {
                 &self.theirs,
                 &node.store.origins,
             );
-            let Ok(judged) = judged else {
-                return notices.push(Notice::Unexpected { what: "too many origins are known" });
-            };
             self.taken += judged.taken as u64;
             self.dropped += judged.dropped as u64;
             counters.keys_taken += judged.taken as u64;
@@ -259,10 +251,10 @@ impl Receiving {
             };
             let mut shard = node.store.lock_shard(ShardId::of_slot(slot));
             for key in page.keys() {
-                let merged = key.ok().and_then(|key| shard.merge_dead(&key, &node.store.origins).ok());
-                if merged.is_none() {
-                    return notices.push(Notice::Unexpected { what: "a key's state cannot be merged" });
-                }
+                let Ok(key) = key else {
+                    return notices.push(Notice::Unexpected { what: "a key's state cannot be read" });
+                };
+                shard.merge_dead(&key, &self.ours, &node.store.origins);
             }
         }
         let next = usize::from(from) + came;

@@ -69,7 +69,7 @@ pub(crate) struct Found {
 
 impl Job {
     /// Compares, with values if `deep`.
-    pub(crate) const fn verify(deep: bool) -> Self {
+    pub(crate) fn verify(deep: bool) -> Self {
         Self {
             deep,
             repairs: false,
@@ -79,20 +79,12 @@ impl Job {
             not_before: MonoMillis(0),
             changing: VecDeque::new(),
             suspects: VecDeque::new(),
-            found: Found {
-                slots_compared: 0,
-                keys_compared: 0,
-                slots_differing: 0,
-                slots_undecided: 0,
-                keys_differing: 0,
-                named: Vec::new(),
-                slots_repaired: 0,
-            },
+            found: Found::default(),
         }
     }
 
     /// Compares with values, and takes over what differs.
-    pub(crate) const fn repair() -> Self {
+    pub(crate) fn repair() -> Self {
         Self { repairs: true, ..Self::verify(true) }
     }
 

@@ -38,6 +38,9 @@ pub(crate) fn start(disk: &SimulatedDisk, origin: Origin) -> Result<Life, String
         origin,
         settings: test_settings(),
         max_drift_ms: 5_000,
+        member_timeout_ms: 86_400_000,
+        random: Box::new(|| 7),
+        started: MonoMillis(0),
         segment_bytes_max: SEGMENT_BYTES,
     };
     let Opened { node, writer, snapshots, found, .. } =

@@ -1,20 +1,19 @@
 //! What of a node its group, and a reconcile, take hold of.
 
 use shared::announcement::{Announcement, Member};
-use shared::change::{DATABASES, Op};
 use shared::clock::Timestamp;
 use shared::conversation::{Answer, Refusal};
+use shared::state::{Page, PageBuilder, StateError};
 use shared::time::MonoMillis;
-use shared::version::{Frontier, Version};
+use shared::version::Frontier;
 
 use super::{Node, Pull};
 use crate::group::NotEnrolled;
 use crate::log::WriteRefused;
 use crate::snapshots::Ticket;
+use crate::store::ShardSet;
 use crate::store::key::ShardId;
 use crate::store::origins::TooManyOrigins;
-use crate::store::rich::Source;
-use crate::store::shard::Writer;
 use crate::transaction::Clocks;
 
 /// What a node tells its agent.
@@ -26,6 +25,15 @@ pub(crate) struct Announced {
     pub(crate) pull: Frontier,
     /// What all members are to hear; nothing while it is none.
     pub(crate) announcement: Option<Announcement>,
+}
+
+/// A page could not be taken over.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum NotTaken {
+    #[error(transparent)]
+    State(#[from] StateError),
+    #[error(transparent)]
+    TooManyOrigins(#[from] TooManyOrigins),
 }
 
 impl Node {
@@ -93,22 +101,23 @@ impl Node {
         }
     }
 
-    /// The newest flush of each database.
-    pub(crate) fn flushed(&self) -> Vec<Version> {
-        let shard = self.store.lock_shard(ShardId(0));
-        (0..DATABASES).map(|db| shard.flushed(db)).collect()
+    /// The newest flush of each database, as a page without keys.
+    pub(crate) fn flushes(&self) -> Vec<u8> {
+        let mut page = PageBuilder::new();
+        self.store.lock_shard(ShardId(0)).flushes().for_each(|flush| page.push_flush(&flush));
+        page.finish()
     }
 
-    /// Merges a flush that a peer knows of.
-    pub(crate) fn merge_flush(&self, db: u8, version: Version) -> Result<(), TooManyOrigins> {
-        if version == Version::ZERO {
-            return Ok(());
+    /// Merges the flushes of such a page.
+    pub(crate) fn take_flushes(&self, page: &[u8]) -> Result<(), NotTaken> {
+        let page = Page::decode(page)?;
+        let mut locked = self.store.lock(ShardSet::ALL);
+        for flush in page.flushes() {
+            for shard in locked.iter_mut() {
+                shard.take_flush(flush, &self.store.origins)?;
+            }
         }
-        let index = self.store.origins.intern(version.origin)?;
-        let writer = Writer { at: version, index, source: Source::Log };
-        let mut locked = self.store.lock(crate::store::ShardSet::ALL);
-        let flush = shared::change::Change::new(db, &b""[..], Op::FlushDb);
-        crate::store::shard::merge_change(&mut locked, flush, writer, &self.store.origins).map(drop)
+        Ok(())
     }
 
     /// Begins to pull from a frontier that this node does not have: what lies within it comes by a reconcile.

@@ -11,7 +11,7 @@ use crate::conversation::Notice;
 use crate::log::segment::LogPosition;
 use crate::store::ShardSet;
 use crate::store::key::{Key, SHARDS, SLOTS_PER_SHARD, ShardId};
-use crate::store::shard::Collect;
+use crate::store::state::What;
 use crate::transaction::{Clocks, Transaction};
 
 /// Dead things of a shard that are looked at under one locking of it.
@@ -104,7 +104,7 @@ impl Node {
                     return looked_at;
                 }
                 let run = shard.drop_stable(stable, DEAD_RUN, &self.store.origins);
-                shard.forget_lasts(stable, &self.store.origins);
+                shard.forget_lasts(stable);
                 looked_at += run;
                 if run < DEAD_RUN {
                     break;
@@ -161,21 +161,14 @@ impl Node {
     }
 
     fn reissue_flushes(&self, covered: &Frontier, clocks: Clocks) -> bool {
-        let flushed = self.flushed();
-        for (db, version) in (0..DATABASES).zip(flushed) {
-            if version.timestamp == shared::clock::Timestamp::ZERO || covered.covers(version) {
-                continue;
-            }
-            let Ok(mut transaction) = Transaction::begin(self, ShardSet::ALL, clocks, true) else {
-                return false;
-            };
-            let is_done = transaction.reissue_flush(db, version).is_ok();
-            transaction.commit();
-            if !is_done {
-                return false;
-            }
-        }
-        true
+        (0..DATABASES).all(|db| {
+            let begun = Transaction::begin(self, ShardSet::ALL, clocks, true);
+            begun.is_ok_and(|mut transaction| {
+                let is_done = transaction.reissue_flush(db, covered).is_ok();
+                transaction.commit();
+                is_done
+            })
+        })
     }
 
     /// The keys of a shard of which the frontier does not cover everything.
@@ -185,7 +178,7 @@ impl Node {
             let shard = self.store.lock_shard(id);
             let first = id.index() * SLOTS_PER_SHARD;
             for slot in first..first + SLOTS_PER_SHARD {
-                shard.collect_slot(slot, Collect::Uncovered(covered), &mut page, &self.store.origins);
+                shard.collect_slot(slot, What::Uncovered(covered), &mut page, &self.store.origins);
             }
         }
         let page = page.finish();

@@ -7,6 +7,7 @@ use proptest::prelude::*;
 use shared::batch::BatchHeader;
 
 use super::*;
+use crate::group::{self, Own};
 use crate::log::Retention;
 use crate::log::index::{LogIndex, STRIDE_BYTES};
 use crate::log::segment::LogPosition;
@@ -14,7 +15,9 @@ use crate::settings::{Fsync, InitialSettings};
 use crate::store::canonical::Canonical;
 use crate::transaction::{Clocks, NewTtl, Transaction};
 use shared::change::DATABASES;
+use shared::announcement::Role;
 use shared::clock::HybridClock;
+use shared::id::GroupId;
 use shared::version::Frontier;
 
 const KEYS: [&[u8]; 3] = [b"k", b"q", b"z"];
@@ -22,8 +25,8 @@ const MASTERS: usize = 3;
 /// The wall clock at which schedules begin, far from zero so that clocks may be behind.
 const EPOCH_MS: u64 = 1_000_000;
 
-pub(crate) fn memory_node(origin: Origin) -> Node {
-    let start = Start {
+fn start_of(origin: Origin) -> Start {
+    Start {
         origin,
         clock: HybridClock::new(Timestamp::ZERO, Timestamp::MAX),
         raise_ceiling: None,
@@ -32,8 +35,57 @@ pub(crate) fn memory_node(origin: Origin) -> Node {
         index: LogIndex::new(STRIDE_BYTES),
         retention: Retention::Memory { bytes_max: 64 << 20 },
         max_drift_ms: 5_000,
+    }
+}
+
+pub(crate) fn memory_node(origin: Origin) -> Node {
+    let start = start_of(origin);
+    memory_node_of("test", 0, start)
+}
+
+/// A member of nothing yet, of a group of which the name is known, that draws its numbers from its own.
+pub(crate) fn memory_member(name: &str, number: u64) -> Node {
+    let start = start_of(Origin(number));
+    memory_node_of(name, number, start)
+}
+
+fn memory_node_of(name: &str, number: u64, start: Start) -> Node {
+    let own = Own {
+        node_id: NodeId(number),
+        name: name.to_owned(),
+        origin: start.origin,
+        role: Role::Active,
+        group: Some("group".to_owned()),
+        group_id: GroupId::default(),
     };
-    Node::new(Store::new(), start, test_settings()).unwrap()
+    let group = group::Group::new(own, None, 1_000_000_000, MonoMillis(0));
+    let membership = Membership::new(group, Box::new(|_, _| Ok(())));
+    let mut random = numbers(number);
+    let belongings = Belongings {
+        membership,
+        random: Box::new(move || random.next()),
+        started: MonoMillis(0),
+    };
+    Node::new(Store::new(), start, test_settings(), belongings).unwrap()
+}
+
+/// Numbers that differ from node to node, and are the same in each run.
+struct Numbers(u64);
+
+fn numbers(seed: u64) -> Numbers {
+    Numbers(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1)
+}
+
+impl Numbers {
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        self.0 ^ self.0 >> 31
+    }
+}
+
+/// Every string that clients see at a moment.
+pub(crate) fn visible_strings(node: &Node, at: WallMillis) -> BTreeMap<(u8, Vec<u8>), Vec<u8>> {
+    visible(node, at).into_iter().map(|(key, (value, _))| (key, value)).collect()
 }
 
 pub(crate) fn test_settings() -> Settings {
@@ -46,6 +98,7 @@ pub(crate) fn test_settings() -> Settings {
         output_bytes_max: 1 << 20,
         log_retention: 0,
         snapshot_after: 0,
+        tombstone_budget: 64 << 20,
     })
 }
 
@@ -139,7 +192,7 @@ impl Group {
         let held = self.masters[to].node.log.held(origin_of(origin));
         let next = self.logs[origin].iter().find(|bytes| BatchHeader::peek(bytes).unwrap().upto > held);
         if let (Some(bytes), true) = (next, origin != to) {
-            self.masters[to].node.apply(bytes, self.wall(to)).unwrap();
+            self.masters[to].node.apply(bytes, None, self.wall(to)).unwrap();
         }
     }
 
@@ -256,7 +309,7 @@ fn replay_in_order(logs: &[Vec<Vec<u8>>], picks: &[usize], wall: WallMillis) -> 
             .find(|origin| next[*origin] < logs[*origin].len())
             .expect("some log has a batch left");
         let bytes = &logs[origin][next[origin]];
-        node.apply(bytes, wall).unwrap();
+        node.apply(bytes, None, wall).unwrap();
         if pick.is_multiple_of(2) {
             // Once more through the merge itself, which `apply` would skip as a duplicate.
             Node::replay(&node.store, bytes, Timestamp::ZERO).unwrap();
@@ -430,10 +483,10 @@ fn a_gap_is_refused_and_a_duplicate_skipped() {
     let [first, second] = &group.logs[0][..] else { panic!("two batches") };
     let (first, second, wall) = (first.clone(), second.clone(), group.wall(1));
     let node = &group.masters[1].node;
-    assert!(matches!(node.apply(&second, wall), Err(ApplyError::Gap { held: Timestamp::ZERO, .. })));
-    assert_eq!(node.apply(&first, wall).unwrap().won, 1);
-    assert_eq!(node.apply(&first, wall).unwrap().won, 0);
-    assert_eq!(node.apply(&second, wall).unwrap().won, 1);
+    assert!(matches!(node.apply(&second, None, wall), Err(ApplyError::Gap { held: Timestamp::ZERO, .. })));
+    assert_eq!(node.apply(&first, None, wall).unwrap().won, 1);
+    assert_eq!(node.apply(&first, None, wall).unwrap().won, 0);
+    assert_eq!(node.apply(&second, None, wall).unwrap().won, 1);
     assert_eq!(node.merged.batches_duplicate.load(Ordering::Relaxed), 1);
 }
 
@@ -443,7 +496,7 @@ fn a_change_from_the_far_future_suspends_its_origin() {
     group.masters[0].skew_ms = 60_000;
     group.at(10, 0, Write::Set(1));
     let bytes = group.logs[0][0].clone();
-    let refused = group.masters[1].node.apply(&bytes, group.wall(1)).unwrap_err();
+    let refused = group.masters[1].node.apply(&bytes, None, group.wall(1)).unwrap_err();
     assert!(matches!(refused, ApplyError::Suspended { limit_ms: 50_000, .. }), "{refused}");
     assert_eq!(group.masters[1].node.log.held(origin_of(0)), Timestamp::ZERO);
     group.now_ms += 60_000;

@@ -33,7 +33,7 @@ fn held(life: &Life, origin: Origin) -> u64 {
 
 impl Life {
     fn apply(&self, origin: Origin, after: u64, upto: u64) -> bool {
-        self.node.apply(&batch(origin, after, upto), WALL).is_ok()
+        self.node.apply(&batch(origin, after, upto), None, WALL).is_ok()
     }
 
     /// As a reconcile merges: into the store, and no further.

@@ -276,6 +276,21 @@ impl Entry {
     }
 }
 
+#[cfg(any(test, feature = "simulation"))]
+impl Entry {
+    /// Flips a bit of the string, as failing memory does. Says whether it holds one.
+    pub(crate) fn flip_a_bit(&mut self) -> bool {
+        match self {
+            Self::Packed(packed) if !packed.value().is_empty() => {
+                let at = packed.value_start();
+                packed.0[at] ^= 1;
+                true
+            }
+            _ => false,
+        }
+    }
+}
+
 /// A string written whole, or its tombstone, in one allocation. See the module's documentation for its bytes.
 #[derive(Debug)]
 pub(crate) struct Packed(Box<[u8]>);

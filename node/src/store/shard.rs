@@ -478,6 +478,18 @@ const fn slot_in_shard(slot: usize) -> usize {
     slot % SLOTS_PER_SHARD
 }
 
+/// What failing memory does, for tests.
+#[cfg(any(test, feature = "simulation"))]
+impl Shard {
+    pub(crate) fn flip_a_bit(&mut self, key: &Key<'_>) -> bool {
+        self.find_mut(key).is_some_and(Entry::flip_a_bit)
+    }
+
+    pub(crate) fn lose(&mut self, key: &Key<'_>, origins: &Origins) -> bool {
+        self.take(key, origins).is_some()
+    }
+}
+
 /// Merges a change under the locks of its shards. Returns whether it changed anything.
 pub(crate) fn merge_change(
     locked: &mut super::LockedShards<'_>,

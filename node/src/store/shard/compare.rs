@@ -29,6 +29,11 @@ impl Shard {
         slots.fold(0, |digest, slots| digest ^ slots[slot_in_shard(slot)].digest)
     }
 
+    /// How many keys of a slot hold anything live, expired ones included.
+    pub(crate) fn slot_live(&self, slot: usize) -> usize {
+        (0..DATABASES).flat_map(|db| self.slot(db, slot)).filter(|entry| entry.kind().is_some()).count()
+    }
+
     /// The newest log entries that reached a slot, whether they won or not. One origin may come twice.
     pub(crate) fn slot_lasts(&self, slot: usize) -> impl Iterator<Item = Version> + '_ {
         self.lasts.of(slot_in_shard(slot))
