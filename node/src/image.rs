@@ -11,7 +11,7 @@ use shared::version::Version;
 use crate::node::Node;
 use crate::store::Store;
 use crate::store::entry::Entry;
-use crate::store::key::{Key, SHARDS, SLOTS_PER_SHARD, ShardId};
+use crate::store::key::{Key, SHARDS, ShardId};
 use crate::store::rich::Source;
 use crate::store::shard::Writer;
 
@@ -22,17 +22,14 @@ type Stamp = (u64, u64);
 /// A block is given away when it holds so many keys.
 const BLOCK_KEYS: usize = 1024;
 
-/// Gives what a shard holds, in blocks, locking it a slot at a time.
+/// Gives what a shard holds, in blocks, locking it for a database at a time.
 pub(crate) fn encode_shard(node: &Node, id: ShardId, give: &mut dyn FnMut(&[u8])) {
     let mut block = Block::default();
     for db in 0..DATABASES {
-        block.0.push((id.0, db, stamp(node.store.lock_shard(id).flushed(db))));
-    }
-    for slot in (id.index() * SLOTS_PER_SHARD..).take(SLOTS_PER_SHARD) {
-        for db in 0..DATABASES {
-            let shard = node.store.lock_shard(id);
-            block.1.extend(shard.slot(db, slot).filter_map(|entry| encode_entry(node, db, entry)));
-        }
+        let shard = node.store.lock_shard(id);
+        block.0.push((id.0, db, stamp(shard.flushed(db))));
+        block.1.extend(shard.entries(db).filter_map(|entry| encode_entry(node, db, entry)));
+        drop(shard);
         if block.1.len() >= BLOCK_KEYS {
             give_away(&mut block, give);
         }

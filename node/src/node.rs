@@ -2,6 +2,7 @@
 //!
 //! This is what the simulator drives, and what commands work on.
 
+#[cfg_attr(not(test), allow(dead_code, reason = "reconciles call it"))]
 pub(crate) mod persist;
 
 use std::sync::Arc;
