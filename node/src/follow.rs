@@ -161,9 +161,9 @@ impl Stream {
         mut reader: impl async_std::io::Read + Unpin,
         mut writer: impl async_std::io::Write + Unpin,
     ) -> std::io::Result<()> {
+        let mut jumps_seen = self.server.node.log.jumps();
         self.subscribe(&subscription);
         let mut waits_seen = self.server.waits_begun();
-        let mut jumps_seen = self.server.node.log.jumps();
         let mut buffer = vec![0; 16 << 10];
         let mut busy_bytes = 0;
         loop {
@@ -338,5 +338,32 @@ impl Stream {
         };
         let from = self.cursor.position;
         async_std::task::spawn_blocking(move || reader.read(from, TURN_BYTES)).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use shared::batch::BatchHeader;
+
+    use super::*;
+
+    #[test]
+    fn a_gap_is_passed_over_until_what_it_lacks_has_come() {
+        let mut cursor = Cursor { others: Some(Timestamp(0)), ..Cursor::default() };
+        let sealed = |after, upto| Sealed {
+            position: LogPosition(0),
+            header: BatchHeader {
+                origin: Origin(1),
+                after: Timestamp(after),
+                upto: Timestamp(upto),
+                count: 1,
+            },
+            bytes: Arc::default(),
+        };
+        assert!(cursor.take(&sealed(0, 10)));
+        assert!(!cursor.take(&sealed(20, 30)));
+        assert!(cursor.take(&sealed(5, 20)), "overlaps are fine");
+        assert!(cursor.take(&sealed(20, 30)));
+        assert!(!cursor.take(&sealed(10, 30)));
     }
 }

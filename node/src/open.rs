@@ -23,6 +23,7 @@ use crate::log::snapshot::{LoadedSnapshot, SnapshotError, SnapshotHeader, load_n
 use crate::log::writer::Writer;
 use crate::log::{RaiseCeiling, Retention, Start};
 use crate::membership::{Membership, SaveGroup};
+use crate::node::persist::newest_of;
 use crate::node::{Belongings, Node, Random, ReplayError};
 use crate::settings::Settings;
 use crate::snapshots::Snapshots;
@@ -127,8 +128,7 @@ pub(crate) fn open<D: Disk>(disk: Arc<D>, opening: Opening) -> Result<Opened<D>,
     let stored = load_group(&*disk)?;
     // Below it nothing was missing before: what is not listed has ended.
     frontier.raise_floor(stored.as_ref().map_or(Timestamp::ZERO, |stored| stored.floor));
-    let newest = frontier.iter().map(|(_, at)| at).fold(frontier.floor(), Timestamp::max);
-    let clock_start = ceiling_found.max(newest);
+    let clock_start = ceiling_found.max(newest_of(&frontier));
     let mut clock = HybridClock::new(clock_start, ceiling.current());
     clock.raise_ceiling(clock_start);
     let raise: RaiseCeiling =
@@ -221,6 +221,8 @@ impl Replay {
         self.reach_replay();
         let held = self.frontier.get(header.origin);
         let is_closed = self.header.closed == Some(header.origin);
+        // Of a closed origin all is merged: that a floor lies above it does not mean that the snapshot has it.
+        let held = if is_closed { Timestamp::ZERO } else { held };
         if header.after > held && !is_closed {
             self.passed_over += 1;
             return Ok(());

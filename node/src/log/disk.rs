@@ -85,6 +85,7 @@ pub(crate) struct DiskError {
 
 impl DiskError {
     /// Whether the disk, or the quota, is full: the same call can succeed once there is room.
+    #[cfg(test)]
     pub(crate) fn is_full(&self) -> bool {
         matches!(
             self.source.kind(),

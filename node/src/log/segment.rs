@@ -93,6 +93,7 @@ pub(crate) enum LogError {
 
 impl LogError {
     /// Whether there is merely no room left.
+    #[cfg(test)]
     pub(crate) fn is_full(&self) -> bool {
         matches!(self, Self::Disk(error) if error.is_full())
     }

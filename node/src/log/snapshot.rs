@@ -279,7 +279,8 @@ pub(crate) fn load_newest<D: Disk>(
         return Ok(None);
     };
     let name = snapshot_name(replay);
-    let Some(file) = disk.open(&name)? else { return Ok(None) };
+    let gone = || SnapshotError::Damaged { file: name.clone(), offset: 0, what: "it is gone".to_owned() };
+    let file = disk.open(&name)?.ok_or_else(gone)?;
     let bytes = file.length()?;
     let mut reader = Reader { file, offset: 0, length: bytes, buffer: Vec::new() };
     let header = reader.head()?;

@@ -3,10 +3,13 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use shared::clock::Timestamp;
 use shared::id::Origin;
+use shared::time::WallMillis;
 use shared::version::Frontier;
 
 use super::Node;
+use crate::log::WriteRefused;
 use crate::log::snapshot::SnapshotHeader;
 use crate::snapshots::{Ticket, Why};
 use crate::store::origins::TooManyOrigins;
@@ -40,20 +43,30 @@ impl Node {
         self.log.snapshot_header(self.settings.log_retention())
     }
 
-    /// Asks for the durable snapshot that makes the node hold what `frontier` covers, besides what it holds now. The
-    /// caller has merged all of that, sees to it that no batch is merged or appended during this call, and, when the
-    /// ticket says so, calls [`Log::jump`](crate::log::Log::jump) with a frontier that covers this one.
-    pub(crate) fn request_jump(&self, frontier: &Frontier) -> Ticket {
+    /// Asks for the durable snapshot that makes the node hold what `frontier` covers, besides what it holds now, and
+    /// moves the clock past that.
+    ///
+    /// The caller has merged all of it; [holds](crate::snapshots::SnapshotRequests::hold) all other snapshots until it
+    /// has jumped; sees to it that no batch is merged or appended during this call; and, when the ticket says that it is
+    /// durable, calls [`Log::jump`](crate::log::Log::jump) with this frontier, or one that batches which were appended
+    /// since have brought further.
+    pub(crate) fn request_jump(&self, frontier: &Frontier, wall: WallMillis) -> Result<Ticket, WriteRefused> {
+        self.log.observe(newest_of(frontier), wall)?;
         let hold = self.hold_dead();
         let header = self.log.jump_header(frontier, self.settings.log_retention());
-        self.snapshots.request_adoption(header, hold)
+        Ok(self.snapshots.request_adoption(header, hold))
     }
 
     /// As [`Node::request_jump`], for a frontier that replaces the node's; [`Node::restart`] is to follow.
-    pub(crate) fn request_restart(&self, frontier: Frontier) -> Ticket {
+    pub(crate) fn request_restart(
+        &self,
+        frontier: Frontier,
+        wall: WallMillis,
+    ) -> Result<Ticket, WriteRefused> {
+        self.log.observe(newest_of(&frontier), wall)?;
         let hold = self.hold_dead();
         let header = self.log.restart_header(frontier);
-        self.snapshots.request_adoption(header, hold)
+        Ok(self.snapshots.request_adoption(header, hold))
     }
 
     /// Asks for a snapshot of what is held when it begins.
@@ -67,4 +80,9 @@ impl Node {
         self.log.restart(frontier, origin, || self.own_index.store(index.0, Ordering::Release));
         Ok(())
     }
+}
+
+/// The newest timestamp that a frontier covers.
+pub(crate) fn newest_of(frontier: &Frontier) -> Timestamp {
+    frontier.iter().map(|(_, at)| at).fold(frontier.floor(), Timestamp::max)
 }

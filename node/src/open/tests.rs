@@ -90,7 +90,7 @@ fn what_is_held_comes_back_from_snapshot_and_log() {
     let expected = (life.node.store.canonical(), life.node.log.status().frontier);
     let life = restart(&disk, NEXT);
     assert_eq!((life.node.store.canonical(), life.node.log.status().frontier), expected);
-    assert_eq!(life.found.log.batches, 64, "all of the log is read, for followers");
+    assert_eq!(life.found.log.batches, 63, "all of the log is read, for followers");
     check_bears_out(&life, "after a restart");
 }
 
@@ -234,7 +234,8 @@ fn reconcile(disk: &SimulatedDisk) -> Option<u64> {
     let mut acknowledged = Some(1);
     life.merge(&batch(PEER, 40, 50));
     life.take_unheld(PEER, 50, 60);
-    let ticket = life.node.request_jump(&[(PEER, Timestamp(60))].into_iter().collect());
+    life.node.snapshots.hold();
+    let ticket = life.node.request_jump(&[(PEER, Timestamp(60))].into_iter().collect(), WALL).ok()?;
     life.snapshots.turn(&life.node, MonoMillis(0));
     life.snapshots.turn(&life.node, MonoMillis(0));
     life.take_unheld(PEER, 60, 70);
@@ -247,6 +248,7 @@ fn reconcile(disk: &SimulatedDisk) -> Option<u64> {
         acknowledged = Some(2);
     }
     life.node.log.jump(&[(PEER, Timestamp(70))].into_iter().collect());
+    life.node.snapshots.permit();
     assert_eq!(life.node.log.find(PEER, Timestamp(69)), Err(Timestamp(70)));
     assert_eq!(life.node.log.find(OTHER, Timestamp::ZERO).map(|found| found.is_some()), Ok(true));
     assert!(life.node.log.find(OWN, Timestamp::ZERO).is_ok(), "only those that jumped start later");
@@ -295,8 +297,11 @@ fn join(disk: &SimulatedDisk) -> Option<u64> {
     let mut acknowledged = Some(1);
     life.merge(&batch(PEER, 40, 50));
     let joined: Frontier = [(PEER, Timestamp(50))].into_iter().collect();
-    let ticket = life.node.request_restart(joined.clone());
-    while !matches!(life.snapshots.turn(&life.node, MonoMillis(0)), Turn::AwaitsLog(_) | Turn::Failed(..)) {}
+    life.node.snapshots.hold();
+    let ticket = life.node.request_restart(joined.clone(), WALL).ok()?;
+    for _ in 0..30 {
+        life.snapshots.turn(&life.node, MonoMillis(0));
+    }
     life.write(100, 2, WALL)?;
     if !life.sync() {
         return acknowledged;
@@ -306,6 +311,7 @@ fn join(disk: &SimulatedDisk) -> Option<u64> {
         return acknowledged;
     }
     life.node.restart(joined, NEXT).unwrap();
+    life.node.snapshots.permit();
     assert_eq!(life.node.log.origin(), NEXT);
     assert_eq!(life.node.log.find(OWN, Timestamp::ZERO), Ok(None), "what was written before is not served");
     assert!(!life.node.log.origins().contains(&OWN));
@@ -357,7 +363,7 @@ fn a_held_node_writes_no_snapshot_but_an_adoptions() {
     life.node.snapshots.hold();
     assert!(matches!(life.snapshots.turn(&life.node, now), Turn::Yielded));
     assert!(matches!(life.snapshots.turn(&life.node, now), Turn::Idle));
-    let adoption = life.node.request_jump(&[(PEER, Timestamp(60))].into_iter().collect());
+    let adoption = life.node.request_jump(&[(PEER, Timestamp(60))].into_iter().collect(), WALL).unwrap();
     assert!(life.finish_adoption(&adoption));
     assert!(matches!(life.snapshots.turn(&life.node, now), Turn::Idle));
     assert_eq!(asked.outcome(), None);
@@ -385,4 +391,20 @@ fn the_logs_growth_starts_snapshots_and_a_failure_is_told() {
     assert!(life.finish_snapshot());
     assert_eq!(life.node.snapshots.status().saved, 1);
     assert!(matches!(life.snapshots.turn(&life.node, MonoMillis(60_000)), Turn::Idle));
+}
+
+#[test]
+fn a_raised_floor_comes_back() {
+    let disk = SimulatedDisk::new(1);
+    let mut life = start(&disk, OWN).unwrap();
+    life.node.settings.set_log_retention(1 << 20);
+    assert!(life.apply(PEER, 0, 10) && life.apply(OTHER, 0, 30));
+    life.node.log.raise_floor(Timestamp(20));
+    assert_eq!((held(&life, PEER), life.node.log.find(PEER, Timestamp(19))), (20, Err(Timestamp(20))));
+    assert!(life.save() && life.apply(OTHER, 30, 40) && life.sync());
+    let life = restart(&disk, NEXT);
+    assert_eq!((held(&life, PEER), held(&life, OTHER)), (20, 40));
+    assert_eq!(life.node.log.status().frontier.len(), 1, "the ended origin is not listed");
+    assert_eq!(life.node.log.find(PEER, Timestamp(19)), Err(Timestamp(20)));
+    assert!(life.node.log.find(OTHER, Timestamp(20)).unwrap().is_some());
 }

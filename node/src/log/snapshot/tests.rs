@@ -55,7 +55,7 @@ fn the_newest_snapshot_is_loaded_and_those_before_it_go() {
     disk.put("snapshot-0000000000000100.bak", b"a person's");
     disk.restart(Crash::Power);
     assert_eq!(load(&disk).unwrap(), Some((header(200), blocks(200))));
-    assert_eq!(names(&disk), ["snapshot-0000000000000100.bak".to_owned(), snapshot_name(LogPosition(200))]);
+    assert_eq!(names(&disk), [snapshot_name(LogPosition(200)), "snapshot-0000000000000100.bak".to_owned()]);
 }
 
 #[test]
@@ -155,7 +155,9 @@ fn the_format_is_pinned() {
     writer.finish().unwrap();
     writer.commit().unwrap();
     let bytes = disk.contents("snapshot-0000000000000010").unwrap();
-    let expected: &[u8] = b"";
+    let expected =
+        b"tandemsn\x01\0\0\0\x0e\0\0\0\x95\x92\0\x82\x01\x10\x02\x07\x10\x03\x92\0\x80\x09\x09\xf2\\\x9c\
+        \x05\0\0\0\xbd&MJblock\0\0\0\0\x01\0\0\0\0\0\0\0\x05\0\0\0\0\0\0\0x\x04]\xe9";
     assert_eq!(bytes.escape_ascii().to_string(), expected.escape_ascii().to_string());
     assert_eq!(load(&disk).unwrap(), Some((header, vec![b"block".to_vec()])));
 }
