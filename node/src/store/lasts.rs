@@ -4,54 +4,50 @@
 //! last change of every origin there lies within both frontiers.
 
 use shared::version::{Frontier, Version};
-use smallvec::SmallVec;
 
-use super::key::SLOTS_PER_SHARD;
-
-/// The newest log entry per origin, for each slot of a shard. One per living origin at most, as long as those that
-/// everybody has are forgotten.
+/// The newest log entry of each origin that reached a slot. One per living origin at most, as long as those that
+/// everybody has are forgotten. Few words, for it lies beside the slot's table, and is written with every change.
+#[derive(Debug, Default)]
 pub(super) struct Lasts {
-    slots: Box<[Newest]>,
-    /// Of flushes, which reach every slot.
-    everywhere: Newest,
-}
-
-/// At most one of each origin, in no order.
-type Newest = SmallVec<[Version; 1]>;
-
-impl Default for Lasts {
-    fn default() -> Self {
-        Self { slots: vec![Newest::new(); SLOTS_PER_SHARD].into(), everywhere: Newest::new() }
-    }
+    /// Of one origin; zero if there is none. Runs of one origin are the rule.
+    first: Version,
+    /// Of the others, in no order.
+    #[expect(clippy::box_collection, reason = "one word, for slots that more than one origin writes to")]
+    others: Option<Box<Vec<Version>>>,
 }
 
 impl Lasts {
     /// Notes that a change reached the slot, whether it won or not.
-    pub(super) fn note(&mut self, slot: usize, entry: Version) {
-        note(&mut self.slots[slot], entry);
+    pub(super) fn note(&mut self, entry: Version) {
+        if self.first.origin == entry.origin {
+            self.first.timestamp = self.first.timestamp.max(entry.timestamp);
+        } else {
+            self.note_other(entry);
+        }
     }
 
-    /// Notes that a change reached every slot.
-    pub(super) fn note_everywhere(&mut self, entry: Version) {
-        note(&mut self.everywhere, entry);
+    fn note_other(&mut self, entry: Version) {
+        if self.first == Version::ZERO {
+            self.first = entry;
+            return;
+        }
+        let others = self.others.get_or_insert_default();
+        match others.iter_mut().find(|other| other.origin == entry.origin) {
+            Some(other) => other.timestamp = other.timestamp.max(entry.timestamp),
+            None => others.push(entry),
+        }
     }
 
-    /// The newest changes of the slot; one origin may come twice.
-    pub(super) fn of(&self, slot: usize) -> impl Iterator<Item = Version> + '_ {
-        self.slots[slot].iter().chain(&self.everywhere).copied()
+    /// All of them, each of another origin.
+    pub(super) fn iter(&self) -> impl Iterator<Item = Version> + '_ {
+        let first = Some(self.first).filter(|first| *first != Version::ZERO);
+        first.into_iter().chain(self.others.iter().flat_map(|others| others.iter().copied()))
     }
 
     /// Forgets those that `stable` covers: everybody has them.
     pub(super) fn forget(&mut self, stable: &Frontier) {
-        for newest in self.slots.iter_mut().chain([&mut self.everywhere]) {
-            newest.retain(|entry| !stable.covers(*entry));
-        }
-    }
-}
-
-fn note(newest: &mut Newest, entry: Version) {
-    match newest.iter_mut().find(|other| other.origin == entry.origin) {
-        Some(other) => other.timestamp = other.timestamp.max(entry.timestamp),
-        None => newest.push(entry),
+        let kept: Vec<Version> = self.iter().filter(|entry| !stable.covers(*entry)).collect();
+        *self = Self::default();
+        kept.into_iter().for_each(|entry| self.note(entry));
     }
 }

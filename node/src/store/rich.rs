@@ -112,6 +112,13 @@ impl RichKey {
         self.tally
     }
 
+    /// With its cells counted from scratch.
+    #[cfg(test)]
+    pub(crate) fn recounted(mut self) -> Self {
+        self.count_cells();
+        self
+    }
+
     fn count_cells(&mut self) {
         self.tally = Tally::default();
         for (id, cell) in &self.cells {
@@ -226,8 +233,11 @@ impl RichKey {
                 Err(place) => contributions.insert(place, (origin, own)),
                 Ok(place) => {
                     let old = &mut contributions[place].1;
-                    let same = !own.wins_over(old) && !old.wins_over(&own);
-                    if !own.wins_over(old) && !(same && source == Source::Local) {
+                    let stays = match source {
+                        Source::Local => old.wins_over(&own),
+                        Source::Log => !own.wins_over(old),
+                    };
+                    if stays {
                         return false;
                     }
                     *old = own;

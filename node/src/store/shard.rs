@@ -1,29 +1,31 @@
 //! The tables of a run of slots, what expires in them, what of them is dead, and who watches their keys.
 
+mod database;
+
 mod compare;
 
 mod sweep;
 
-use std::borrow::Cow;
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashMap;
+use std::hash::BuildHasher;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use foldhash::fast::RandomState;
-use hashbrown::HashTable;
 use hashbrown::hash_table;
 use shared::change::{CellId, Change, DATABASES, Op};
 use shared::time::WallMillis;
 use shared::version::Version;
 
-use std::hash::BuildHasher;
-
-use super::dead::{Dead, DeadParts, Place, Registry};
+use self::database::{Database, Footprint, Look, Site, new_slots, slot_in_shard};
+use super::dead::{DeadParts, Registry};
 use super::entry::{Entry, Packed, is_of};
-use super::key::{Key, SLOTS_PER_SHARD, ShardId, key_hash, slot_of};
+use super::key::{Key, ShardId, key_hash, slot_of};
 use super::lasts::Lasts;
 use super::origins::{OriginIndex, Origins, TooManyOrigins};
 use super::rich::{RichKey, Source};
+
+pub(crate) use self::database::Flushed;
 
 /// A run of slots, each with its table: small tables, so that none takes long to grow.
 pub(crate) struct Shard {
@@ -31,7 +33,7 @@ pub(crate) struct Shard {
     /// Seeded per process, so that nobody can choose keys that collide.
     hasher: RandomState,
     databases: [Database; DATABASES as usize],
-    /// Which changes reached the slots last.
+    /// Which changes reached every slot last: flushes, and what had reached single slots before them.
     lasts: Lasts,
     /// Where dead things are.
     registry: Registry,
@@ -41,61 +43,6 @@ pub(crate) struct Shard {
 
 /// Set when a watched key changes. Bounded by the clients' WATCHes.
 pub(crate) type Watcher = Arc<AtomicBool>;
-
-/// A flush that went over a database.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Flushed {
-    /// What is older is dead.
-    pub(crate) version: Version,
-    /// The log entry that made it.
-    pub(crate) entry: Version,
-}
-
-#[derive(Default)]
-struct Database {
-    /// None until a key is written.
-    slots: Option<Box<[Slot]>>,
-    /// Keys with a live cell, expired ones that were not removed yet included, as DBSIZE counts.
-    live: usize,
-    /// Keys among them with an expiry.
-    expiring: usize,
-    /// What is dead.
-    dead: Dead,
-    /// The newest flush that went over this database.
-    flushed: Flushed,
-    /// The keys that expire, dead ones included, by when, named by their hash.
-    expiries: BTreeSet<(WallMillis, u64)>,
-}
-
-/// A slot's keys.
-#[derive(Default)]
-struct Slot {
-    table: HashTable<Entry>,
-    /// The XOR of its keys' digests.
-    digest: u64,
-}
-
-/// What the tables' counters take from a key.
-#[derive(Clone, Copy, PartialEq, Eq)]
-struct Footprint {
-    live: bool,
-    expiry: Option<WallMillis>,
-    dead: Dead,
-    digest: u64,
-}
-
-impl Footprint {
-    const NONE: Self = Self { live: false, expiry: None, dead: Dead::NONE, digest: 0 };
-
-    fn of(entry: &Entry, db: u8, hash: u64, flushed: Version, origins: &Origins) -> Self {
-        Self {
-            live: entry.kind().is_some(),
-            expiry: entry.expiry(),
-            dead: entry.dead(flushed),
-            digest: entry.digest(db, hash, origins),
-        }
-    }
-}
 
 /// Who writes: for stamping packed entries.
 #[derive(Clone, Copy, Debug)]
@@ -151,8 +98,9 @@ impl Shard {
         origins: &Origins,
     ) -> Result<bool, TooManyOrigins> {
         let place = slot_in_shard(key.slot());
-        self.lasts.note(place, writer.at);
         let database = &mut self.databases[usize::from(key.db)];
+        let slot = &mut database.slots.get_or_insert_with(new_slots)[place];
+        slot.lasts.note(writer.at);
         let flushed = database.flushed;
         if writer.at < flushed.version {
             return Ok(false);
@@ -160,62 +108,62 @@ impl Shard {
         let hasher = &self.hasher;
         let table_hash = hasher.hash_one(key.bytes);
         let rehash = |entry: &Entry| hasher.hash_one(entry.key());
-        let look = |entry: &Entry| {
-            let footprint = Footprint::of(entry, key.db, key.hash, flushed.version, origins);
-            let dead = footprint.dead.things > 0;
-            (footprint, if dead { entry.dead_parts(flushed.version, origins) } else { DeadParts::default() })
-        };
         let removed = match &op {
             Op::Cell(id, None) => Some(id.clone()),
             _ => None,
         };
-        let slots = database.slots.get_or_insert_with(new_slots);
-        let table = &mut slots[place].table;
-        let (before, after, changed) = match table.entry(table_hash, |entry| is_of(entry, key), rehash) {
+        let look = |entry: &Entry| Look::at(entry, key, flushed.version, origins);
+        let (before, after, changed) = match slot.table.entry(table_hash, |entry| is_of(entry, key), rehash) {
             hash_table::Entry::Vacant(vacant) => {
-                let mut entry = match &op {
-                    // Whole writes of absent keys, the commonest of all, need no rich state on the way.
-                    Op::Set(value) => {
-                        Entry::Packed(Packed::new(key.bytes, Some(value), writer.at.timestamp, writer.index))
-                    }
-                    Op::Reset => {
-                        Entry::Packed(Packed::new(key.bytes, None, writer.at.timestamp, writer.index))
-                    }
-                    _ => Entry::absent(key.bytes, flushed),
-                };
-                let changed = matches!(op, Op::Set(_) | Op::Reset)
-                    || entry.merge(op, writer.at, writer.index, writer.source, origins)?;
+                let (entry, changed) = fresh(key, op, writer, flushed, origins)?;
                 if entry.is_vacant(flushed.version, origins) {
                     return Ok(changed);
                 }
                 let after = look(&entry);
                 vacant.insert(entry);
-                ((Footprint::NONE, DeadParts::default()), after, changed)
+                (Look::NONE, after, changed)
             }
             hash_table::Entry::Occupied(mut occupied) => {
                 let entry = occupied.get_mut();
+                let plain = entry.plain_digest(key.db, key.hash, origins);
+                if let (Some(before), Op::Set(_)) = (plain, &op) {
+                    // A SET over a SET, the commonest of all: nothing but the digest can change.
+                    let changed = entry.merge(op, writer.at, writer.index, writer.source, origins)?;
+                    slot.digest ^= before ^ entry.digest(key.db, key.hash, origins);
+                    self.tell_watchers(key, changed);
+                    return Ok(changed);
+                }
                 let before = look(entry);
                 let changed = entry.merge(op, writer.at, writer.index, writer.source, origins)?;
                 (before, look(entry), changed)
             }
         };
-        if before.0 != after.0 {
-            database.account(key.hash, before.0, after.0);
+        if before.footprint != after.footprint {
+            database.account(key.hash, before.footprint, after.footprint);
         }
-        if after.0.dead.things > 0 {
+        if after.footprint.dead.things > 0 {
             let site = Site { db: key.db, slot: place as u8, table_hash };
-            for part in after.1.into_iter().flatten().filter(|part| !before.1.contains(&Some(*part))) {
-                self.registry.note(part, site.whole());
-            }
-            if let Some(id) = removed.filter(|_| changed) {
-                self.registry.note(writer.at, site.cell(&id));
-            }
+            self.note_dead(site, writer.at, before.parts, after.parts, removed.filter(|_| changed));
             self.compact_registry(origins);
         }
-        if changed && !self.watchers.is_empty() {
-            self.touch(key);
-        }
+        self.tell_watchers(key, changed);
         Ok(changed)
+    }
+
+    fn note_dead(
+        &mut self,
+        site: Site,
+        entry: Version,
+        before: DeadParts,
+        after: DeadParts,
+        removed: Option<CellId<'_>>,
+    ) {
+        for part in after.into_iter().flatten().filter(|part| !before.contains(&Some(*part))) {
+            self.registry.note(part, site.whole());
+        }
+        if let Some(id) = removed {
+            self.registry.note(entry, site.cell(&id));
+        }
     }
 
     /// Merges a flush of one database up to `version`. Returns whether it changed anything.
@@ -226,7 +174,7 @@ impl Shard {
         writer: Writer,
         origins: &Origins,
     ) -> Result<bool, TooManyOrigins> {
-        self.lasts.note_everywhere(writer.at);
+        self.lasts.note(writer.at);
         let flushed = &mut self.databases[usize::from(db)].flushed;
         // A local transaction's own flush kills what came before it in the transaction, too.
         let local = writer.source == Source::Local && version == writer.at;
@@ -239,6 +187,7 @@ impl Shard {
         *flushed = Flushed { version, entry: writer.at };
         let flushed = *flushed;
         let old = self.databases[usize::from(db)].take_slots();
+        old.iter().flatten().flat_map(|slot| slot.lasts.iter()).for_each(|entry| self.lasts.note(entry));
         if !local {
             for table in old.into_iter().flatten().map(|slot| slot.table) {
                 for entry in table {
@@ -274,7 +223,7 @@ impl Shard {
         let hash = key_hash(entry.key());
         let table_hash = self.hasher.hash_one(entry.key());
         let flushed = self.databases[usize::from(db)].flushed.version;
-        if entry.dead(flushed).things > 0 {
+        if entry.dead(flushed, origins).things > 0 {
             let site = Site { db, slot: slot_in_shard(slot_of(hash)) as u8, table_hash };
             let parts = entry.dead_parts(flushed, origins);
             parts.iter().flatten().for_each(|part| self.registry.note(*part, site.whole()));
@@ -392,10 +341,10 @@ impl Shard {
     #[cfg(test)]
     pub(crate) fn check(&self, origins: &Origins) {
         for (db, database) in (0..DATABASES).zip(&self.databases) {
-            let (mut counted, mut digests) = (Database::default(), vec![0; SLOTS_PER_SHARD]);
+            let (mut counted, mut digests) = (Database::default(), vec![0; new_slots().len()]);
             for entry in self.entries(db) {
                 let hash = key_hash(entry.key());
-                let entry = Entry::Rich(Box::new(entry.to_rich(origins)));
+                let entry = Entry::of_rich(entry.to_rich(origins).recounted(), origins);
                 let footprint = Footprint::of(&entry, db, hash, database.flushed.version, origins);
                 digests[slot_in_shard(slot_of(hash))] ^= footprint.digest;
                 counted.account(hash, Footprint::NONE, footprint);
@@ -409,6 +358,12 @@ impl Shard {
         }
     }
 
+    fn tell_watchers(&self, key: &Key<'_>, changed: bool) {
+        if changed && !self.watchers.is_empty() {
+            self.touch(key);
+        }
+    }
+
     fn touch(&self, key: &Key<'_>) {
         if let Some(watchers) = self.watchers.get(&(key.db, Box::from(key.bytes))) {
             watchers.iter().for_each(|watcher| watcher.store(true, Ordering::Relaxed));
@@ -416,66 +371,25 @@ impl Shard {
     }
 }
 
-impl Database {
-    fn account(&mut self, hash: u64, before: Footprint, after: Footprint) {
-        if before.digest != after.digest
-            && let Some(slots) = &mut self.slots
-        {
-            slots[slot_in_shard(slot_of(hash))].digest ^= before.digest ^ after.digest;
+/// What a change makes of a key of which nothing is known, and whether that is anything.
+fn fresh(
+    key: &Key<'_>,
+    op: Op<'_>,
+    writer: Writer,
+    flushed: Flushed,
+    origins: &Origins,
+) -> Result<(Entry, bool), TooManyOrigins> {
+    let Writer { at, index, source } = writer;
+    Ok(match op {
+        // Whole writes need no rich state on the way.
+        Op::Set(value) => (Entry::Packed(Packed::new(key.bytes, Some(&value), at.timestamp, index)), true),
+        Op::Reset => (Entry::Packed(Packed::new(key.bytes, None, at.timestamp, index)), true),
+        op => {
+            let mut entry = Entry::absent(key.bytes, flushed);
+            let changed = entry.merge(op, at, index, source, origins)?;
+            (entry, changed)
         }
-        self.dead.subtract(before.dead);
-        self.dead.add(after.dead);
-        self.live = self.live + usize::from(after.live) - usize::from(before.live);
-        let expires = |footprint: Footprint| usize::from(footprint.live && footprint.expiry.is_some());
-        self.expiring = self.expiring + expires(after) - expires(before);
-        if before.expiry == after.expiry {
-            return;
-        }
-        if let Some(expiry) = before.expiry {
-            self.expiries.remove(&(expiry, hash));
-        }
-        if let Some(expiry) = after.expiry {
-            self.expiries.insert((expiry, hash));
-        }
-    }
-
-    /// Empties the tables, and counts nothing any more.
-    fn take_slots(&mut self) -> Option<Box<[Slot]>> {
-        self.live = 0;
-        self.expiring = 0;
-        self.dead = Dead::NONE;
-        self.expiries.clear();
-        self.slots.take()
-    }
-}
-
-/// Where a key is.
-#[derive(Clone, Copy)]
-struct Site {
-    db: u8,
-    slot: u8,
-    table_hash: u64,
-}
-
-impl Site {
-    const fn whole(self) -> Place {
-        Place { table_hash: self.table_hash, db: self.db, slot: self.slot, cell: None }
-    }
-
-    fn cell(self, id: &CellId<'_>) -> Place {
-        let element = Cow::Owned(id.element.to_vec());
-        Place { cell: Some(Box::new(CellId { kind: id.kind, element })), ..self.whole() }
-    }
-}
-
-fn new_slots() -> Box<[Slot]> {
-    std::iter::repeat_with(Slot::default).take(SLOTS_PER_SHARD).collect()
-}
-
-const _: () = assert!(SLOTS_PER_SHARD <= 1 << u8::BITS, "a slot of a shard has its number in a byte");
-
-const fn slot_in_shard(slot: usize) -> usize {
-    slot % SLOTS_PER_SHARD
+    })
 }
 
 /// What failing memory does, for tests.

@@ -28,7 +28,7 @@ enum Act {
     Set(u8),
     Reset,
     Cell(usize, usize, Option<u8>),
-    /// An increment, by so much, that goes on from the contribution so many acts ago if that began with it.
+    /// An increment, by so much, of its author's contribution.
     Count(usize, usize, i8),
     Expire(Option<u64>),
     ObservedReset(u64),
@@ -40,6 +40,9 @@ enum Act {
 
 /// Who does it, to which key of which database.
 type Step = (u64, bool, usize, Act);
+
+/// Whose contribution to which cell of which key.
+type Counter = (u64, bool, usize, usize, usize);
 
 /// A change and its version.
 type Made = (Version, Change<'static>);
@@ -56,7 +59,7 @@ fn version(at: usize, origin: u64) -> Version {
 /// Gives the steps versions, one after the other, beginning behind `start` others. What carries a version of its own
 /// lies up to some acts back, but not before `floor`.
 fn history(steps: &[Step], start: usize, floor: usize) -> Vec<Made> {
-    let mut running: BTreeMap<(u64, bool, usize, usize, usize), (Timestamp, i128)> = BTreeMap::new();
+    let mut running: BTreeMap<Counter, (Timestamp, i128)> = BTreeMap::new();
     let mut made = Vec::new();
     for (place, (origin, other_db, key, act)) in steps.iter().enumerate() {
         let at = version(start + place, origin + 1);
@@ -262,7 +265,7 @@ fn everything(changes: &[Made]) -> Frontier {
 }
 
 fn config() -> ProptestConfig {
-    let cases = if std::env::var_os("TANDEM_LONG").is_some() { 100_000 } else { 1_500 };
+    let cases = if std::env::var_os("TANDEM_LONG").is_some() { 20_000 } else { 1_500 };
     ProptestConfig { cases, failure_persistence: None, ..ProptestConfig::default() }
 }
 
@@ -479,7 +482,8 @@ fn what_was_deleted_and_forgotten_does_not_come_back() {
         drop_stable(&ahead, &new, 10);
         let judged =
             if asking { judge(&behind, &old, &ahead, &new) } else { judge(&ahead, &new, &behind, &old) };
-        assert_eq!(judged, Judged { taken: 0, dropped: usize::from(asking) });
+        // The reset of the SET that is known to be dead already is taken, as all resets are.
+        assert_eq!(judged, Judged { taken: usize::from(!asking), dropped: usize::from(asking) });
         assert!(seen(if asking { &behind } else { &ahead }).0.is_empty());
     }
 }

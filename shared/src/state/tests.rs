@@ -94,7 +94,7 @@ fn a_plain_string_takes_12_bytes_beside_key_and_value() {
     let mut builder = PageBuilder::new();
     let value = [b'x'; 64];
     for tick in 0..1_000 {
-        let version = version(MOMENT + (tick * 3_600 << 16 | tick % 3), tick % 3 + 1);
+        let version = version(MOMENT + ((tick * 3_600) << 16) + tick % 3, tick % 3 + 1);
         let base = Some((version, Some(Value::Bytes(value[..].into()))));
         builder.push(&KeyState {
             reset: Some(ResetState { version, entry: version }),

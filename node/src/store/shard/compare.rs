@@ -9,7 +9,7 @@ use super::super::key::{Key, key_hash};
 use super::super::origins::{Origins, TooManyOrigins};
 use super::super::rich::{Judged, Source};
 use super::super::state::{What, entries};
-use super::{DATABASES, Entry, Shard, Writer, slot_in_shard};
+use super::{DATABASES, Entry, Shard, Writer, new_slots, slot_in_shard};
 
 /// A key of a slot with its digests.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,11 +36,15 @@ impl Shard {
 
     /// The newest log entries that reached a slot, whether they won or not. One origin may come twice.
     pub(crate) fn slot_lasts(&self, slot: usize) -> impl Iterator<Item = Version> + '_ {
-        self.lasts.of(slot_in_shard(slot))
+        let slots = self.databases.iter().filter_map(|database| database.slots.as_ref());
+        let of_slot = slots.flat_map(move |slots| slots[slot_in_shard(slot)].lasts.iter());
+        of_slot.chain(self.lasts.iter())
     }
 
     /// Forgets what [`Shard::slot_lasts`] tells of that `stable` covers.
     pub(crate) fn forget_lasts(&mut self, stable: &Frontier) {
+        let slots = self.databases.iter_mut().filter_map(|database| database.slots.as_mut());
+        slots.flat_map(|slots| slots.iter_mut()).for_each(|slot| slot.lasts.forget(stable));
         self.lasts.forget(stable);
     }
 
@@ -175,9 +179,9 @@ impl Shard {
     }
 
     fn note_lasts(&mut self, key: &Key<'_>, state: &KeyState<'_>) {
-        for entry in entries(state) {
-            self.lasts.note(slot_in_shard(key.slot()), entry);
-        }
+        let slots = self.databases[usize::from(key.db)].slots.get_or_insert_with(new_slots);
+        let lasts = &mut slots[slot_in_shard(key.slot())].lasts;
+        entries(state).for_each(|entry| lasts.note(entry));
     }
 
     /// As [`Shard::slot_digest`], of values and expiries, too: computed when asked for.

@@ -57,7 +57,7 @@ impl Shard {
                     None => rich.drop_stable(stable, flushed),
                     Some(id) => rich.drop_tombstone(id, stable),
                 }
-                Some(Entry::Rich(rich))
+                Some(Entry::of_rich(*rich, origins))
             }
         };
         if let Some(entry) = left.filter(|entry| !entry.is_vacant(flushed.version, origins)) {
