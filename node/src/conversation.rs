@@ -82,7 +82,7 @@ pub(crate) struct Counters {
 #[derive(Default)]
 struct Talk {
     name: String,
-    asked: Option<Question>,
+    asked: Option<(Asker, Question)>,
     greeted_at: Option<MonoMillis>,
     greeting: Option<Greeting>,
     /// Since when the peer, a member, does not know this node.
@@ -91,6 +91,15 @@ struct Talk {
     talked_at: MonoMillis,
     comparison: Comparison,
     job: Option<Job>,
+}
+
+/// On whose behalf a question is asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Asker {
+    Meeting,
+    Receiving,
+    Job,
+    Comparison,
 }
 
 /// What an agent is to do with a peer.
@@ -123,33 +132,33 @@ impl Conversations {
         if now < talk.not_before {
             return Next { question: None, wait_ms: talk.not_before.since(now).clamp(1, IDLE_MS) };
         }
-        let question = self.choose(node, peer, clocks);
-        let wait_ms = if question.is_some() { 0 } else { self.idle_ms() };
-        let talk = self.peers.get_mut(&peer).expect("it was just entered");
-        talk.asked.clone_from(&question);
-        Next { question: question.map(|question| question.encode()), wait_ms }
+        let chosen = self.choose(node, peer, clocks);
+        let wait_ms = if chosen.is_some() { 0 } else { self.idle_ms() };
+        let question = chosen.as_ref().map(|(_, question)| question.encode());
+        self.peers.entry(peer).or_default().asked = chosen;
+        Next { question, wait_ms }
     }
 
     const fn idle_ms(&self) -> u64 {
         if self.receiving.is_some() { RETRY_MS / 4 } else { IDLE_MS }
     }
 
-    fn choose(&mut self, node: &Node, peer: NodeId, clocks: Clocks) -> Option<Question> {
+    fn choose(&mut self, node: &Node, peer: NodeId, clocks: Clocks) -> Option<(Asker, Question)> {
         let now = mono(clocks);
         let talk = self.peers.get_mut(&peer)?;
         if talk.greeted_at.is_none_or(|at| now.since(at) >= GREET_INTERVAL_MS) {
             talk.greeted_at = Some(now);
-            return Some(Question::Greet);
+            return Some((Asker::Meeting, Question::Greet));
         }
         if let Some(receiving) = &mut self.receiving
             && receiving.sender() == peer
         {
-            return receiving.next_question(node);
+            return receiving.next_question(node).map(|question| (Asker::Receiving, question));
         }
         if self.receiving.is_none() && self.wants_reconcile(node, peer) {
             self.counters.reconciles_begun += 1;
             let receiving = self.receiving.insert(Receiving::new(node, peer));
-            return receiving.next_question(node);
+            return receiving.next_question(node).map(|question| (Asker::Receiving, question));
         }
         let talk = self.peers.get_mut(&peer)?;
         if !is_related(node, talk) || self.receiving.is_some() {
@@ -158,9 +167,9 @@ impl Conversations {
         if let Some(job) = &mut talk.job
             && let Some(question) = job.next_question(now)
         {
-            return Some(question);
+            return Some((Asker::Job, question));
         }
-        talk.comparison.next_question(now)
+        talk.comparison.next_question(now).map(|question| (Asker::Comparison, question))
     }
 
     /// Whether this node must take over the state of this peer, and can.
@@ -197,7 +206,7 @@ impl Conversations {
     ) -> Vec<Notice> {
         let now = mono(clocks);
         let Some(talk) = self.peers.get_mut(&peer) else { return Vec::new() };
-        let Some(question) = talk.asked.take() else { return Vec::new() };
+        let Some((asker, question)) = talk.asked.take() else { return Vec::new() };
         let decoded = match answer {
             Ok(bytes) => {
                 if matches!(question, Question::States { .. } | Question::Dead { .. }) {
@@ -209,40 +218,51 @@ impl Conversations {
             Err(error) => Answer::Refused(Refusal::NotNow, error.to_owned()),
         };
         let mut notices = Vec::new();
-        match (question, decoded) {
-            (Question::Greet, Answer::Greeting(greeting)) => {
+        if let Answer::Refused(refusal, text) = decoded {
+            talk.not_before = now.after_ms(RETRY_MS);
+            self.on_refused(node, peer, asker, &question, refusal, text, &mut notices);
+            return notices;
+        }
+        match (asker, decoded) {
+            (Asker::Meeting, Answer::Greeting(greeting)) => {
                 self.on_greeting(node, peer, *greeting, clocks, &mut notices);
             }
-            (question, Answer::Refused(refusal, text)) => {
-                talk.not_before = now.after_ms(RETRY_MS);
-                self.on_refused(node, peer, &question, refusal, text, &mut notices);
-            }
-            (question, answer) if is_of_reconcile(&question) => {
-                self.on_reconcile_answer(node, peer, question, answer, clocks, &mut notices);
-            }
-            (question, answer) => {
-                let Talk { name, job, comparison, .. } = talk;
-                let is_jobs = job.as_mut().is_some_and(|job| job.has_asked());
-                if is_jobs && let Some(job) = job {
-                    job.on_answer(node, question, answer, now, &mut self.counters);
-                } else {
-                    comparison.on_answer(node, name, question, answer, now, &mut self.counters, &mut notices);
+            (Asker::Meeting, _) => notices.push(Notice::Unexpected { what: "it does not greet" }),
+            (Asker::Receiving, answer) => {
+                if let Some(receiving) = self.receiving.as_mut().filter(|receiving| receiving.sender() == peer) {
+                    receiving.on_answer(node, question, answer, clocks, &mut self.counters, &mut notices);
                 }
             }
+            (Asker::Job, answer) => {
+                if let Some(job) = &mut talk.job {
+                    job.on_answer(node, question, answer, now, &mut self.counters);
+                }
+            }
+            (Asker::Comparison, answer) => {
+                let Talk { name, comparison, .. } = talk;
+                comparison.on_answer(node, name, question, answer, now, &mut self.counters, &mut notices);
+            }
+        }
+        if notices.iter().any(|notice| matches!(notice, Notice::Unexpected { .. }))
+            && let Some(talk) = self.peers.get_mut(&peer)
+        {
+            talk.not_before = now.after_ms(RETRY_MS);
         }
         notices
     }
 
+    #[expect(clippy::too_many_arguments, reason = "a refusal, what it is of, and where its consequences go")]
     fn on_refused(
         &mut self,
         node: &Node,
         peer: NodeId,
+        asker: Asker,
         question: &Question,
         refusal: Refusal,
         text: String,
         notices: &mut Vec<Notice>,
     ) {
-        if is_of_reconcile(question)
+        if asker == Asker::Receiving
             && let Some(receiving) = self.receiving.as_mut().filter(|receiving| receiving.sender() == peer)
         {
             if refusal == Refusal::NoSuchRun {
@@ -254,27 +274,12 @@ impl Conversations {
             notices.push(Notice::Refused { text });
             return;
         }
-        if let Some(talk) = self.peers.get_mut(&peer) {
-            if let Some(job) = &mut talk.job {
-                job.on_refused(refusal, &text);
-            }
-            talk.comparison.abandon();
+        let Some(talk) = self.peers.get_mut(&peer) else { return };
+        match (asker, &mut talk.job) {
+            (Asker::Job, Some(job)) => job.on_refused(refusal, &text),
+            (Asker::Comparison, _) => talk.comparison.abandon(),
+            _ => {}
         }
-    }
-
-    fn on_reconcile_answer(
-        &mut self,
-        node: &Node,
-        peer: NodeId,
-        question: Question,
-        answer: Answer,
-        clocks: Clocks,
-        notices: &mut Vec<Notice>,
-    ) {
-        let Some(receiving) = self.receiving.as_mut().filter(|receiving| receiving.sender() == peer) else {
-            return;
-        };
-        receiving.on_answer(node, question, answer, clocks, &mut self.counters, notices);
     }
 
     /// What is to be done without anybody's answer: an adoption whose snapshot is durable, for one. Called often.

@@ -56,6 +56,8 @@ enum Phase {
     /// Asks to be counted, to write as this origin.
     Enrolling(Origin),
     Ending(Option<(Origin, Enrolment)>),
+    /// Everything is merged; it is to be made durable, as soon as that is possible.
+    Merged(Option<(Origin, Enrolment)>),
     Saving(Ticket, Option<(Origin, Enrolment)>),
     Done,
 }
@@ -83,7 +85,7 @@ impl Receiving {
 
     /// Whether the sender still has something to say.
     pub(super) const fn needs_sender(&self) -> bool {
-        !matches!(self.phase, Phase::Saving(..) | Phase::Done | Phase::Ending(_))
+        !matches!(self.phase, Phase::Ending(_) | Phase::Merged(_) | Phase::Saving(..) | Phase::Done)
     }
 
     /// Whether it has not begun yet, so that it may as well make way.
@@ -132,7 +134,7 @@ impl Receiving {
                 Some(Question::Enrol { run, member })
             }
             Phase::Ending(_) => Some(Question::End { run }),
-            Phase::Saving(..) | Phase::Done => None,
+            Phase::Merged(_) | Phase::Saving(..) | Phase::Done => None,
         }
     }
 
@@ -161,7 +163,7 @@ impl Receiving {
                     self.phase = Phase::Ending(Some((origin, enrolment)));
                 }
             }
-            (Question::End { .. }, Answer::Done) => self.save(node),
+            (Question::End { .. }, Answer::Done) => self.on_ended(),
             _ => notices.push(Notice::Unexpected { what: "an answer does not fit its question" }),
         }
     }
@@ -267,28 +269,35 @@ impl Receiving {
         };
     }
 
-    /// Everything is merged, and is to be made durable.
-    fn save(&mut self, node: &Node) {
-        let Phase::Ending(enrolled) = &mut self.phase else { return };
-        let enrolled = enrolled.take();
-        let ticket = if enrolled.is_some() { node.save_joined(&self.theirs) } else { node.save_pulled() };
-        self.phase = Phase::Saving(ticket, enrolled);
+    fn on_ended(&mut self) {
+        if let Phase::Ending(enrolled) = &mut self.phase {
+            self.phase = Phase::Merged(enrolled.take());
+        }
     }
 
     pub(super) fn on_tick(&mut self, node: &Node, clocks: Clocks, notices: &mut Vec<Notice>) {
-        let Phase::Saving(ticket, enrolled) = &mut self.phase else { return };
-        match ticket.outcome() {
-            None => {}
-            Some(Err(text)) => {
-                // Its disk is full, perhaps: nothing is lost by trying again.
-                notices.push(Notice::Unsaved { text });
-                self.phase = Phase::Ending(enrolled.take());
-                self.save(node);
+        match &mut self.phase {
+            Phase::Merged(enrolled) => {
+                let wall = clocks.wall;
+                let saving =
+                    if enrolled.is_some() { node.save_joined(&self.theirs, wall) } else { node.save_pulled(wall) };
+                if let Ok(ticket) = saving {
+                    self.phase = Phase::Saving(ticket, enrolled.take());
+                }
             }
-            Some(Ok(())) => {
-                let enrolled = enrolled.take();
-                self.adopt(node, enrolled, clocks, notices);
-            }
+            Phase::Saving(ticket, enrolled) => match ticket.outcome() {
+                None => {}
+                Some(Err(text)) => {
+                    // Its disk is full, perhaps: nothing is lost by trying again.
+                    notices.push(Notice::Unsaved { text });
+                    self.phase = Phase::Merged(enrolled.take());
+                }
+                Some(Ok(())) => {
+                    let enrolled = enrolled.take();
+                    self.adopt(node, enrolled, clocks, notices);
+                }
+            },
+            _ => {}
         }
     }
 

@@ -4,7 +4,6 @@ use std::borrow::Cow;
 
 use shared::announcement::Announcement;
 use shared::batch::BatchHeader;
-use shared::id::Origin;
 use shared::time::WallMillis;
 
 use super::*;

@@ -35,7 +35,6 @@ pub(crate) struct Job {
     deep: bool,
     repairs: bool,
     phase: Phase,
-    asked: bool,
     attempts: u32,
     not_before: MonoMillis,
     changing: VecDeque<u16>,
@@ -74,7 +73,6 @@ impl Job {
             deep,
             repairs: false,
             phase: Phase::Slots(0),
-            asked: false,
             attempts: 0,
             not_before: MonoMillis(0),
             changing: VecDeque::new(),
@@ -102,12 +100,8 @@ impl Job {
         }
     }
 
-    pub(super) fn has_asked(&mut self) -> bool {
-        std::mem::take(&mut self.asked)
-    }
-
-    pub(super) fn next_question(&mut self, now: MonoMillis) -> Option<Question> {
-        let question = match &self.phase {
+    pub(super) fn next_question(&self, now: MonoMillis) -> Option<Question> {
+        match &self.phase {
             Phase::Done | Phase::Failed(_) => None,
             Phase::Slots(from) if self.deep => Some(Question::Deep(*from)),
             Phase::Slots(from) => Some(Question::Summaries(deep_slots(*from))),
@@ -119,13 +113,11 @@ impl Job {
             }
             Phase::Keys => self.suspects.front().map(|slot| Question::Keys(*slot)),
             Phase::Repair => Some(Question::Values(self.suspects.iter().copied().take(SLOTS_AGAIN).collect())),
-        };
-        self.asked = question.is_some();
-        question
+        }
     }
 
     pub(super) fn on_refused(&mut self, refusal: Refusal, text: &str) {
-        if std::mem::take(&mut self.asked) && refusal != Refusal::NotNow {
+        if refusal != Refusal::NotNow {
             self.phase = Phase::Failed(text.to_owned());
         }
     }

@@ -4,7 +4,7 @@ use shared::announcement::{Announcement, Member};
 use shared::clock::Timestamp;
 use shared::conversation::{Answer, Refusal};
 use shared::state::{Page, PageBuilder, StateError};
-use shared::time::MonoMillis;
+use shared::time::{MonoMillis, WallMillis};
 use shared::version::Frontier;
 
 use super::{Node, Pull};
@@ -134,11 +134,16 @@ impl Node {
     }
 
     /// Asks for the snapshot that makes durable what a reconcile and the streams since its start have brought.
-    pub(crate) fn save_pulled(&self) -> Ticket {
+    pub(crate) fn save_pulled(&self, wall: WallMillis) -> Result<Ticket, WriteRefused> {
         let mut applying = self.applying.lock();
-        let Some(pull) = &mut applying.pull else { return self.request_jump(&self.log.frontier()) };
-        pull.is_saving = true;
-        self.request_jump(&pull.frontier)
+        let frontier = match &mut applying.pull {
+            Some(pull) => {
+                pull.is_saving = true;
+                pull.frontier.clone()
+            }
+            None => self.log.frontier(),
+        };
+        self.request_jump(&frontier, wall)
     }
 
     /// The snapshot is in place: what was pulled counts.
@@ -150,8 +155,12 @@ impl Node {
     }
 
     /// Asks for the snapshot of a joiner: its frontier is that of the sender.
-    pub(crate) fn save_joined(&self, frontier: &Frontier) -> Ticket {
+    pub(crate) fn save_joined(
+        &self,
+        frontier: &Frontier,
+        wall: WallMillis,
+    ) -> Result<Ticket, WriteRefused> {
         let _nothing_half_merged = self.applying.lock();
-        self.request_restart(frontier.clone())
+        self.request_restart(frontier.clone(), wall)
     }
 }

@@ -112,10 +112,10 @@ fn played(steps: &[(bool, bool, usize, Write)]) -> Node {
         let writer = if *elsewhere { &other } else { &node };
         let batch = written(writer, 10 * place as u64, |transaction| carry_out(transaction, *key, write));
         if let (Some(batch), false, true) = (&batch, *elsewhere, *heard) {
-            let _ = other.apply(batch, wall);
+            let _ = other.apply(batch, None, wall);
         }
         if let (Some(batch), true) = (&batch, *elsewhere) {
-            node.apply(batch, wall).unwrap();
+            node.apply(batch, None, wall).unwrap();
         }
     }
     node
@@ -172,7 +172,7 @@ fn a_contribution_stays_its_owners() {
     let node = memory_node(Origin(1));
     let own = written(&node, 0, |transaction| carry_out(transaction, 0, &Write::Increment(7))).unwrap();
     let restating = memory_node(Origin(2));
-    restating.apply(&own, clocks(0).wall).unwrap();
+    restating.apply(&own, None, clocks(0).wall).unwrap();
     let restated = reissue_all(&restating, 10, &Frontier::new()).unwrap();
     let store = Store::new();
     for batch in [&own, &restated, &own] {
