@@ -28,7 +28,7 @@ const HEADERS_MAX: usize = 64;
 const HEAD_TIME_MAX: Duration = Duration::from_secs(5);
 
 /// The most connections at a time; further ones are closed at once.
-const CONNECTIONS_MAX: usize = 1_024;
+pub(crate) const CONNECTIONS_MAX: usize = 1_024;
 
 /// How long to wait when the system has no connection to give: out of file descriptors, mostly.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);

@@ -7,10 +7,13 @@ use argh::FromArgs;
 use async_signal::{Signal, Signals};
 use async_std::channel;
 use futures_util::StreamExt;
-use slog::info;
+use slog::{info, warn};
 
+use crate::accept::CONNECTIONS_MAX;
 use crate::config::{Config, ConfigError, Settings};
+use crate::descriptors;
 use crate::logging;
+use crate::operator::{Request, client};
 use crate::run::Agent;
 use crate::runtime;
 use crate::tail;
@@ -30,6 +33,11 @@ struct Arguments {
 enum Command {
     Run(Run),
     Tail(Tail),
+    Members(Members),
+    Forget(Forget),
+    Verify(Verify),
+    Repair(Repair),
+    Reissue(Reissue),
 }
 
 /// Link the node with its peers, until SIGINT or SIGTERM.
@@ -51,6 +59,9 @@ struct Run {
     /// the group's name, up to 128 bytes; a node keeps the first it is told, and refuses others (default tandem)
     #[argh(option)]
     group: Option<String>,
+    /// where to listen for operators: the path of a Unix socket, for its owner only (default: not at all)
+    #[argh(option)]
+    control: Option<PathBuf>,
     /// what is logged: error, warn, info, debug or trace (default info)
     #[argh(option)]
     log_level: Option<String>,
@@ -71,6 +82,82 @@ struct Tail {
     from: Option<String>,
 }
 
+/// List the members of the group, as the node of a running agent knows them.
+#[derive(FromArgs)]
+#[argh(subcommand, name = "members")]
+struct Members {
+    /// the agent's control socket, as it was given to run
+    #[argh(option)]
+    control: PathBuf,
+    /// print lines of JSON
+    #[argh(switch)]
+    json: bool,
+}
+
+/// Forget a member that will not come back, so that nobody waits for it. Says first what that means.
+#[derive(FromArgs)]
+#[argh(subcommand, name = "forget")]
+struct Forget {
+    /// the agent's control socket, as it was given to run
+    #[argh(option)]
+    control: PathBuf,
+    /// do it without asking; needed where there is no terminal to ask at
+    #[argh(switch)]
+    yes: bool,
+    /// print lines of JSON
+    #[argh(switch)]
+    json: bool,
+    /// the member's name
+    #[argh(positional)]
+    name: String,
+}
+
+/// Compare the node with those of linked peers, while they serve. Exits with 1 if a key differs, with 2 if it could not be
+/// done.
+#[derive(FromArgs)]
+#[argh(subcommand, name = "verify")]
+struct Verify {
+    /// the agent's control socket, as it was given to run
+    #[argh(option)]
+    control: PathBuf,
+    /// the name of the peer to compare with (default: all linked ones)
+    #[argh(option)]
+    peer: Option<String>,
+    /// compare values and expiry, too, not only versions
+    #[argh(switch)]
+    deep: bool,
+    /// print lines of JSON
+    #[argh(switch)]
+    json: bool,
+}
+
+/// Make good the differences between the node and those of linked peers: nothing is dropped. Exits with 2 if it could not be done.
+#[derive(FromArgs)]
+#[argh(subcommand, name = "repair")]
+struct Repair {
+    /// the agent's control socket, as it was given to run
+    #[argh(option)]
+    control: PathBuf,
+    /// the name of the peer (default: all linked ones)
+    #[argh(option)]
+    peer: Option<String>,
+    /// print lines of JSON
+    #[argh(switch)]
+    json: bool,
+}
+
+/// Have the node write all that it holds anew, under a new origin: after its clock was wrong.
+#[derive(FromArgs)]
+#[argh(subcommand, name = "reissue")]
+struct Reissue {
+    /// the agent's control socket, as it was given to run
+    #[argh(option)]
+    control: PathBuf,
+    /// print lines of JSON
+    #[argh(switch)]
+    json: bool,
+}
+
 /// The program: reads the command line, and runs.
 #[must_use]
 pub fn main() -> ExitCode {
@@ -84,11 +171,31 @@ pub fn main() -> ExitCode {
             Ok(config) => runtime::block_on(run_agent(config)),
             Err(error) => fail(&error.to_string()),
         },
-        Some(Command::Tail(Tail { node, from })) => match tail::run(node.as_deref(), from.as_deref()) {
-            Ok(()) => ExitCode::SUCCESS,
-            Err(error) => fail(&error.to_string()),
-        },
-        None => fail("say what to do: run or tail; see --help"),
+        Some(Command::Tail(Tail { node, from })) => ended(tail::run(node.as_deref(), from.as_deref())),
+        Some(Command::Members(Members { control, json })) => {
+            ended(client::ask(&control, &Request::Members, json))
+        }
+        Some(Command::Forget(Forget { control, yes, json, name })) => {
+            let confirmed = client::confirm_forget(&name, yes);
+            ended(confirmed.and_then(|()| client::ask(&control, &Request::Forget { name }, json)))
+        }
+        Some(Command::Verify(Verify { control, peer, deep, json })) => {
+            client::verify(&control, &Request::Verify { peer, deep }, json)
+        }
+        Some(Command::Repair(Repair { control, peer, json })) => {
+            client::repair(&control, &Request::Repair { peer }, json)
+        }
+        Some(Command::Reissue(Reissue { control, json })) => {
+            ended(client::ask(&control, &Request::Reissue, json))
+        }
+        None => fail("say what to do: run, tail, members, forget, verify, repair or reissue; see --help"),
+    }
+}
+
+fn ended<E: std::error::Error>(ended: Result<(), E>) -> ExitCode {
+    match ended {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => fail(&error.to_string()),
     }
 }
 
@@ -98,8 +205,8 @@ fn fail(error: &str) -> ExitCode {
 }
 
 fn settings(run: Run) -> Result<Settings, ConfigError> {
-    let Run { config, node, listen, peer, group, log_level, log_format } = run;
-    let flags = Settings { node, listen, peer, group, log_level, log_format };
+    let Run { config, node, listen, peer, group, control, log_level, log_format } = run;
+    let flags = Settings { node, listen, peer, group, control, log_level, log_format };
     Ok(match config {
         Some(path) => flags.or(Settings::read(&path)?),
         None => flags,
@@ -112,6 +219,9 @@ async fn run_agent(config: Config) -> ExitCode {
         Ok(signals) => signals,
         Err(error) => return fail(&format!("cannot wait for signals: {error}")),
     };
+    if let Err(links) = descriptors::make_room(CONNECTIONS_MAX) {
+        warn!(logger, "the limit of open files leaves room for fewer links"; "links" => links);
+    }
     let agent = match Agent::bind(config, logger.clone()).await {
         Ok(agent) => agent,
         Err(error) => return fail(&error.to_string()),

@@ -1,6 +1,6 @@
 //! What an agent is told: by flags, and by a file with the same names.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use serde::Deserialize;
@@ -19,6 +19,8 @@ pub struct Config {
     pub peers: Vec<PeerAddress>,
     /// The group's name.
     pub group: String,
+    /// Where to listen for operators: the path of a Unix socket; not at all, if there is none.
+    pub control: Option<PathBuf>,
     /// Which messages are logged.
     pub log_level: LogLevel,
     /// How messages are logged.
@@ -32,6 +34,7 @@ impl Default for Config {
             listen: None,
             peers: Vec::new(),
             group: "tandem".into(),
+            control: None,
             log_level: LogLevel(slog::Level::Info),
             log_format: LogFormat::Term,
         }
@@ -121,6 +124,8 @@ pub struct Settings {
     pub peer: Vec<String>,
     /// `group`
     pub group: Option<String>,
+    /// `control`
+    pub control: Option<PathBuf>,
     /// `log-level`
     pub log_level: Option<String>,
     /// `log-format`
@@ -146,6 +151,7 @@ impl Settings {
             listen: self.listen.or(others.listen),
             peer: if self.peer.is_empty() { others.peer } else { self.peer },
             group: self.group.or(others.group),
+            control: self.control.or(others.control),
             log_level: self.log_level.or(others.log_level),
             log_format: self.log_format.or(others.log_format),
         }
@@ -166,6 +172,7 @@ impl Settings {
             listen: self.listen,
             peers: self.peer.iter().map(|peer| peer.parse()).collect::<Result<_, _>>()?,
             group,
+            control: self.control,
             log_level: self.log_level.map_or(Ok(default.log_level), |level| level.parse())?,
             log_format: self.log_format.map_or(Ok(default.log_format), |format| format.parse())?,
         })

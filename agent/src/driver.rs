@@ -296,11 +296,10 @@ impl Driver {
             return true;
         }
         self.is_talks_turn = !self.is_talks_turn;
-        if self.is_talks_turn {
-            self.send_talk() || self.send_batch(cx, now)
-        } else {
-            self.send_batch(cx, now) || self.send_talk()
+        if self.is_talks_turn && self.send_talk() {
+            return true;
         }
+        self.send_batch(cx, now) || self.send_talk()
     }
 
     fn send_talk(&mut self) -> bool {

@@ -1,7 +1,7 @@
 //! The hub: one task that knows all links, the members and the router, and talks to the node about them.
 //!
 //! It hears [`Event`]s and sends [`Command`]s, and waits for nobody: a link that does not take its commands is ended.
-//! What it does is decided in [`core`]; here is what touches channels.
+//! What it does is decided by [`Core`]; here is what touches channels.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, PoisonError};
@@ -16,9 +16,12 @@ use slog::{debug, info, warn};
 use crate::router::LinkId;
 use crate::session::{Event, Session};
 
-pub mod core;
+mod core;
 
-pub use core::{Command, Core, Input, LinkEvent, NodePoint, Output, Question};
+mod exchange;
+
+pub use self::core::Core;
+pub use exchange::{Command, Input, LinkEvent, NodePoint, Output, Question};
 
 /// The hub waits no longer than this at a time.
 const WAIT_MAX: Duration = Duration::from_secs(1);

@@ -14,6 +14,7 @@
 //! - `dial`, `accept` and `socket`: where links come from.
 //! - `node_client`: RESP to the node, as [`shared::feed`] has it.
 //! - `run`: an agent's life, from contact to contact with its node.
+//! - `operator`: what operators ask of a running agent, and both sides of that.
 //! - `config`, `cli`, `logging`, `tail`: the program.
 //!
 //! ```text
@@ -51,6 +52,10 @@ mod node_client;
 mod record;
 
 mod backoff;
+
+mod operator;
+
+mod descriptors;
 
 pub mod run;
 

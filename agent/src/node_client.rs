@@ -95,6 +95,12 @@ impl NodeClient {
         self.ask("FEED PEERS", &[b"FEED", b"PEERS", report], parse_peers_reply).await
     }
 
+    /// Passes on a command of the feed that an operator gave; its answer is text.
+    pub(crate) async fn command(&mut self, words: &[&[u8]]) -> Result<String, NodeError> {
+        let request: Vec<&[u8]> = std::iter::once(&b"FEED"[..]).chain(words.iter().copied()).collect();
+        self.ask("the command", &request, |value| info::text(value).map(str::to_owned)).await
+    }
+
     async fn ask<T>(
         &mut self,
         what: &'static str,

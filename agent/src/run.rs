@@ -18,6 +18,7 @@ use crate::control;
 use crate::dial;
 use crate::hub::{self, HubChannels, SessionEnd};
 use crate::node_client::{NodeClient, NodeError};
+use crate::operator::ControlSocket;
 use crate::record::{Ledger, Record};
 use crate::runtime;
 use crate::session::{EVENTS_MAX, Session};
@@ -53,6 +54,7 @@ pub struct Agent {
     config: Config,
     listener: Option<TcpListener>,
     local_address: Option<SocketAddr>,
+    control: Option<ControlSocket>,
     logger: Logger,
 }
 
@@ -71,7 +73,12 @@ impl Agent {
             info!(logger, "listening for peers"; "address" => %local);
             (listener, local_address) = (Some(bound), Some(local));
         }
-        Ok(Self { config, listener, local_address, logger })
+        let mut control = None;
+        if let Some(path) = &config.control {
+            let failed = |error| BindError { address: path.display().to_string(), error };
+            control = Some(ControlSocket::bind(path).await.map_err(failed)?);
+        }
+        Ok(Self { config, listener, local_address, control, logger })
     }
 
     /// Where it listens: with the port that the system chose, if it was to choose.
@@ -82,23 +89,23 @@ impl Agent {
 
     /// Works until `stop` is closed, or something comes from it: then every link says goodbye.
     pub async fn run(self, stop: Receiver<()>) {
-        let Self { config, listener, logger, .. } = self;
+        let Self { config, listener, control, logger, .. } = self;
+        let ledger = Arc::<Mutex<Ledger>>::default();
+        let operators = control.map(|control| {
+            runtime::spawn(control.serve(config.node.clone(), ledger.clone(), logger.clone()))
+        });
         let current = CurrentSession::default();
         let accepting =
             listener.map(|listener| runtime::spawn(accept::run(listener, current.clone(), logger.clone())));
-        let mut life = Life {
-            ledger: Arc::default(),
-            records: Vec::new(),
-            current,
-            random: fastrand::Rng::new(),
-            config,
-            logger,
-            stop,
-        };
+        let mut life =
+            Life { ledger, records: Vec::new(), current, random: fastrand::Rng::new(), config, logger, stop };
         life.note_peers();
         life.go_on().await;
         if let Some(accepting) = accepting {
             accepting.cancel().await;
+        }
+        if let Some(operators) = operators {
+            operators.cancel().await;
         }
         info!(life.logger, "stopped");
     }

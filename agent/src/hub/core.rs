@@ -7,12 +7,13 @@ use std::time::Duration;
 use shared::announcement::{Announcement, Member};
 use shared::clock::Timestamp;
 use shared::feed::{FeedInfo, PeersReport, UpstreamReport};
-use shared::id::{NodeId, Origin};
+use shared::id::NodeId;
 use shared::link::{Goodbye, Hello, Holding, PullRefusal, Reason, dialled_link_stays};
 use shared::time::MonoMillis;
 use shared::version::Frontier;
 
 use super::SessionEnd;
+use super::exchange::{Command, Input, LinkEvent, NodePoint, Output, Question};
 use crate::members::Members;
 use crate::router::{LinkId, Order, Router};
 
@@ -24,116 +25,6 @@ const NEWS_INTERVAL: Duration = Duration::from_millis(50);
 
 /// After two nodes have talked, this one is asked for what may have come of it this often, at most.
 const TALKED_INTERVAL: Duration = Duration::from_millis(100);
-
-/// What the hub hears.
-#[derive(Debug)]
-pub enum Input {
-    /// Time has passed. A late or extra tick changes nothing.
-    Tick,
-    /// A link's peer has said who it is; [`Command::Admit`] or [`Command::Leave`] follows.
-    Greeted {
-        /// The link.
-        link: LinkId,
-        /// What the peer said.
-        hello: Box<Hello>,
-        /// Whether this side dialled.
-        dialled: bool,
-        /// Whether the two stream to each other.
-        is_related: bool,
-    },
-    /// A link that was admitted has news.
-    Link(LinkId, LinkEvent),
-    /// A link is gone, and nothing of it is being applied any more.
-    Closed(LinkId),
-    /// The answer to [`Question::Hear`], or why the node does not take that clock.
-    ClockHeard(Result<(), String>),
-    /// The answer to [`Question::Report`].
-    Reported(Box<NodePoint>),
-    /// The answer to [`Question::Info`].
-    Informed(Box<FeedInfo>),
-    /// The agent is to stop.
-    Stop,
-}
-
-/// What a link that is up has to say.
-#[derive(Debug)]
-pub enum LinkEvent {
-    /// The peer's node holds this much more.
-    Heard(Holding),
-    /// A member announces.
-    Announced(Box<Announcement>),
-    /// The peer pulls an origin from here, from a timestamp on.
-    PeerSubscribed(Origin, Timestamp),
-    /// The peer no longer pulls an origin from here.
-    PeerUnsubscribed(Origin),
-    /// The node holds this much of these origins now, and batches of those came or are being applied.
-    Progress {
-        /// What `FEED APPLY` answered.
-        held: Frontier,
-        /// Of which origins something came.
-        delivered: Vec<Origin>,
-    },
-    /// Nothing of an unsubscribed or refused origin is being applied any more.
-    Drained(Origin),
-    /// An origin cannot be pulled from this peer at the moment.
-    Refused(Origin, PullRefusal),
-    /// A round trip took this many milliseconds.
-    RoundTrip(u64),
-    /// The node has talked with the peer's, and may be another since.
-    Talked,
-}
-
-/// What a link is told.
-#[derive(Clone, Debug)]
-pub enum Command {
-    /// The peer that greeted may join.
-    Admit,
-    /// The link is to end.
-    Leave(Goodbye),
-    /// Pull an origin, from a timestamp on.
-    Subscribe(Origin, Timestamp),
-    /// Stop pulling an origin.
-    Unsubscribe(Origin),
-    /// The node holds this much more, with its clock when, or before, it did.
-    Held(Arc<Frontier>, Timestamp),
-    /// Tell the peer this.
-    Announce(Arc<Announcement>),
-}
-
-/// What the hub wants of the node. Of each kind one at a time is under way.
-#[derive(Debug)]
-pub enum Question {
-    /// All about itself.
-    Info,
-    /// What it holds; and this is how the peers are. The state of the links is left to who carries it out.
-    Report(Box<PeersReport>),
-    /// To move its clock past a peer's.
-    Hear(Timestamp),
-}
-
-/// What a node holds and announces, all at one moment.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct NodePoint {
-    /// What it has.
-    pub frontier: Frontier,
-    /// Its hybrid clock.
-    pub clock: Timestamp,
-    /// Where streams to it are to begin: its frontier, or beyond while it takes over a peer's state.
-    pub pulled: Frontier,
-    /// What it announces, if it does.
-    pub announcement: Option<Announcement>,
-}
-
-/// What is to be done.
-#[derive(Debug)]
-pub enum Output {
-    /// Tell a link.
-    Tell(LinkId, Command),
-    /// Ask the node.
-    Ask(Question),
-    /// All links end, and a new core begins if the node is still there.
-    End(SessionEnd),
-}
 
 /// The hub's decisions, without the tasks and sockets: which peers are admitted, what is pulled from whom, what each
 /// link and the node are told, and when.
@@ -395,7 +286,7 @@ impl Core {
         let Some(node_id) = self.links.get(&link).map(|entry| entry.node_id) else { return };
         match event {
             LinkEvent::Heard(holding) => self.on_heard(link, node_id, &holding, now),
-            LinkEvent::Announced(announcement) => self.on_announced(link, node_id, announcement, now),
+            LinkEvent::Announced(announcement) => self.on_announced(link, node_id, *announcement, now),
             LinkEvent::PeerSubscribed(origin, after) => {
                 self.router.on_peer_subscribed(link, origin, after, now)
             }
@@ -428,12 +319,12 @@ impl Core {
         self.news_by(if holding.prompt { now } else { self.next_news(NEWS_INTERVAL, now) });
     }
 
-    fn on_announced(&mut self, link: LinkId, peer: NodeId, announcement: Box<Announcement>, now: MonoMillis) {
+    fn on_announced(&mut self, link: LinkId, peer: NodeId, announcement: Announcement, now: MonoMillis) {
         let from = announcement.member.node_id;
         if peer == from {
             self.router.on_heard(link, &announcement.frontier, now);
         }
-        let announcement = Arc::new(*announcement);
+        let announcement = Arc::new(announcement);
         if from == self.info.node_id || !self.members.announce(&announcement, now) {
             return;
         }

@@ -52,6 +52,7 @@ pub(crate) struct State {
     pub(crate) duplicates: u64,
     /// Answers every FEED APPLY with this.
     pub(crate) apply_error: Option<String>,
+    pub(crate) refusals: u64,
     /// The peers that batches came from.
     pub(crate) applied_from: BTreeSet<String>,
     /// Answers every FEED HEARD with this.
@@ -62,6 +63,8 @@ pub(crate) struct State {
     pub(crate) questions: Vec<Vec<u8>>,
     pub(crate) answers: Vec<(String, Result<Vec<u8>, String>)>,
     pub(crate) answer: Result<Vec<u8>, String>,
+    /// It is about to join no longer once one of its questions was answered.
+    pub(crate) joins_when_answered: bool,
     /// An answer takes this long.
     pub(crate) thinking: Duration,
     /// What it was asked.
@@ -72,9 +75,13 @@ pub(crate) struct State {
     /// Counts the clients that began to wait.
     pub(crate) waits: u64,
     pub(crate) report: PeersReport,
+    pub(crate) report_count: u64,
     /// What members announced, and what linked peers hold, as last reported.
     pub(crate) announced: BTreeMap<String, Announcement>,
     pub(crate) held: BTreeMap<NodeId, Frontier>,
+    /// All that it announced, and all that it was told others did.
+    pub(crate) made_announcements: Vec<Announcement>,
+    pub(crate) seen_announcements: Vec<Announcement>,
     connections: Vec<TcpStream>,
 }
 
@@ -99,20 +106,25 @@ impl FakeNode {
             applied: 0,
             duplicates: 0,
             apply_error: None,
+            refusals: 0,
             applied_from: BTreeSet::new(),
             heard_error: None,
             heard: Vec::new(),
             questions: Vec::new(),
             answers: Vec::new(),
             answer: Err("ERR nothing to say".into()),
+            joins_when_answered: false,
             thinking: Duration::ZERO,
             asked: Vec::new(),
             commands: Vec::new(),
             command_replies: BTreeMap::new(),
             waits: 0,
             report: PeersReport::default(),
+            report_count: 0,
             announced: BTreeMap::new(),
             held: BTreeMap::new(),
+            made_announcements: Vec::new(),
+            seen_announcements: Vec::new(),
             connections: Vec::new(),
         };
         let shared = Arc::new(Shared { state: Mutex::new(state), changed: Condvar::new() });
@@ -207,9 +219,14 @@ impl State {
         self.log.entry(header.origin).or_default().push((header, Arc::new(bytes)));
     }
 
+    pub(crate) fn connection_count(&self) -> usize {
+        self.connections.len()
+    }
+
     fn apply(&mut self, bytes: &[u8], peer: &[u8], reply: &mut ReplyWriter<'_>) {
         self.applied_from.insert(String::from_utf8(peer.to_vec()).unwrap());
         if let Some(error) = &self.apply_error {
+            self.refusals += 1;
             return reply.error(error);
         }
         let header = match Batch::decode(bytes) {
@@ -269,8 +286,10 @@ impl State {
 
     fn peers(&mut self, report: &[u8], reply: &mut ReplyWriter<'_>) {
         self.report = rmp_serde::from_slice(report).unwrap();
+        self.report_count += 1;
         for announcement in &self.report.announcements {
             self.announced.insert(announcement.member.name.clone(), announcement.clone());
+            self.seen_announcements.push(announcement.clone());
         }
         self.held.extend(self.report.held.iter().cloned());
         let mut pulled = self.frontier.clone();
@@ -279,6 +298,7 @@ impl State {
         reply.bulk(self.frontier.to_string().as_bytes());
         reply.bulk(self.clock.to_string().as_bytes());
         reply.bulk(pulled.to_string().as_bytes());
+        self.made_announcements.push(self.announcement());
         reply.bulk(&rmp_serde::to_vec(&self.announcement()).unwrap());
     }
 
@@ -316,6 +336,9 @@ impl State {
             [_, name, b"answer", bytes] => self.answers.push((text(name), Ok(bytes.to_vec()))),
             [_, name, b"failed", error] => self.answers.push((text(name), Err(text(error)))),
             words => panic!("FEED CONVERSE {words:?}"),
+        }
+        if words.len() > 2 && self.joins_when_answered {
+            self.joining = false;
         }
         reply.array(2);
         match self.questions.pop() {

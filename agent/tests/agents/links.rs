@@ -136,6 +136,10 @@ fn a_node_that_takes_nothing_now_gets_it_later() {
     b.state().apply_error = Some("MISCONF the disk is full".into());
     (0..300).for_each(|_| a.write(10, 64));
     agent_b.wait_for_log(&["MISCONF", "takes no batches"]);
+    let refused = b.state().refusals;
+    b.wait_until("some more tries", |state| state.refusals > refused + 600);
+    let told = agent_b.log().lines().filter(|line| line.contains("takes no batches")).count();
+    assert_eq!(told, 1, "once for each cause");
     b.state().apply_error = None;
     b.wait_for(&a.frontier());
     assert_eq!(b.applied_and_duplicates(), (300, 0));

@@ -2,11 +2,15 @@
 
 #![expect(clippy::unwrap_used, reason = "a test may panic, outside of its functions too")]
 
+mod conversations;
+
 mod fake_node;
 
 mod harness;
 
 mod links;
+
+mod operators;
 
 mod refusals;
 

@@ -1,11 +1,13 @@
 //! What must not be linked, and what must not be applied.
 
+use std::collections::BTreeSet;
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use shared::clock::Timestamp;
+use shared::id::NodeId;
 
 use crate::fake_node::FakeNode;
 use crate::harness::RunningAgent;
@@ -114,9 +116,70 @@ fn a_log_that_starts_too_late_is_said_at_both_sides() {
     let agent_a = RunningAgent::start(&a, &[&agent_b]);
     agent_a.wait_for_log(&["WARN", "the peer has fallen behind", &origin.to_string(), "--log-memory"]);
     agent_b.wait_for_log(&["WARN", "this node has fallen behind", &origin.to_string(), "--log-memory"]);
+    b.wait_until("that it cannot be pulled", |state| state.report.truncated == [(origin, NodeId(1))]);
     // The link stays for the other direction.
     b.write(1, 1);
     a.wait_for(&b.frontier());
+    // The node takes over what a has, and goes on from there without delay.
+    let begun = Instant::now();
+    b.state().pulled.advance(origin, start);
+    a.write(1, 1);
+    b.wait_for(&a.frontier());
+    assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
+    assert_eq!(b.state().applied, 1);
+    b.wait_until("that nothing is missing", |state| state.report.truncated.is_empty());
+}
+
+#[test]
+fn a_clock_that_the_node_does_not_take_is_refused_at_both_sides() {
+    let (a, b) = nodes();
+    b.state().heard_error = Some("CLOCK it is a year ahead".into());
+    let agent_b = RunningAgent::start(&b, &[]);
+    let agent_a = RunningAgent::start(&a, &[&agent_b]);
+    for agent in [&agent_a, &agent_b] {
+        agent.wait_for_log(&["ERRO", "hybrid clock", "\\\"a\\\"", "\\\"b\\\"", "a year ahead"]);
+    }
+    let clock = a.state().clock;
+    assert!(b.state().heard.contains(&clock));
+    b.state().heard_error = None;
+    a.write(1, 1);
+    b.wait_for(&a.frontier());
+}
+
+#[test]
+fn an_evicted_origin_is_tried_again_later() {
+    let (a, b) = nodes();
+    b.state().apply_error = Some(format!("CLOSED {} it was evicted", a.origin()));
+    a.write(1, 1);
+    let agent_b = RunningAgent::start(&b, &[]);
+    let _agent_a = RunningAgent::start(&a, &[&agent_b]);
+    agent_b.wait_for_log(&["WARN", "evicted", &a.origin().to_string()]);
+    b.write(1, 1);
+    a.wait_for(&b.frontier());
+    b.state().apply_error = None;
+    b.wait_for(&a.frontier());
+    assert_eq!(b.state().applied_from, BTreeSet::from([NodeId(1).to_string()]));
+}
+
+/// Whoever connects costs the node nothing before it is known.
+#[test]
+fn strangers_are_not_seen_by_the_node() {
+    let (a, _) = nodes();
+    let agent = RunningAgent::start(&a, &[]);
+    a.wait_until("a first report", |state| state.report_count > 1);
+    let before = a.state().connection_count();
+    let strangers: Vec<_> = (0..20)
+        .map(|_| {
+            let mut stream = TcpStream::connect(agent.url.strip_prefix("ws://").unwrap()).unwrap();
+            stream.write_all(UPGRADE).unwrap();
+            let mut answer = [0; 12];
+            stream.read_exact(&mut answer).unwrap();
+            assert_eq!(&answer, b"HTTP/1.1 101");
+            stream
+        })
+        .collect();
+    assert_eq!(a.state().connection_count(), before);
+    drop(strangers);
 }
 
 #[test]

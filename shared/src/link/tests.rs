@@ -731,3 +731,92 @@ proptest! {
         }
     }
 }
+
+/// One step of two nodes' talk, at one of the two.
+#[derive(Clone, Debug)]
+enum Talking {
+    Ask(bool, usize),
+    Answer(bool, Option<usize>),
+    Stream,
+    Pass(u64),
+}
+
+fn any_talking() -> impl Strategy<Value = Talking> {
+    let length = prop_oneof![0..10usize, 60_000..70_000usize, 0..400_000usize];
+    let answer = proptest::option::of(length.clone());
+    prop_oneof![
+        (any::<bool>(), length).prop_map(|(at_a, length)| Talking::Ask(at_a, length)),
+        (any::<bool>(), answer).prop_map(|(at_a, length)| Talking::Answer(at_a, length)),
+        Just(Talking::Stream),
+        (0..5u64).prop_map(Talking::Pass),
+    ]
+}
+
+/// What a side was asked and has not answered, and how it answered before.
+#[derive(Debug, Default)]
+struct Asked {
+    seen: usize,
+    asks: usize,
+    answers: Vec<Answered>,
+}
+
+type Answered = Result<Vec<u8>, String>;
+
+fn answers_of(side: &Side) -> Vec<Answered> {
+    let answers = side.actions.iter().filter_map(|action| match action {
+        Action::Answered(answer) => Some(answer.clone()),
+        _ => None,
+    });
+    answers.collect()
+}
+
+fn count_asked(side: &Side) -> usize {
+    side.actions.iter().filter(|action| matches!(action, Action::Asked(_))).count()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    /// Whatever is asked and streamed meanwhile: every question has its answer, in order, and every batch arrives.
+    #[test]
+    fn questions_and_batches_do_not_disturb_each_other(steps in proptest::collection::vec(any_talking(), 0..60)) {
+        let mut pair = Pair::up();
+        pair.b(Input::Subscribe(Origin(1), Timestamp(0)));
+        pair.run_ms(10);
+        let (mut at_a, mut at_b, mut streamed) = (Asked::default(), Asked::default(), 0);
+        for step in steps {
+            match step {
+                // A side asks again only when it was answered.
+                Talking::Ask(true, length) if at_b.asks == answers_of(&pair.a).len() => {
+                    at_b.asks += 1;
+                    pair.a(Input::Ask(vec![1; length]));
+                }
+                Talking::Ask(false, length) if at_a.asks == answers_of(&pair.b).len() => {
+                    at_a.asks += 1;
+                    pair.b(Input::Ask(vec![2; length]));
+                }
+                Talking::Answer(is_at_a, length) => {
+                    let answer = length.map(|length| vec![3; length]).ok_or_else(|| "no".to_owned());
+                    let (asked, side) = if is_at_a { (&mut at_a, &mut pair.a) } else { (&mut at_b, &mut pair.b) };
+                    if asked.seen < count_asked(side) {
+                        asked.seen += 1;
+                        asked.answers.push(answer.clone());
+                        side.handle(Input::Answer(answer), pair.mono_us);
+                    }
+                }
+                Talking::Stream => {
+                    pair.stream(&batch(1, streamed, streamed + 1));
+                    streamed += 1;
+                }
+                Talking::Pass(ms) => pair.run_ms(ms),
+                Talking::Ask(..) => {}
+            }
+        }
+        pair.run_ms(20);
+        prop_assert!(pair.a.goodbye().is_none() && pair.b.goodbye().is_none());
+        prop_assert_eq!(answers_of(&pair.a), at_b.answers);
+        prop_assert_eq!(answers_of(&pair.b), at_a.answers);
+        prop_assert_eq!(pair.b.applied.len() as u64, streamed);
+        prop_assert_eq!((count_asked(&pair.a), count_asked(&pair.b)), (at_a.asks, at_b.asks));
+    }
+}

@@ -13,10 +13,13 @@ use shared::clock::Timestamp;
 use shared::id::{GroupId, NodeId, Origin};
 use shared::link::{
     Action, Applied, ApplyRefusal, BatchBytes, Chunk, Goodbye, Hello, Holding, Input, Link, Local, Message,
-    Now, Reason, Subscribe,
+    Now, Part, Reason, Subscribe,
 };
 use shared::time::WallMillis;
 use shared::version::Frontier;
+
+/// The longest question or answer: some parts.
+const TALK_LENGTH_MAX: usize = 200 << 10;
 
 /// What happens. Numbers are small, so that they meet.
 #[derive(Arbitrary, Debug)]
@@ -59,6 +62,25 @@ enum Step<'a> {
         first: bool,
         last: bool,
         bytes: &'a [u8],
+    },
+    PeerAsk {
+        serial: u8,
+        last: bool,
+        bytes: &'a [u8],
+    },
+    PeerAnswer {
+        serial: u8,
+        last: bool,
+        bytes: &'a [u8],
+    },
+    PeerNoAnswer {
+        serial: u8,
+    },
+    Ask {
+        length: u32,
+    },
+    Answer {
+        length: Option<u32>,
     },
     Ping {
         id: u64,
@@ -110,12 +132,14 @@ enum Strange {
     Name,
     NodeId,
     Format,
+    Joining,
 }
 
 #[derive(Arbitrary, Clone, Copy, Debug)]
 enum Refusal {
     Gap,
     Suspended,
+    Closed,
     Bad,
 }
 
@@ -148,6 +172,9 @@ struct Driver {
     /// What is pulled, and how far it has come in.
     pulled: BTreeMap<Origin, Timestamp>,
     is_following: bool,
+    /// A question is with the peer, and one of the peer's with the node.
+    is_asking: bool,
+    is_asked: bool,
     is_greeted: bool,
     is_closed: bool,
     /// The id of the newest Ping, to be answered.
@@ -159,6 +186,7 @@ impl Driver {
         let local = Local {
             group: "group".into(),
             group_id: GroupId(7),
+            joining: false,
             member: member("us", NODE_ID.0, 1),
             start_time: WallMillis(1),
             frontier: Frontier::new(),
@@ -173,6 +201,8 @@ impl Driver {
             applying: VecDeque::new(),
             pulled: BTreeMap::new(),
             is_following: false,
+            is_asking: false,
+            is_asked: false,
             is_greeted: false,
             is_closed: false,
             ping: 0,
@@ -210,6 +240,23 @@ impl Driver {
             Step::Chunk { first, last, bytes } => {
                 self.hear(&Chunk { first: *first, last: *last, bytes }.encode());
             }
+            Step::PeerAsk { serial, last, bytes } => {
+                self.hear(&Message::Ask(Part { serial: (*serial).into(), last: *last, bytes }).encode());
+            }
+            Step::PeerAnswer { serial, last, bytes } => {
+                self.hear(&Message::Answer(Part { serial: (*serial).into(), last: *last, bytes }).encode());
+            }
+            Step::PeerNoAnswer { serial } => {
+                self.hear(&Message::no_answer((*serial).into(), "no").encode());
+            }
+            Step::Ask { length } if self.link.is_up() && !self.is_asking => {
+                self.is_asking = true;
+                self.handle(Input::Ask(vec![0; *length as usize % TALK_LENGTH_MAX]));
+            }
+            Step::Answer { length } if std::mem::take(&mut self.is_asked) => {
+                let bytes = |length: u32| vec![0; length as usize % TALK_LENGTH_MAX];
+                self.handle(Input::Answer(length.map(bytes).ok_or_else(|| "no".to_owned())));
+            }
             Step::Ping { id } => self.hear(&Message::Ping { id: *id }.encode()),
             Step::Pong { right, id, wall } => {
                 let (id, wall) = if *right { (self.ping, self.now.wall.0) } else { (*id, *wall) };
@@ -220,7 +267,7 @@ impl Driver {
             Step::Reading(is_reading) => self.handle(Input::Reading(*is_reading)),
             Step::Admit if self.is_greeted => self.handle(Input::Admitted),
             Step::Leave => self.handle(Input::Leave(Goodbye::new(Reason::Leaving, "bye"))),
-            Step::Subscribe { origin, after } if self.link.is_up() => {
+            Step::Subscribe { origin, after } if self.link.is_up() && self.link.is_related() => {
                 let (origin, after) = (Origin((*origin).into()), Timestamp((*after).into()));
                 self.pulled.insert(origin, after);
                 self.handle(Input::Subscribe(origin, after));
@@ -245,7 +292,12 @@ impl Driver {
             Step::Waiting => self.handle(Input::Waiting),
             Step::Apply { refusal, held } => self.applied(*refusal, *held),
             Step::Send => self.send_all(),
-            Step::Admit | Step::Subscribe { .. } | Step::Unsubscribe { .. } | Step::Follow { .. } => {}
+            Step::Admit
+            | Step::Subscribe { .. }
+            | Step::Unsubscribe { .. }
+            | Step::Follow { .. }
+            | Step::Ask { .. }
+            | Step::Answer { .. } => {}
         }
     }
 
@@ -254,6 +306,7 @@ impl Driver {
             batch_format: FORMAT,
             group: "group".into(),
             group_id: GroupId(7),
+            joining: false,
             member: member("them", 2, 2),
             start_time: WallMillis(1),
             frontier: Frontier::new(),
@@ -266,12 +319,13 @@ impl Driver {
             Strange::No => {}
             Strange::Group => hello.group.push('?'),
             Strange::GroupId => hello.group_id = GroupId(8),
+            Strange::Joining => hello.joining = true,
             Strange::Name => hello.member.name = "us".into(),
             Strange::NodeId => hello.member.node_id = NODE_ID,
             Strange::Format => hello.batch_format = 9,
         }
         self.hear(&Message::Hello(Box::new(hello)).encode());
-        if !matches!(strange, Strange::No) {
+        if !matches!(strange, Strange::No | Strange::GroupId | Strange::Joining) {
             assert!(!self.is_greeted || self.is_closed || !self.link.reads(), "a strange peer was taken");
         }
     }
@@ -305,7 +359,8 @@ impl Driver {
         let held = Timestamp(held.into());
         let result = match refusal {
             None => Ok(held),
-            Some(Refusal::Gap) => Err(ApplyRefusal::Gap(held)),
+            Some(Refusal::Gap) => Err(ApplyRefusal::Gap),
+            Some(Refusal::Closed) => Err(ApplyRefusal::Closed),
             Some(Refusal::Suspended) => Err(ApplyRefusal::Suspended),
             Some(Refusal::Bad) => Err(ApplyRefusal::Bad("BADBATCH".into())),
         };
@@ -345,7 +400,16 @@ impl Driver {
                 assert!(self.applying.iter().all(|(other, _)| *other != origin), "not drained");
             }
             Action::Refused(origin, _) => assert!(self.pulled.remove(&origin).is_some(), "was not pulled"),
-            Action::Announced(announcement) => assert_ne!(announcement.member.node_id, NODE_ID),
+            Action::Announced(announcement) => {
+                assert_ne!(announcement.member.node_id, NODE_ID);
+                assert!(self.link.is_related());
+            }
+            Action::Asked(_) => {
+                assert!(!std::mem::replace(&mut self.is_asked, true), "asked before the last was answered");
+            }
+            Action::Answered(_) => {
+                assert!(std::mem::take(&mut self.is_asking), "an answer to nothing");
+            }
             Action::Close { .. } => self.is_closed = true,
             Action::PassedOver(_)
             | Action::Heard(_)
@@ -373,7 +437,9 @@ impl Driver {
     fn send_all(&mut self) {
         const SAID_MAX: usize = 10_000;
         for _ in 0..SAID_MAX {
-            let Some(said) = self.link.poll_message(self.now) else { return };
+            let Some(said) = self.link.poll_message(self.now).or_else(|| self.link.poll_talk()) else {
+                return;
+            };
             match Message::decode(&said) {
                 Ok(Message::Ping { id }) => self.ping = id,
                 Ok(_) => {}
@@ -397,6 +463,7 @@ fn announcement(node_id: u8, sequence: u8, held: &[(u8, u8)]) -> Announcement {
         members: Vec::new(),
         evictions: Vec::new(),
         memory_limit: 0,
+        joining: false,
     }
 }
 

@@ -168,6 +168,7 @@ fn hello_of(number: u64) -> Hello {
         batch_format: FORMAT,
         group: "test".into(),
         group_id: GroupId::default(),
+        joining: false,
         member,
         start_time: now().wall(),
         frontier: Frontier::new(),

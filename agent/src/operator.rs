@@ -1,0 +1,85 @@
+//! What operators ask of a running agent: over its control socket, a line of JSON for a question, lines of JSON for the
+//! answer. The agent passes it on to its node.
+//!
+//! ```text
+//! {"command":"members"}                            -> {"type":"result","result":...}
+//! {"command":"forget","name":"b"}                  -> {"type":"result","result":...}
+//! {"command":"reissue"}                            -> {"type":"result","result":...}
+//! {"command":"verify","peer":"b","deep":true}      -> {"type":"progress","peer":"b","status":{...}}, and at the end
+//! {"command":"repair","peer":null}                    {"type":"compared","peer":"b","status":{...}} for each peer
+//!                                                  -> {"type":"error","error":"..."} ends any of these
+//! ```
+
+use serde::{Deserialize, Serialize};
+use shared::feed::VerifyStatus;
+
+pub(crate) mod client;
+
+mod server;
+
+mod table;
+
+pub(crate) use server::ControlSocket;
+
+/// The longest question, in bytes; a longer one is refused.
+const REQUEST_BYTES_MAX: usize = 64 << 10;
+
+/// What is asked.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "command", rename_all = "kebab-case")]
+pub(crate) enum Request {
+    /// Who the members of the group are.
+    Members,
+    /// A member will not come back: nobody is to wait for it.
+    Forget {
+        /// Its name.
+        name: String,
+    },
+    /// Compare the node with those of linked peers.
+    Verify {
+        /// With this one only.
+        #[serde(default)]
+        peer: Option<String>,
+        /// Also values and expiry, not only versions.
+        #[serde(default)]
+        deep: bool,
+    },
+    /// Make good the differences to those of linked peers.
+    Repair {
+        /// To this one only.
+        #[serde(default)]
+        peer: Option<String>,
+    },
+    /// Write all that the node holds anew, under a new origin.
+    Reissue,
+}
+
+/// A line of the answer.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "kebab-case")]
+pub(crate) enum Response {
+    /// What the node says. The last line.
+    Result {
+        /// As the node has it.
+        result: serde_json::Value,
+    },
+    /// How far it is with a peer.
+    Progress {
+        /// The peer's name.
+        peer: String,
+        /// How far.
+        status: VerifyStatus,
+    },
+    /// It is done with a peer.
+    Compared {
+        /// The peer's name.
+        peer: String,
+        /// What came of it.
+        status: VerifyStatus,
+    },
+    /// It cannot be done. The last line.
+    Error {
+        /// Why.
+        error: String,
+    },
+}
