@@ -386,7 +386,7 @@ fn is_related(node: &Node, talk: &Talk) -> bool {
             && !greeting.joining
             && !greeting.receiving
             && greeting.group_id == group.own().group_id
-            && !group.has_evicted(greeting.member.node_id)
+            && group.judge(greeting.member.node_id) == YouAre::Counted
             && greeting.you == YouAre::Counted
     })
 }

@@ -27,7 +27,6 @@ pub(crate) mod identity;
 
 pub(crate) mod writer;
 
-#[cfg_attr(not(test), allow(dead_code, reason = "reconciles call it"))]
 pub(crate) mod adopt;
 
 pub(crate) mod snapshot;

@@ -60,7 +60,6 @@ impl Ticket {
     }
 
     /// Resolves when an outcome is told after this call.
-    #[allow(dead_code, reason = "reconciles call it")]
     pub(crate) fn listen(&self) -> EventListener {
         self.0.told.listen()
     }
@@ -121,7 +120,6 @@ impl SnapshotRequests {
 
     /// Asks for a snapshot with this header, for an adoption. The caller holds all others, from before the header was
     /// made until the log has followed: one that began in between would bring the frontier before back.
-    #[cfg_attr(not(test), allow(dead_code, reason = "reconciles call it"))]
     pub(crate) fn request_adoption(&self, header: SnapshotHeader, hold: DeadHold) -> Ticket {
         assert!(self.is_held(), "an adoption holds all other snapshots until the log has followed");
         self.push(Request { why: Why::Adoption, begun: Some((header, hold)), ticket: Ticket::default() })
@@ -142,14 +140,12 @@ impl SnapshotRequests {
 
     /// From now on no snapshot but an adoption's is written: the store is between two frontiers. One that is being
     /// written is cut off. Those asked for wait until [`SnapshotRequests::permit`].
-    #[cfg_attr(not(test), allow(dead_code, reason = "reconciles call it"))]
     pub(crate) fn hold(&self) {
         self.state.lock().holds += 1;
         self.wake();
     }
 
     /// Ends one [`SnapshotRequests::hold`].
-    #[cfg_attr(not(test), allow(dead_code, reason = "reconciles call it"))]
     pub(crate) fn permit(&self) {
         let mut state = self.state.lock();
         state.holds = state.holds.checked_sub(1).expect("what is permitted was held");

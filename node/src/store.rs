@@ -13,7 +13,6 @@
 //! - [`shard`]: the tables of a run of slots, behind one lock.
 //! - `canonical`: the state as one comparable value, for tests.
 
-#![cfg_attr(not(test), allow(dead_code, reason = "what compares, collects and drops is not driven yet"))]
 
 pub(crate) mod key;
 

@@ -217,7 +217,7 @@ fn a_member_that_was_away_longer_than_logs_reach_back_reconciles() {
     let (own, peer) = (hosts.nodes[0].log.origin(), hosts.id(0));
     hosts.nodes[1].conversations.lock().on_truncated([(own, peer)]);
     hosts.talk(5);
-    assert_eq!(hosts.nodes[1].conversations.lock().counters.reconciles_done, 2, "the first was its joining");
+    assert_eq!(hosts.nodes[1].conversations.lock().counters.reconciles_done, 1);
     for _ in 0..3 {
         hosts.exchange();
     }

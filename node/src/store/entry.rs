@@ -293,7 +293,14 @@ impl Entry {
     pub(crate) fn flip_a_bit(&mut self) -> bool {
         match self {
             Self::Packed(packed) => packed.flip_a_bit(),
-            Self::Rich(_) => false,
+            Self::Rich(rich) => {
+                let values = rich.cells.iter_mut().filter_map(|(_, cell)| cell.base.as_mut());
+                let mut bytes = values.filter_map(|(_, value)| match value {
+                    Some(super::rich::CellValue::Bytes(bytes)) => bytes.first_mut(),
+                    _ => None,
+                });
+                bytes.next().map(|byte| *byte ^= 1).is_some()
+            }
         }
     }
 }

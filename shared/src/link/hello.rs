@@ -4,6 +4,7 @@ use super::Local;
 use super::message::{Goodbye, Hello, Reason};
 use crate::announcement::Member;
 use crate::batch::FORMAT;
+use crate::id::GroupId;
 
 /// Refuses a peer that this side must not talk to. Both sides come to the same result, each by itself.
 pub(super) fn check(hello: &Hello, local: &Local) -> Result<(), Goodbye> {
@@ -51,11 +52,11 @@ fn check_group(hello: &Hello, local: &Local) -> Result<(), Goodbye> {
 
 /// Whether two that may talk may stream to each other, too: both are members of one group, and neither is only about to
 /// join it. Others converse until they are.
-///
-/// Nodes that have not met anyone, whose group has no id, count as one group: they found it by streaming.
 #[must_use]
 pub fn are_related(local: &Local, hello: &Hello) -> bool {
-    hello.group == local.group && hello.group_id == local.group_id && !hello.joining && !local.joining
+    let is_group = local.group_id != GroupId::default();
+    let is_same = hello.group == local.group && hello.group_id == local.group_id;
+    is_group && is_same && !hello.joining && !local.joining
 }
 
 /// A member as texts for people name it.
