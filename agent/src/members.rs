@@ -171,7 +171,6 @@ mod tests {
             clock: Timestamp(sequence),
             members: Vec::new(),
             evictions: Vec::new(),
-            joining: false,
             memory_limit: 0,
             joining: false,
         })

@@ -23,7 +23,7 @@ pub(crate) mod verifying;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use shared::conversation::{Answer, Greeting, Question, Refusal, YouAre};
 use shared::id::{NodeId, Origin};
@@ -33,11 +33,15 @@ use self::answering::Sending;
 use self::comparing::Comparison;
 use self::receiving::Receiving;
 use self::verifying::Job;
+use crate::group::Standing;
 use crate::node::Node;
 use crate::transaction::Clocks;
 
 /// A peer is greeted this often.
 const GREET_INTERVAL_MS: u64 = 1_000;
+
+/// While this node is no member, this often.
+const GREET_EARLY_MS: u64 = 200;
 
 /// A peer that said "not now" is asked again after this.
 const RETRY_MS: u64 = 200;
@@ -60,6 +64,17 @@ pub(crate) struct Conversations {
     /// Origins that cannot be pulled from anybody, as logs start later, each with a peer that is ahead.
     truncated: BTreeMap<Origin, NodeId>,
     pub(crate) counters: Counters,
+}
+
+/// How the conversations stand, for INFO: behind a lock of its own, for whoever holds shards must not wait for those that
+/// wait for shards.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Status {
+    pub(crate) counters: Counters,
+    /// Slots that are left of the reconcile of which this node is the receiver, if there is one.
+    pub(crate) receiving: Option<usize>,
+    /// Receivers that this node serves.
+    pub(crate) sending: usize,
 }
 
 /// What came of the conversations so far, for INFO.
@@ -133,20 +148,24 @@ impl Conversations {
             return Next { question: None, wait_ms: talk.not_before.since(now).clamp(1, IDLE_MS) };
         }
         let chosen = self.choose(node, peer, clocks);
-        let wait_ms = if chosen.is_some() { 0 } else { self.idle_ms() };
+        let wait_ms = if chosen.is_some() { 0 } else { self.idle_ms(node) };
         let question = chosen.as_ref().map(|(_, question)| question.encode());
         self.peers.entry(peer).or_default().asked = chosen;
+        self.publish(node);
         Next { question, wait_ms }
     }
 
-    const fn idle_ms(&self) -> u64 {
-        if self.receiving.is_some() { RETRY_MS / 4 } else { IDLE_MS }
+    fn idle_ms(&self, node: &Node) -> u64 {
+        let is_member = node.membership.lock().group.standing() == Standing::Member;
+        if self.receiving.is_some() || !is_member { RETRY_MS / 4 } else { IDLE_MS }
     }
 
     fn choose(&mut self, node: &Node, peer: NodeId, clocks: Clocks) -> Option<(Asker, Question)> {
         let now = mono(clocks);
         let talk = self.peers.get_mut(&peer)?;
-        if talk.greeted_at.is_none_or(|at| now.since(at) >= GREET_INTERVAL_MS) {
+        let is_member = node.membership.lock().group.standing() == Standing::Member;
+        let interval_ms = if is_member { GREET_INTERVAL_MS } else { GREET_EARLY_MS };
+        if talk.greeted_at.is_none_or(|at| now.since(at) >= interval_ms) {
             talk.greeted_at = Some(now);
             return Some((Asker::Meeting, Question::Greet));
         }
@@ -174,7 +193,9 @@ impl Conversations {
 
     /// Whether this node must take over the state of this peer, and can.
     fn wants_reconcile(&self, node: &Node, peer: NodeId) -> bool {
-        let Some(greeting) = self.peers.get(&peer).and_then(|talk| talk.greeting.as_ref()) else { return false };
+        let Some(greeting) = self.peers.get(&peer).and_then(|talk| talk.greeting.as_ref()) else {
+            return false;
+        };
         if greeting.joining || greeting.receiving || greeting.group_id.0 == 0 {
             return false;
         }
@@ -184,9 +205,8 @@ impl Conversations {
             return false;
         }
         match group.standing() {
-            crate::group::Standing::Unmet => true,
-            crate::group::Standing::Joining => true,
-            crate::group::Standing::Member => {
+            Standing::Unmet | Standing::Joining => true,
+            Standing::Member => {
                 greeting.group_id == group.own().group_id
                     && !group.is_reissuing()
                     && self.truncated.iter().any(|(origin, ahead)| {
@@ -229,7 +249,9 @@ impl Conversations {
             }
             (Asker::Meeting, _) => notices.push(Notice::Unexpected { what: "it does not greet" }),
             (Asker::Receiving, answer) => {
-                if let Some(receiving) = self.receiving.as_mut().filter(|receiving| receiving.sender() == peer) {
+                if let Some(receiving) =
+                    self.receiving.as_mut().filter(|receiving| receiving.sender() == peer)
+                {
                     receiving.on_answer(node, question, answer, clocks, &mut self.counters, &mut notices);
                 }
             }
@@ -294,7 +316,17 @@ impl Conversations {
                 self.counters.reconciles_done += 1;
             }
         }
+        node.readiness.lock().keep(|peer| self.peers.contains_key(&peer));
+        self.publish(node);
         notices
+    }
+
+    fn publish(&self, node: &Node) {
+        *node.conversation_status.lock() = Status {
+            counters: self.counters,
+            receiving: self.receiving.as_ref().map(Receiving::slots_left),
+            sending: self.sending.len(),
+        };
     }
 
     fn give_up_receiving(&mut self, node: &Node) {
@@ -313,16 +345,6 @@ impl Conversations {
         {
             self.give_up_receiving(node);
         }
-    }
-
-    /// The peers that were greeted and share this node's group, with what they had then.
-    pub(crate) fn greeted(&self) -> impl Iterator<Item = (&str, &Greeting)> {
-        self.peers.values().filter_map(|talk| Some((talk.name.as_str(), talk.greeting.as_ref()?)))
-    }
-
-    /// The peers that are talked to.
-    pub(crate) fn peers(&self) -> BTreeSet<NodeId> {
-        self.peers.keys().copied().collect()
     }
 
     fn job_of(&mut self, peer: NodeId) -> Option<&mut Option<Job>> {

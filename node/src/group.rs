@@ -38,8 +38,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use shared::announcement::{Announcement, Eviction, Member, Role};
 use shared::clock::Timestamp;
-pub(crate) use shared::conversation::YouAre;
 use shared::conversation::Enrolment;
+pub(crate) use shared::conversation::YouAre;
 use shared::id::{GroupId, NodeId, Origin};
 use shared::time::{MonoMillis, WallMillis};
 use shared::version::Frontier;
@@ -382,7 +382,8 @@ impl Group {
 
     /// Evicts the member that is furthest behind, if it is far behind: dead things take too much memory.
     pub(crate) fn evict_furthest_behind(&mut self, clock: Timestamp) -> Option<String> {
-        let reached = |counted: &&Counted| counted.reached.as_ref().map_or(Timestamp::ZERO, |reached| reached.clock);
+        let reached =
+            |counted: &&Counted| counted.reached.as_ref().map_or(Timestamp::ZERO, |reached| reached.clock);
         let furthest = self.still_counted().min_by_key(reached)?;
         let behind_ms = clock.wall().0.saturating_sub(reached(&furthest).wall().0);
         let member = furthest.member.clone();
@@ -419,9 +420,9 @@ impl Group {
         if member.name == self.own.name {
             return Err(NotEnrolled::NameTaken(member.name));
         }
-        let holder = self.still_counted().find(|counted| {
-            counted.member.name == member.name && counted.member.node_id != member.node_id
-        });
+        let holder = self
+            .still_counted()
+            .find(|counted| counted.member.name == member.name && counted.member.node_id != member.node_id);
         if let Some(holder) = holder {
             if now.since(holder.heard_at) < HOLDER_SILENT_MS {
                 return Err(NotEnrolled::NameTaken(member.name));
@@ -441,12 +442,7 @@ impl Group {
         let mut members = self.announced_members();
         members.retain(|other| other.node_id != member.node_id);
         members.push(self.as_member());
-        Ok(Enrolment {
-            group_id: self.own.group_id,
-            clock,
-            members,
-            evictions: self.announced_evictions(),
-        })
+        Ok(Enrolment { group_id: self.own.group_id, clock, members, evictions: self.announced_evictions() })
     }
 
     /// This node as a member.

@@ -391,7 +391,9 @@ impl Log {
     /// If the log starts later, from where it does.
     pub(crate) fn find(&self, origin: Origin, after: Timestamp) -> Result<Option<LogPosition>, Timestamp> {
         let end = self.end.lock();
-        let start = end.index.log_start().get(origin);
+        // Nobody asks for what this run has not written yet, wherever the floor is.
+        let is_own = end.open.header().origin == origin && !end.index.log_start().lists(origin);
+        let start = if is_own { Timestamp::ZERO } else { end.index.starts_at(origin) };
         if after < start { Err(start) } else { Ok(end.index.start_for(origin, after)) }
     }
 

@@ -55,7 +55,9 @@ pub(crate) fn tell(logger: &Logger, peer: &str, notices: Vec<Notice>) {
             Notice::Unsaved { text } => {
                 warn!(logger, "what a peer had is taken over, but cannot be made durable yet"; "error" => text);
             }
-            Notice::Refused { text } => debug!(logger, "the peer asks for patience"; "peer" => peer, "text" => text),
+            Notice::Refused { text } => {
+                debug!(logger, "the peer asks for patience"; "peer" => peer, "text" => text)
+            }
             Notice::Unexpected { what } => {
                 warn!(logger, "the peer's answer cannot be used"; "peer" => peer, "error" => what);
             }

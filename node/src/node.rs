@@ -19,7 +19,7 @@ use shared::time::{MonoMillis, WallMillis};
 use shared::version::{Frontier, Version};
 
 use self::maintenance::Reissue;
-use crate::conversation::Conversations;
+use crate::conversation::{self, Conversations};
 use crate::group::YouAre;
 use crate::log::{Log, Start, WriteRefused};
 use crate::membership::Membership;
@@ -50,6 +50,7 @@ pub(crate) struct Node {
     applying: Mutex<Applying>,
     pub(crate) membership: Mutex<Membership>,
     pub(crate) conversations: Mutex<Conversations>,
+    pub(crate) conversation_status: Mutex<conversation::Status>,
     pub(crate) readiness: Mutex<Readiness>,
     reissue: Mutex<Reissue>,
     random: Mutex<Random>,
@@ -164,6 +165,7 @@ impl Node {
             applying: Mutex::default(),
             membership: Mutex::new(membership),
             conversations: Mutex::default(),
+            conversation_status: Mutex::default(),
             readiness: Mutex::new(Readiness::new(started)),
             reissue: Mutex::default(),
             random: Mutex::new(random),

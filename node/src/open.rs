@@ -11,9 +11,9 @@ use shared::id::{NodeId, Origin};
 use shared::time::MonoMillis;
 use shared::version::Frontier;
 
+use crate::group::{Group, Own, Stored, StoredError};
 use crate::image::load_block;
 use crate::log::ceiling::{Ceiling, CeilingError};
-use crate::group::{Group, Own, Stored, StoredError};
 use crate::log::disk::{Disk, read_whole, replace};
 use crate::log::identity::{Identity, IdentityError};
 use crate::log::index::{LogIndex, STRIDE_BYTES};

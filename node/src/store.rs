@@ -13,7 +13,6 @@
 //! - [`shard`]: the tables of a run of slots, behind one lock.
 //! - `canonical`: the state as one comparable value, for tests.
 
-
 pub(crate) mod key;
 
 pub(crate) mod origins;

@@ -227,7 +227,8 @@ impl Question {
     /// The question's bytes.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
-        rmp_serde::to_vec(self).expect("a vector takes every byte and a question has no part that MessagePack lacks")
+        rmp_serde::to_vec(self)
+            .expect("a vector takes every byte and a question has no part that MessagePack lacks")
     }
 
     /// Reads a question.
@@ -243,7 +244,8 @@ impl Answer {
     /// The answer's bytes.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
-        rmp_serde::to_vec(self).expect("a vector takes every byte and an answer has no part that MessagePack lacks")
+        rmp_serde::to_vec(self)
+            .expect("a vector takes every byte and an answer has no part that MessagePack lacks")
     }
 
     /// Reads an answer.

@@ -8,7 +8,7 @@ use shared::version::Frontier;
 
 use crate::process::{Process, free_port};
 use crate::proxy::Proxy;
-use crate::wait::wait_for;
+use crate::wait::{wait_for, wait_until};
 
 /// The programs under test. Integration tests get their paths from cargo.
 #[derive(Clone, Debug)]
@@ -196,6 +196,14 @@ impl Host {
         })
     }
 
+    /// As [`Host::client`], once the node takes writes: after a restart it does so when it has met its group.
+    #[must_use]
+    pub fn writing_client(&self) -> Connection {
+        let client = self.client();
+        wait_until("a node to take writes", || self.info("takes_writes").as_deref() == Some("1"));
+        client
+    }
+
     /// What the node holds.
     ///
     /// # Panics
@@ -235,7 +243,7 @@ impl Host {
         self.info(field).and_then(|value| value.parse().ok()).unwrap_or(0)
     }
 
-    /// Sends a command and returns its reply.
+    /// Sends a command, once the node takes writes, and returns its reply.
     ///
     /// # Panics
     /// If the reply is an error.
@@ -244,6 +252,6 @@ impl Host {
         for argument in &command[1..] {
             request.arg(*argument);
         }
-        request.query(&mut self.client()).unwrap_or_else(|error| panic!("{command:?}: {error}"))
+        request.query(&mut self.writing_client()).unwrap_or_else(|error| panic!("{command:?}: {error}"))
     }
 }

@@ -71,7 +71,7 @@ pub fn at_once(hosts: &[&Host], work: impl Fn(usize, &mut Connection) + Sync) {
         for (index, host) in hosts.iter().enumerate() {
             let (start, work) = (&start, &work);
             scope.spawn(move || {
-                let mut client = host.client();
+                let mut client = host.writing_client();
                 start.wait();
                 work(index, &mut client);
             });
@@ -95,7 +95,7 @@ impl Load {
         let stopped = Arc::new(AtomicBool::new(false));
         let start = |(index, host): (usize, &Host)| {
             let (stopped, rounds) = (Arc::clone(&stopped), Arc::new(AtomicU64::new(0)));
-            let (counted, mut round, mut client) = (Arc::clone(&rounds), work(index), host.client());
+            let (counted, mut round, mut client) = (Arc::clone(&rounds), work(index), host.writing_client());
             let thread = thread::spawn(move || {
                 while !stopped.load(Ordering::Acquire) {
                     round(&mut client);

@@ -35,7 +35,8 @@ fn work(group: &mut Group, clerks: &mut [Clerk], meanwhile: impl FnOnce(&mut Gro
     let acknowledged: Vec<AtomicU64> = group.hosts().iter().map(|_| AtomicU64::new(0)).collect();
     thread::scope(|scope| {
         for (number, clerk) in clerks.iter_mut().enumerate() {
-            let (client, acknowledged) = (group[number / CLERKS].client(), &acknowledged[number / CLERKS]);
+            let (client, acknowledged) =
+                (group[number / CLERKS].writing_client(), &acknowledged[number / CLERKS]);
             let stop = &stop;
             scope.spawn(move || clerk.work(client, stop, acknowledged));
         }

@@ -56,7 +56,10 @@ fn help(context: &mut Context<'_, '_>, _: &[&[u8]]) -> CommandResult {
             ("APPLY <batch> [<node id>]", "Merge a batch of another node's, which came from this peer."),
             ("GROUP <name>", "Name the group that this node belongs to."),
             ("PEERS <report>", "Report links and announcements; answers with this node's."),
-            ("CONVERSE <node id> <name> [ANSWER <bytes> | FAILED <text>]", "Say what to ask a peer's node next."),
+            (
+                "CONVERSE <node id> <name> [ANSWER <bytes> | FAILED <text>]",
+                "Say what to ask a peer's node next.",
+            ),
             ("ANSWER <node id> <question>", "Answer what a peer's node asks."),
             ("MEMBERS", "List the members of the group, as JSON."),
             ("FORGET <name>", "Evict a member for good."),

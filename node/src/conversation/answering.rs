@@ -57,7 +57,6 @@ impl Sending {
         let run = self.runs.get_mut(&peer).filter(|run| run.id == id);
         run.map(|run| run.heard_at = now).is_some()
     }
-
 }
 
 impl Conversations {
@@ -172,8 +171,9 @@ fn roots(node: &Node) -> Vec<u64> {
             let shard = node.store.lock_shard(id);
             let first = id.index() * SLOTS_PER_SHARD;
             // Not the exclusive or of all: two slots that differ alike would cancel out.
-            (first..first + SLOTS_PER_SHARD)
-                .fold(0_u64, |root, slot| root.rotate_left(7).wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ shard.slot_digest(slot))
+            (first..first + SLOTS_PER_SHARD).fold(0_u64, |root, slot| {
+                root.rotate_left(7).wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ shard.slot_digest(slot)
+            })
         })
         .collect()
 }
@@ -206,7 +206,8 @@ pub(super) fn summaries(node: &Node, slots: &[u16], deep: bool) -> Summaries {
     let summary = |slot: &u16| {
         let slot = usize::from(*slot) % SLOTS;
         let shard = node.store.lock_shard(ShardId::of_slot(slot));
-        let digest = if deep { shard.deep_digest(slot, &node.store.origins) } else { shard.slot_digest(slot) };
+        let digest =
+            if deep { shard.deep_digest(slot, &node.store.origins) } else { shard.slot_digest(slot) };
         let lasts = shard.slot_lasts(slot).collect();
         Summary { digest, keys: shard.slot_live(slot) as u32, lasts }
     };
@@ -222,7 +223,12 @@ fn states(node: &Node, slots: impl Iterator<Item = usize>, what: What<'_>) -> An
         }
         let mut page = PageBuilder::new();
         let slot = slot % SLOTS;
-        node.store.lock_shard(ShardId::of_slot(slot)).collect_slot(slot, what, &mut page, &node.store.origins);
+        node.store.lock_shard(ShardId::of_slot(slot)).collect_slot(
+            slot,
+            what,
+            &mut page,
+            &node.store.origins,
+        );
         let page = page.finish();
         bytes += page.len() + 8;
         pages.push(ByteBuf::from(page));

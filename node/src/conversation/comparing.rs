@@ -102,7 +102,8 @@ impl Comparison {
     fn on_roots(&mut self, node: &Node, theirs: &[u64], now: MonoMillis, counters: &mut Counters) {
         counters.rounds_compared += 1;
         let ours = own_roots(node);
-        let differing: Vec<u8> = (0..).zip(ours.iter().zip(theirs)).filter(|(_, (a, b))| a != b).map(|(id, _)| id).collect();
+        let differing: Vec<u8> =
+            (0..).zip(ours.iter().zip(theirs)).filter(|(_, (a, b))| a != b).map(|(id, _)| id).collect();
         counters.slots_compared += ((ours.len() - differing.len()) * SLOTS_PER_SHARD) as u64;
         self.strikes.retain(|slot, _| differing.contains(&((usize::from(*slot) / SLOTS_PER_SHARD) as u8)));
         if differing.is_empty() { self.rest(now) } else { self.phase = Phase::Digests(differing) }
@@ -179,17 +180,13 @@ pub(super) enum Verdict {
 }
 
 /// Compares slots at two nodes. Each side's frontier was read before its slots.
-pub(super) fn compare<'s>(
-    ours: &'s Summaries,
-    theirs: &'s Summaries,
-) -> impl Iterator<Item = Verdict> + 's {
+pub(super) fn compare<'s>(ours: &'s Summaries, theirs: &'s Summaries) -> impl Iterator<Item = Verdict> + 's {
     ours.slots.iter().zip(&theirs.slots).map(|(a, b)| {
         if a.digest == b.digest {
             return Verdict::Equal;
         }
-        let within_both = |last: &shared::version::Version| {
-            ours.frontier.covers(*last) && theirs.frontier.covers(*last)
-        };
+        let within_both =
+            |last: &shared::version::Version| ours.frontier.covers(*last) && theirs.frontier.covers(*last);
         if a.lasts.iter().chain(&b.lasts).all(within_both) { Verdict::Differs } else { Verdict::Unknown }
     })
 }

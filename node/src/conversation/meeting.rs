@@ -29,7 +29,8 @@ impl Conversations {
         notices: &mut Vec<Notice>,
     ) {
         if greeting.version != CONVERSATION || greeting.member.node_id != peer {
-            notices.push(Notice::Unexpected { what: "its greeting is of another version, or of another node" });
+            notices
+                .push(Notice::Unexpected { what: "its greeting is of another version, or of another node" });
             return;
         }
         let Some(talk) = self.peers.get_mut(&peer) else { return };
@@ -66,7 +67,12 @@ enum Step {
     Join(&'static str),
 }
 
-fn decide(group: &Group, peer: &Greeting, unknown_since: Option<MonoMillis>, now: MonoMillis) -> Option<Step> {
+fn decide(
+    group: &Group,
+    peer: &Greeting,
+    unknown_since: Option<MonoMillis>,
+    now: MonoMillis,
+) -> Option<Step> {
     let none = GroupId::default();
     let own = group.own();
     match group.standing() {

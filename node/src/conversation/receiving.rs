@@ -279,8 +279,11 @@ impl Receiving {
         match &mut self.phase {
             Phase::Merged(enrolled) => {
                 let wall = clocks.wall;
-                let saving =
-                    if enrolled.is_some() { node.save_joined(&self.theirs, wall) } else { node.save_pulled(wall) };
+                let saving = if enrolled.is_some() {
+                    node.save_joined(&self.theirs, wall)
+                } else {
+                    node.save_pulled(wall)
+                };
                 if let Ok(ticket) = saving {
                     self.phase = Phase::Saving(ticket, enrolled.take());
                 }

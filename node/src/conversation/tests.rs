@@ -43,7 +43,8 @@ impl Hosts {
         let (from, to) = (&self.nodes[asker], &self.nodes[answerer]);
         let (own, peer) = (self.id(asker), self.id(answerer));
         let clocks = self.clocks();
-        let Some(question) = from.conversations.lock().next_question(from, peer, "peer", clocks).question else {
+        let Some(question) = from.conversations.lock().next_question(from, peer, "peer", clocks).question
+        else {
             return false;
         };
         let answer = to.conversations.lock().answer(to, own, &question, clocks).unwrap();
@@ -136,9 +137,13 @@ impl Hosts {
     }
 
     fn get(&self, host: usize, key: &str) -> Option<String> {
-        self.run(host, |transaction, key| {
-            transaction.string(key).unwrap().map(|value| String::from_utf8_lossy(&value).into_owned())
-        }, key)
+        self.run(
+            host,
+            |transaction, key| {
+                transaction.string(key).unwrap().map(|value| String::from_utf8_lossy(&value).into_owned())
+            },
+            key,
+        )
     }
 
     #[track_caller]

@@ -112,7 +112,9 @@ impl Job {
                 Some(Question::Summaries(self.changing.iter().copied().take(SLOTS_AGAIN).collect()))
             }
             Phase::Keys => self.suspects.front().map(|slot| Question::Keys(*slot)),
-            Phase::Repair => Some(Question::Values(self.suspects.iter().copied().take(SLOTS_AGAIN).collect())),
+            Phase::Repair => {
+                Some(Question::Values(self.suspects.iter().copied().take(SLOTS_AGAIN).collect()))
+            }
         }
     }
 
@@ -161,7 +163,11 @@ impl Job {
         theirs: &shared::conversation::Summaries,
         now: MonoMillis,
     ) {
-        let again: BTreeSet<u16> = if self.phase == Phase::Again { self.changing.iter().copied().collect() } else { BTreeSet::new() };
+        let again: BTreeSet<u16> = if self.phase == Phase::Again {
+            self.changing.iter().copied().collect()
+        } else {
+            BTreeSet::new()
+        };
         let (mut left, is_first) = (self.changing.clone(), self.phase != Phase::Again);
         for ((slot, summary), verdict) in slots.iter().zip(&ours.slots).zip(compare(ours, theirs)) {
             if !is_first && !again.contains(slot) {
@@ -223,7 +229,9 @@ impl Job {
             }
         }
         let slot = self.suspects.pop_front();
-        if self.repairs && let Some(slot) = slot {
+        if self.repairs
+            && let Some(slot) = slot
+        {
             self.changing.push_back(slot);
         }
         if self.suspects.is_empty() {

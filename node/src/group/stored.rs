@@ -27,7 +27,9 @@ pub(crate) enum StoredError {
          the directory away and start the node empty, so that it joins its group as a new node"
     )]
     Damaged,
-    #[error("the file members has the format {0}, which this build does not read: start the build that wrote it")]
+    #[error(
+        "the file members has the format {0}, which this build does not read: start the build that wrote it"
+    )]
     Format(u8),
 }
 

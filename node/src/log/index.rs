@@ -169,6 +169,13 @@ impl LogIndex {
         &self.start
     }
 
+    /// Where the log of an origin starts: whoever holds less of it cannot be served from here. Of one that is noted and was
+    /// never shortened it holds everything; of one that is not, nothing below the floor.
+    pub(crate) fn starts_at(&self, origin: Origin) -> Timestamp {
+        let is_whole = self.origins.contains_key(&origin) && !self.start.lists(origin);
+        if is_whole { Timestamp::ZERO } else { self.start.get(origin) }
+    }
+
     /// Forgets origins that ended at or before the floor of the group, so that they do not pile up. Below it nobody is
     /// served.
     pub(crate) fn raise_floor(&mut self, floor: Timestamp) {

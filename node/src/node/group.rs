@@ -8,8 +8,8 @@ use shared::time::{MonoMillis, WallMillis};
 use shared::version::Frontier;
 
 use super::{Node, Pull};
-use crate::group::NotEnrolled;
-use crate::log::WriteRefused;
+use crate::group::{NotEnrolled, Standing};
+use crate::log::{LogStatus, WriteRefused};
 use crate::snapshots::Ticket;
 use crate::store::ShardSet;
 use crate::store::key::ShardId;
@@ -57,6 +57,22 @@ impl Node {
         self.log.observe(clock, clocks.wall)?;
         self.take_writes();
         Ok(())
+    }
+
+    /// Whether a load balancer may send clients here: it takes writes, and has caught up with whom it has met.
+    ///
+    /// The log's status is handed in, for the caller may hold its lock.
+    pub(crate) fn is_ready(&self, status: &LogStatus, clocks: Clocks) -> bool {
+        let ahead_ms = status.clock.wall().0.saturating_sub(clocks.wall.0);
+        let refuses = !self.takes_writes() || status.fault.is_some() || ahead_ms > self.log.poison_ms();
+        let (is_settled, has_others) = {
+            let group = &self.membership.lock().group;
+            (group.standing() == Standing::Unmet || !group.is_joining(), group.has_others())
+        };
+        let is_receiving = self.conversation_status.lock().receiving.is_some();
+        let now = MonoMillis(clocks.mono_us / 1_000);
+        let has_caught_up = self.readiness.lock().has_caught_up(&status.frontier, has_others, now);
+        !refuses && is_settled && !is_receiving && has_caught_up
     }
 
     /// Takes in what members announced.
@@ -155,11 +171,7 @@ impl Node {
     }
 
     /// Asks for the snapshot of a joiner: its frontier is that of the sender.
-    pub(crate) fn save_joined(
-        &self,
-        frontier: &Frontier,
-        wall: WallMillis,
-    ) -> Result<Ticket, WriteRefused> {
+    pub(crate) fn save_joined(&self, frontier: &Frontier, wall: WallMillis) -> Result<Ticket, WriteRefused> {
         let _nothing_half_merged = self.applying.lock();
         self.request_restart(frontier.clone(), wall)
     }

@@ -14,8 +14,8 @@ use crate::log::segment::LogPosition;
 use crate::settings::{Fsync, InitialSettings};
 use crate::store::canonical::Canonical;
 use crate::transaction::{Clocks, NewTtl, Transaction};
-use shared::change::DATABASES;
 use shared::announcement::Role;
+use shared::change::DATABASES;
 use shared::clock::HybridClock;
 use shared::id::GroupId;
 use shared::version::Frontier;
@@ -61,11 +61,8 @@ fn memory_node_of(name: &str, number: u64, start: Start) -> Node {
     let group = group::Group::new(own, None, 1_000_000_000, MonoMillis(0));
     let membership = Membership::new(group, Box::new(|_, _| Ok(())));
     let mut random = numbers(number);
-    let belongings = Belongings {
-        membership,
-        random: Box::new(move || random.next()),
-        started: MonoMillis(0),
-    };
+    let belongings =
+        Belongings { membership, random: Box::new(move || random.next()), started: MonoMillis(0) };
     Node::new(Store::new(), start, test_settings(), belongings).unwrap()
 }
 

@@ -5,7 +5,6 @@
 //! stay: a contribution remains its origin's, resets and marks keep their versions and so spare what they spared. So
 //! doing it twice, or at two nodes, changes nothing that can be seen.
 
-
 use std::borrow::Cow;
 
 use shared::change::{CellId, Change, Contribution, Op, Value};

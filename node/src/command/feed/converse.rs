@@ -17,7 +17,11 @@ use crate::group::MemberReport;
 pub(super) fn heard(context: &mut Context<'_, '_>, arguments: &[&[u8]]) -> CommandResult {
     check_permitted(context)?;
     let clock = parse(arguments[2], "timestamp in hex")?;
-    context.server.node.hear_clock(clock, context.clocks).map_err(|e| CommandError::composed(e.to_string()))?;
+    context
+        .server
+        .node
+        .hear_clock(clock, context.clocks)
+        .map_err(|e| CommandError::composed(e.to_string()))?;
     context.reply.ok();
     Ok(())
 }
@@ -56,11 +60,10 @@ pub(super) fn answer(context: &mut Context<'_, '_>, arguments: &[&[u8]]) -> Comm
     check_permitted(context)?;
     let peer: NodeId = parse(arguments[2], "node id in hex")?;
     let node = &context.server.node;
-    let answer = node
-        .conversations
-        .lock()
-        .answer(node, peer, arguments[3], context.clocks)
-        .map_err(|error| CommandError::composed(format!("ERR not a question of this build's: {error}")))?;
+    let answer =
+        node.conversations.lock().answer(node, peer, arguments[3], context.clocks).map_err(|error| {
+            CommandError::composed(format!("ERR not a question of this build's: {error}"))
+        })?;
     context.reply.bulk(&answer);
     Ok(())
 }

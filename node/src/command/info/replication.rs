@@ -15,6 +15,7 @@ use shared::time::MonoMillis;
 
 use super::Page;
 use crate::command::context::Context;
+use crate::conversation::Status;
 use crate::log::LogStatus;
 
 /// What Redis gives for the id of a replication history that there is none of.
@@ -24,6 +25,7 @@ pub(super) fn write(page: &mut Page, context: &Context<'_, '_>) {
     let log = context.transaction.log_status();
     write_as_redis(page, context, &log);
     write_member(page, context, &log);
+    write_group(page, context, &log);
     write_counters(page, context);
     write_links(page, context);
 }
@@ -62,6 +64,46 @@ fn write_member(page: &mut Page, context: &Context<'_, '_>, log: &LogStatus) {
     if let Some(fault) = &log.fault {
         page.field("log_fault", line(fault));
     }
+}
+
+/// What the node knows of its group, and what it did to be equal to it.
+fn write_group(page: &mut Page, context: &Context<'_, '_>, log: &LogStatus) {
+    let node = &context.server.node;
+    page.field("ready", u8::from(node.is_ready(log, context.clocks)));
+    page.field("takes_writes", u8::from(node.takes_writes()));
+    {
+        let membership = node.membership.lock();
+        let group = &membership.group;
+        page.field("joining", u8::from(group.is_joining()));
+        page.field("members", group.size());
+        page.field("members_evicted", group.announced_evictions().len());
+        if let Some(fault) = membership.fault() {
+            page.field("group_fault", line(fault));
+        }
+    }
+    let Status { counters, receiving, sending } = *node.conversation_status.lock();
+    page.field("reconcile_receiving", u8::from(receiving.is_some()));
+    page.field("reconcile_slots_left", receiving.unwrap_or(0));
+    page.field("reconcile_serving", sending);
+    for (name, count) in [
+        ("reconciles_begun", counters.reconciles_begun),
+        ("reconciles_done", counters.reconciles_done),
+        ("reconcile_bytes_in", counters.reconcile_bytes_in),
+        ("reconcile_bytes_out", counters.reconcile_bytes_out),
+        ("reconcile_keys_taken", counters.keys_taken),
+        ("reconcile_keys_dropped", counters.keys_dropped),
+        ("compared_rounds", counters.rounds_compared),
+        ("compared_slots", counters.slots_compared),
+        ("diverged_slots", counters.slots_diverged),
+        ("repaired_slots", counters.slots_repaired),
+    ] {
+        page.field(name, count);
+    }
+    // An EXEC that writes holds some of the shards: what it cannot look at, it does not tell.
+    page.field(
+        "tombstone_bytes",
+        context.transaction.shards().map(|shard| shard.dead_bytes()).sum::<usize>(),
+    );
 }
 
 fn write_counters(page: &mut Page, context: &Context<'_, '_>) {

@@ -44,7 +44,7 @@ fn announcement() -> Announcement {
             origin: Origin(0xb2),
             role: Role::ReadOnly,
         }],
-        evictions: vec![Eviction { name: "gone".into(), node_id: NodeId(0xd1), origins: vec![Origin(0xd2)] }],
+        evictions: vec![Eviction { name: "gone".into(), node_id: NodeId(0xd1), settled: true }],
         memory_limit: 1 << 30,
         joining: true,
     }
