@@ -265,7 +265,8 @@ impl Conversations {
                 comparison.on_answer(node, name, question, answer, now, &mut self.counters, &mut notices);
             }
         }
-        if notices.iter().any(|notice| matches!(notice, Notice::Unexpected { .. }))
+        let is_wrong = |notice: &Notice| matches!(notice, Notice::Unexpected { .. } | Notice::Refused { .. });
+        if notices.iter().any(is_wrong)
             && let Some(talk) = self.peers.get_mut(&peer)
         {
             talk.not_before = now.after_ms(RETRY_MS);

@@ -28,7 +28,7 @@ fn group_with_skew(ahead_ms: i64, node_flags: &[&str]) -> (Group, SkewedClock) {
 }
 
 fn set(host: &Host, key: &str, value: &str) -> Result<(), RedisError> {
-    redis::cmd("SET").arg(key).arg(value).exec(&mut host.client())
+    redis::cmd("SET").arg(key).arg(value).exec(&mut host.writing_client())
 }
 
 fn get(host: &Host, key: &str) -> Option<String> {

@@ -158,7 +158,7 @@ impl Receiving {
             }
             (Question::Enrol { .. }, Answer::Enrolled(enrolment)) => {
                 if let Phase::Enrolling(origin) = self.phase
-                    && node.log.observe(enrolment.clock, clocks.wall).is_ok()
+                    && node.move_past(enrolment.clock, clocks).is_ok()
                 {
                     self.phase = Phase::Ending(Some((origin, enrolment)));
                 }
@@ -169,9 +169,9 @@ impl Receiving {
     }
 
     fn on_begun(&mut self, node: &Node, begun: Begun, clocks: Clocks, notices: &mut Vec<Notice>) {
-        if node.log.observe(begun.clock, clocks.wall).is_err() {
-            // Its disk is full, or the clock is poisoned: tried again.
-            return;
+        if let Err(error) = node.move_past(begun.clock, clocks) {
+            // It is tried again, after a while.
+            return notices.push(Notice::Refused { text: error.to_string() });
         }
         let Begun { run, frontier, flushes, .. } = begun;
         if node.take_flushes(&flushes).is_err() {

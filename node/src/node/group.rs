@@ -48,15 +48,22 @@ impl Node {
         }
     }
 
-    /// A peer's Hello told its clock: what is written here from now on is later.
-    pub(crate) fn hear_clock(&self, clock: Timestamp, clocks: Clocks) -> Result<(), WriteRefused> {
+    /// A peer's Hello told its clock: what is written here from now on is later. One that lies too far in the future does
+    /// not count, lest it poison this one: what its node writes will be refused, and nothing else. While the disk is full
+    /// nothing is written anyway, and to meet a member then does not yet permit it.
+    pub(crate) fn hear_clock(&self, clock: Timestamp, clocks: Clocks) {
+        if matches!(self.move_past(clock, clocks), Ok(()) | Err(WriteRefused::Clock { .. })) {
+            self.take_writes();
+        }
+    }
+
+    /// Moves the clock past a peer's, if that does not lie too far in the future.
+    pub(crate) fn move_past(&self, clock: Timestamp, clocks: Clocks) -> Result<(), WriteRefused> {
         let ahead_ms = clock.wall().0.saturating_sub(clocks.wall.0);
         if ahead_ms > self.log.poison_ms() {
             return Err(WriteRefused::Clock { ahead_ms });
         }
-        self.log.observe(clock, clocks.wall)?;
-        self.take_writes();
-        Ok(())
+        self.log.observe(clock, clocks.wall)
     }
 
     /// Whether a load balancer may send clients here: it takes writes, and has caught up with whom it has met.
