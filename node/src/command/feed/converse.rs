@@ -17,11 +17,7 @@ use crate::group::MemberReport;
 pub(super) fn heard(context: &mut Context<'_, '_>, arguments: &[&[u8]]) -> CommandResult {
     check_permitted(context)?;
     let clock = parse(arguments[2], "timestamp in hex")?;
-    context
-        .server
-        .node
-        .hear_clock(clock, context.clocks)
-        .map_err(|e| CommandError::composed(e.to_string()))?;
+    context.server.node.hear_clock(clock, context.clocks);
     context.reply.ok();
     Ok(())
 }
