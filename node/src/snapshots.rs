@@ -10,7 +10,6 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
-use event_listener::{Event, EventListener};
 use parking_lot::{Condvar, Mutex};
 use shared::time::MonoMillis;
 use slog::{Logger, debug, info, warn};
@@ -50,7 +49,6 @@ pub(crate) struct Ticket(Arc<TicketState>);
 #[derive(Debug, Default)]
 struct TicketState {
     outcome: Mutex<Option<Result<(), String>>>,
-    told: Event,
 }
 
 impl Ticket {
@@ -59,14 +57,8 @@ impl Ticket {
         self.0.outcome.lock().clone()
     }
 
-    /// Resolves when an outcome is told after this call.
-    pub(crate) fn listen(&self) -> EventListener {
-        self.0.told.listen()
-    }
-
     fn tell(&self, outcome: Result<(), String>) {
         self.0.outcome.lock().get_or_insert(outcome);
-        self.0.told.notify(usize::MAX);
     }
 }
 

@@ -104,22 +104,6 @@ impl Identity {
         Ok(())
     }
 
-    /// Records the group that the node belongs to, durably.
-    ///
-    /// # Errors
-    /// [`IdentityError`]; then `self` is as before, though the disk may already have the change.
-    pub(crate) fn set_group<D: Disk>(
-        &mut self,
-        disk: &D,
-        group: &str,
-        group_id: GroupId,
-    ) -> Result<(), IdentityError> {
-        let changed = Self { group: Some(checked(group)?), group_id, ..self.clone() };
-        replace(disk, FILE, changed.encode().as_bytes())?;
-        *self = changed;
-        Ok(())
-    }
-
     fn encode(&self) -> String {
         let group =
             self.group.as_ref().map(|group| format!("group = {}\n", quote(group))).unwrap_or_default();
@@ -203,6 +187,10 @@ mod tests {
         Identity::load_or_create(disk, "alpha", NodeId(random))
     }
 
+    fn join(identity: &mut Identity, disk: &SimulatedDisk, group_id: GroupId) -> Result<(), IdentityError> {
+        identity.change(disk, identity.node_id, Some("main"), group_id)
+    }
+
     #[test]
     fn is_drawn_once_and_kept() {
         let disk = SimulatedDisk::new(1);
@@ -225,7 +213,7 @@ mod tests {
             let disk = SimulatedDisk::new(1);
             let mut identity = Identity::load_or_create(&disk, name, NodeId(7)).unwrap();
             assert_eq!(load(&disk, 8).unwrap(), identity);
-            identity.set_group(&disk, name, GroupId(9)).unwrap();
+            identity.change(&disk, identity.node_id, Some(name), GroupId(9)).unwrap();
             assert_eq!(load(&disk, 8).unwrap(), identity);
             assert_eq!(identity.group.as_deref(), Some(name));
         }
@@ -248,7 +236,7 @@ mod tests {
     #[test]
     fn any_changed_byte_is_refused() {
         let disk = SimulatedDisk::new(1);
-        load(&disk, 7).unwrap().set_group(&disk, "main", GroupId(9)).unwrap();
+        join(&mut load(&disk, 7).unwrap(), &disk, GroupId(9)).unwrap();
         let bytes = disk.contents(FILE).unwrap();
         for at in 0..bytes.len() as u64 - 1 {
             for mask in [0x01, 0x02, 0x80] {
@@ -286,7 +274,7 @@ mod tests {
                         assert!(identity.group_id >= known.group_id, "{identity:?} {known:?}");
                     }
                     known = Some(identity.clone());
-                    if identity.set_group(&disk, "main", GroupId(life)).is_ok() {
+                    if join(&mut identity, &disk, GroupId(life)).is_ok() {
                         known = Some(identity);
                     }
                 }

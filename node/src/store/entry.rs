@@ -279,6 +279,7 @@ impl Entry {
     }
 
     /// As a whole, leaving it as it is.
+    #[cfg(test)]
     pub(crate) fn to_rich(&self, origins: &Origins) -> RichKey {
         match self {
             Self::Packed(packed) => packed.to_rich(origins),

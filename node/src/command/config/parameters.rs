@@ -103,6 +103,7 @@ pub(super) const PARAMETERS: &[Parameter] = &[
     ),
     fixed("maxmemory", |_| "0".to_owned()),
     fixed("maxmemory-policy", |_| "noeviction".to_owned()),
+    fixed("member-timeout", |server| (server.config.member_timeout_ms / 1_000).to_string()),
     fixed("name", |server| server.config.name.clone()),
     fixed("port", |server| server.config.port.to_string()),
     settable(
@@ -129,6 +130,12 @@ pub(super) const PARAMETERS: &[Parameter] = &[
         |server| seconds(server.node.settings.idle_timeout()),
         Form::Integer(0..=INT_MAX),
         Settings::set_idle_timeout,
+    ),
+    settable(
+        "tombstone-budget",
+        |server| server.node.settings.tombstone_budget().to_string(),
+        Form::Memory(0..=u64::MAX),
+        |settings, value| settings.set_tombstone_budget(value as usize),
     ),
     fixed("unixsocket", |server| path(server.config.unix.as_ref())),
 ];
