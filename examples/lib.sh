@@ -22,8 +22,8 @@ start_node() {
 
 # start_agent NAME PORT [flags, such as --peer URL]
 start_agent() {
-    "$agent" run --node "unix:$data/$1/node.sock" --listen "127.0.0.1:$2" --group example "${@:3}" \
-        2>>"$data/$1/agent.log" &
+    "$agent" run --node "unix:$data/$1/node.sock" --listen "127.0.0.1:$2" --group example \
+        --control "$data/$1/agent.sock" "${@:3}" 2>>"$data/$1/agent.log" &
     agents+=($!)
 }
 
@@ -50,12 +50,19 @@ await() {
 # await_linked PORT...: until a write at each node is seen at all.
 await_linked() {
     local from to token=$RANDOM$RANDOM
-    for from in "$@"; do ask "$from" SET "example:linked:$from" "$token" >/dev/null; done
+    for from in "$@"; do
+        # A node that was started again takes writes as soon as it has met another.
+        await "node $from to take writes" takes "$from" "example:linked:$from" "$token"
+    done
     for from in "$@"; do
         for to in "$@"; do
             await "the write at $from to reach $to (logs: $data/*/*.log)" sees "$to" "example:linked:$from" "$token"
         done
     done
+}
+
+takes() {
+    [ "$(ask "$1" SET "$2" "$3")" = "+OK" ] && echo yes
 }
 
 sees() {

@@ -24,6 +24,7 @@ Two masters are linked. In another terminal:
   redis-cli -p 7001 incr visits            both add up:
   redis-cli -p 7002 incr visits            2, at both
   redis-cli -p 7001 info replication       links, lag, counters
+  target/release/tandem-agent verify --deep --control examples/data/two-masters/a/agent.sock
 
 Ctrl-C stops.
 TEXT

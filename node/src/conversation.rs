@@ -86,8 +86,10 @@ pub(crate) struct Counters {
     pub(crate) reconciles_done: u64,
     pub(crate) reconcile_bytes_in: u64,
     pub(crate) reconcile_bytes_out: u64,
-    pub(crate) keys_taken: u64,
-    pub(crate) keys_dropped: u64,
+    /// Writes of the sender's that were new here, and of this node's that the sender had removed: a string that was written
+    /// whole counts as two.
+    pub(crate) parts_taken: u64,
+    pub(crate) parts_dropped: u64,
     pub(crate) rounds_compared: u64,
     pub(crate) slots_compared: u64,
     /// Slots that differed though both sides hold the same changes: never, unless memory or disk, or this program, fails.

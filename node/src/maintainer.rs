@@ -44,7 +44,7 @@ pub(crate) fn tell(logger: &Logger, peer: &str, notices: Vec<Notice>) {
                 info!(logger, "taking over what the peer has"; "peer" => peer, "slots that differ" => differing_slots);
             }
             Notice::Received { taken, dropped } => {
-                info!(logger, "took over what the peer had"; "keys taken" => taken, "keys dropped" => dropped);
+                info!(logger, "took over what the peer had"; "parts taken" => taken, "parts dropped" => dropped);
             }
             Notice::Joined => info!(logger, "this node is a member of its group now"),
             Notice::Reissued => info!(logger, "what only this node held is written once more"),

@@ -273,8 +273,8 @@ impl Receiving {
             );
             self.taken += judged.taken as u64;
             self.dropped += judged.dropped as u64;
-            counters.keys_taken += judged.taken as u64;
-            counters.keys_dropped += judged.dropped as u64;
+            counters.parts_taken += judged.taken as u64;
+            counters.parts_dropped += judged.dropped as u64;
             left.pop_front();
         }
         if left.is_empty() {
