@@ -60,6 +60,8 @@ const PEERS_MAX: usize = 1_024;
 pub(crate) struct Conversations {
     peers: BTreeMap<NodeId, Talk>,
     pub(crate) receiving: Option<Receiving>,
+    /// The origins of what was held here before a reconcile began, though it was begun again since.
+    origins_before: Option<Vec<Origin>>,
     pub(crate) sending: Sending,
     /// Origins that cannot be pulled from anybody, as logs start later, each with a peer that is ahead.
     truncated: BTreeMap<Origin, NodeId>,
@@ -176,7 +178,11 @@ impl Conversations {
         }
         if self.receiving.is_none() && self.wants_reconcile(node, peer) {
             self.counters.reconciles_begun += 1;
-            let receiving = self.receiving.insert(Receiving::new(node, peer));
+            let own_group = node.membership.lock().group.own().group_id;
+            let greeted = self.peers.get(&peer).and_then(|talk| talk.greeting.as_ref());
+            let is_foreign = greeted.is_none_or(|greeting| greeting.group_id != own_group);
+            let origins = self.origins_before.get_or_insert_with(|| node.store.origins.all()).clone();
+            let receiving = self.receiving.insert(Receiving::new(node, peer, is_foreign, origins));
             return receiving.next_question(node).map(|question| (Asker::Receiving, question));
         }
         let talk = self.peers.get_mut(&peer)?;
@@ -290,7 +296,7 @@ impl Conversations {
         {
             if refusal == Refusal::NoSuchRun {
                 receiving.begin_again(node);
-            } else if matches!(question, Question::Begin) {
+            } else if matches!(question, Question::Begin { .. }) {
                 // Another peer may be able to.
                 self.give_up_receiving(node);
             }
@@ -314,6 +320,7 @@ impl Conversations {
             if receiving.is_done() {
                 self.receiving = None;
                 self.truncated.clear();
+                self.origins_before = None;
                 self.counters.reconciles_done += 1;
             }
         }
@@ -392,7 +399,7 @@ pub(crate) enum Notice {
 const fn is_of_reconcile(question: &Question) -> bool {
     matches!(
         question,
-        Question::Begin
+        Question::Begin { .. }
             | Question::States { .. }
             | Question::Dead { .. }
             | Question::Enrol { .. }

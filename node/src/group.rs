@@ -38,16 +38,19 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use shared::announcement::{Announcement, Eviction, Member, Role};
 use shared::clock::Timestamp;
-use shared::conversation::Enrolment;
+use shared::conversation::{Departed, Enrolment};
 pub(crate) use shared::conversation::YouAre;
 use shared::id::{GroupId, NodeId, Origin};
 use shared::time::{MonoMillis, WallMillis};
-use shared::version::Frontier;
+use shared::version::{Frontier, Version};
 
 use self::eviction::Evictions;
 
 /// More members than this are a misconfiguration or an attack: further ones are not taken in.
 pub(crate) const MEMBERS_MAX: usize = 1_024;
+
+/// Members whose evictions have taken effect are remembered, up to so many: those heard last.
+const DEPARTED_MAX: usize = 1_024;
 
 /// An ended origin leaves the frontier this long after its end, at the least, and this long after all agreed on it:
 /// whatever was still on its way then has arrived, and is on every member's disk.
@@ -91,6 +94,11 @@ pub(crate) struct Group {
     is_reissuing: bool,
     members: BTreeMap<NodeId, Counted>,
     evictions: Evictions,
+    departed: BTreeMap<NodeId, Departed>,
+    /// Under which node id this node was a member before it was evicted.
+    formerly: NodeId,
+    /// While it re-issues: of which origins its own frontier covers only so much, though its floor lies above.
+    exceptions: Vec<(Origin, Timestamp)>,
     /// Since when all agree on the end of an origin.
     agreed: BTreeMap<Origin, (Timestamp, MonoMillis)>,
     floor: Timestamp,
@@ -135,7 +143,8 @@ pub(crate) enum NotEnrolled {
 impl Group {
     /// The group as the node left it, or one of its own.
     pub(crate) fn new(own: Own, stored: Option<Stored>, timeout_ms: u64, now: MonoMillis) -> Self {
-        let Stored { is_joining, is_reissuing, floor, members, evictions } = stored.unwrap_or_default();
+        let Stored { is_joining, is_reissuing, floor, members, evictions, departed, formerly, exceptions } =
+            stored.unwrap_or_default();
         let members = members.into_iter().map(|member| (member.node_id, Counted::new(member, now))).collect();
         Self {
             own,
@@ -143,6 +152,9 @@ impl Group {
             is_reissuing,
             members,
             evictions: Evictions::new(evictions),
+            departed: departed.into_iter().map(|departed| (departed.node_id, departed)).collect(),
+            formerly,
+            exceptions,
             agreed: BTreeMap::new(),
             floor,
             saved_floor: floor,
@@ -159,6 +171,9 @@ impl Group {
             floor: self.saved_floor,
             members: self.members.values().map(|counted| counted.member.clone()).collect(),
             evictions: self.evictions.all().cloned().collect(),
+            departed: self.departed.values().copied().collect(),
+            formerly: self.formerly,
+            exceptions: self.exceptions.clone(),
         })
     }
 
@@ -310,7 +325,7 @@ impl Group {
             .filter(|node_id| self.still_counted().all(|counted| counted.has_announced(*node_id)))
             .collect();
         for node_id in in_effect {
-            self.members.remove(&node_id);
+            self.depart(node_id, own);
             self.is_unsaved = true;
         }
         let members = &self.members;
@@ -321,6 +336,33 @@ impl Group {
         if self.evictions.forget(is_over) {
             self.is_unsaved = true;
         }
+    }
+
+    /// An eviction takes effect: what its bearer may have written beyond what is held here comes back with it only, if ever.
+    fn depart(&mut self, node_id: NodeId, own: &Frontier) {
+        let Some(Counted { member, reached, .. }) = self.members.remove(&node_id) else { return };
+        let end = Version::new(own.get(member.origin), member.origin);
+        let clock = reached.map_or(Timestamp::ZERO, |reached| reached.clock);
+        self.departed.insert(node_id, Departed { node_id, clock, end });
+        if self.departed.len() > DEPARTED_MAX {
+            let oldest = self.departed.values().min_by_key(|departed| departed.clock).map(|old| old.node_id);
+            oldest.map(|oldest| self.departed.remove(&oldest));
+        }
+    }
+
+    /// Those whose evictions have taken effect.
+    pub(crate) fn departed(&self) -> impl Iterator<Item = &Departed> {
+        self.departed.values()
+    }
+
+    /// Under which node id this node was a member before; zero if it never was.
+    pub(crate) const fn formerly(&self) -> NodeId {
+        self.formerly
+    }
+
+    /// While it re-issues: of which origins the own frontier covers only so much.
+    pub(crate) fn exceptions(&self) -> &[(Origin, Timestamp)] {
+        &self.exceptions
     }
 
     /// What every member has, as far as it is known here; none while a member has never been heard or reached.
@@ -442,7 +484,13 @@ impl Group {
         let mut members = self.announced_members();
         members.retain(|other| other.node_id != member.node_id);
         members.push(self.as_member());
-        Ok(Enrolment { group_id: self.own.group_id, clock, members, evictions: self.announced_evictions() })
+        Ok(Enrolment {
+            group_id: self.own.group_id,
+            clock,
+            members,
+            evictions: self.announced_evictions(),
+            departed: self.departed.values().copied().collect(),
+        })
     }
 
     /// This node as a member.
@@ -462,19 +510,30 @@ impl Group {
     pub(crate) fn begin_joining(&mut self, node_id: NodeId) {
         self.is_joining = true;
         self.is_reissuing = false;
+        self.formerly = self.own.node_id;
         self.own.node_id = node_id;
         self.members.clear();
+        self.departed.clear();
         self.evictions = Evictions::default();
         self.agreed.clear();
         self.is_unsaved = true;
     }
 
     /// Was enrolled, and is a member from now on; what its frontier does not cover is to be re-issued.
-    pub(crate) fn join(&mut self, enrolment: Enrolment, origin: Origin, now: MonoMillis) {
+    pub(crate) fn join(
+        &mut self,
+        enrolment: Enrolment,
+        origin: Origin,
+        exceptions: Vec<(Origin, Timestamp)>,
+        now: MonoMillis,
+    ) {
         self.own.group_id = enrolment.group_id;
         self.own.origin = origin;
         self.is_joining = false;
         self.is_reissuing = true;
+        self.exceptions = exceptions;
+        self.formerly = NodeId::default();
+        self.departed = enrolment.departed.into_iter().map(|departed| (departed.node_id, departed)).collect();
         self.evictions = Evictions::new(enrolment.evictions);
         self.members.clear();
         for member in enrolment.members {
@@ -484,8 +543,9 @@ impl Group {
     }
 
     /// Everything is re-issued and durable.
-    pub(crate) const fn reissued(&mut self) {
+    pub(crate) fn reissued(&mut self) {
         self.is_reissuing = false;
+        self.exceptions.clear();
         self.is_unsaved = true;
     }
 

@@ -9,7 +9,7 @@
 //! Roots                     -> Roots                       a digest per shard
 //! Digests [shard...]        -> Digests                     a digest per slot of these shards
 //! Summaries [slot...]       -> Summaries                   per slot its digest and the last change of each origin
-//! Begin                     -> Begun                       a reconcile begins: the sender holds on to all dead things
+//! Begin former node id      -> Begun                       a reconcile begins: the sender holds on to all dead things
 //! States run, [slot...]     -> States                      everything in these slots, as far as one answer takes
 //! Dead run, slot            -> States                      the dead things of the slots from there on
 //! Enrol run, member         -> Enrolled                    the asker has taken all over, and is to be counted
@@ -48,7 +48,10 @@ pub enum Question {
     /// What is in these slots, in short.
     Summaries(Vec<u16>),
     /// Let me take over your state.
-    Begin,
+    Begin {
+        /// Under which node id the asker was a member before it was evicted; zero if it never was.
+        formerly: NodeId,
+    },
     /// Everything in these slots.
     States {
         /// The reconcile, as [`Begun::run`] named it.
@@ -186,6 +189,11 @@ pub struct Begun {
     pub frontier: Frontier,
     /// The sender's clock at its start.
     pub clock: Timestamp,
+    /// Up to which moment of its clock the asker's writes had come here when it was evicted; zero if it was not, or that is
+    /// long forgotten. Origins that have ended since may be known to it better than to the sender's floor.
+    pub known_until: Timestamp,
+    /// What the group holds of origins of members that were evicted: they end there.
+    pub closed: Vec<Version>,
     /// The flushes of its databases: a page of [`state`](crate::state) without keys.
     pub flushes: ByteBuf,
 }
@@ -210,6 +218,19 @@ pub struct Enrolment {
     pub members: Vec<Member>,
     /// Whom they have evicted.
     pub evictions: Vec<Eviction>,
+    /// Who was evicted before, and may still come back.
+    pub departed: Vec<Departed>,
+}
+
+/// A member whose eviction has taken effect.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Departed {
+    /// It.
+    pub node_id: NodeId,
+    /// The clock of its last announcement that was reached: all that it wrote up to then is held.
+    pub clock: Timestamp,
+    /// Its last origin that was known, and what is held of it.
+    pub end: Version,
 }
 
 /// A key in short.

@@ -53,7 +53,7 @@ impl Frontier {
     /// What is held of `origin`.
     #[must_use]
     pub fn get(&self, origin: Origin) -> Timestamp {
-        self.entries.get(&origin).copied().unwrap_or(self.floor).max(self.floor)
+        self.entries.get(&origin).copied().unwrap_or(self.floor)
     }
 
     /// Notes that all of `origin` up to `upto` is held. Never goes down.
@@ -86,6 +86,24 @@ impl Frontier {
     #[must_use]
     pub fn lists(&self, origin: Origin) -> bool {
         self.entries.contains_key(&origin)
+    }
+
+    /// The same, but for some origins that it does not list: of each only so much counts as held. For judging what was
+    /// written where the floor says nothing: in another group, or by a node that the group no longer waited for. Not to be
+    /// advanced, merged or told.
+    #[must_use]
+    pub fn except(&self, origins: impl IntoIterator<Item = (Origin, Timestamp)>) -> Self {
+        let mut judged = self.clone();
+        for (origin, at) in origins {
+            judged.entries.entry(origin).or_insert(at);
+        }
+        judged
+    }
+
+    /// What is listed, and nothing of any other origin.
+    #[must_use]
+    pub fn listed(&self) -> Self {
+        Self { floor: Timestamp::ZERO, entries: self.entries.clone() }
     }
 
     /// The smaller of each component.

@@ -348,7 +348,7 @@ fn wait_all_crossed(group: &Group) {
     for host in group.hosts() {
         wait_for("writes to cross under load", || {
             let frontier = host.frontier();
-            if frontier.covers_frontier(&goal) {
+            if frontier.covers_listed(&goal) {
                 Ok(())
             } else {
                 Err(format!("{}: {frontier} of {goal}", host.name()))

@@ -7,6 +7,7 @@ use shared::conversation::{
     ANSWER_BYTES, Answer, Begun, CONVERSATION, Greeting, KeyDigest, Question, Refusal, States, Summaries,
     Summary,
 };
+use shared::clock::Timestamp;
 use shared::id::NodeId;
 use shared::state::PageBuilder;
 use shared::time::MonoMillis;
@@ -96,7 +97,7 @@ impl Conversations {
             Question::Digests(shards) => Answer::Digests(digests(node, &shards)),
             Question::Summaries(slots) => Answer::Summaries(summaries(node, &slots, false)),
             Question::Deep(from) => Answer::Summaries(summaries(node, &deep_slots(from), true)),
-            Question::Begin => self.begin(node, peer, clocks),
+            Question::Begin { formerly } => self.begin(node, peer, formerly, clocks),
             Question::States { slots, .. } | Question::Values(slots) => {
                 states(node, slots.iter().map(|slot| usize::from(*slot)), What::Everything)
             }
@@ -133,7 +134,7 @@ impl Conversations {
         }
     }
 
-    fn begin(&mut self, node: &Node, peer: NodeId, clocks: Clocks) -> Answer {
+    fn begin(&mut self, node: &Node, peer: NodeId, formerly: NodeId, clocks: Clocks) -> Answer {
         let not_now = |text: &str| Answer::Refused(Refusal::NotNow, text.to_owned());
         {
             let membership = node.membership.lock();
@@ -161,7 +162,16 @@ impl Conversations {
         let id = run.id;
         self.sending.runs.insert(peer, run);
         let (frontier, clock) = node.log.standing(clocks.wall);
-        Answer::Begun(Begun { run: id, frontier, clock, flushes: ByteBuf::from(node.flushes()) })
+        let membership = node.membership.lock();
+        let departed = || membership.group.departed();
+        Answer::Begun(Begun {
+            run: id,
+            frontier,
+            clock,
+            known_until: departed().find(|one| one.node_id == formerly).map_or(Timestamp::ZERO, |one| one.clock),
+            closed: departed().map(|one| one.end).collect(),
+            flushes: ByteBuf::from(node.flushes()),
+        })
     }
 }
 

@@ -18,10 +18,11 @@
 use std::collections::VecDeque;
 
 use shared::announcement::Member;
+use shared::clock::Timestamp;
 use shared::conversation::{Answer, Begun, Enrolment, Question, States};
 use shared::id::{NodeId, Origin};
 use shared::state::Page;
-use shared::version::Frontier;
+use shared::version::{Frontier, Version};
 
 use super::{Counters, Notice};
 use crate::node::Node;
@@ -38,9 +39,15 @@ pub(crate) struct Receiving {
     sender: NodeId,
     /// What this node had when it began, by which its own removals are told from what it never had.
     ours: Frontier,
+    /// The origins of all that it held then.
+    origins: Vec<Origin>,
+    formerly: NodeId,
+    exceptions: Vec<(Origin, Timestamp)>,
     is_joiner: bool,
     run: u64,
     theirs: Frontier,
+    /// As that, for judging what is held here.
+    judged: Frontier,
     phase: Phase,
     taken: u64,
     dropped: u64,
@@ -63,15 +70,26 @@ enum Phase {
 }
 
 impl Receiving {
-    pub(super) fn new(node: &Node, sender: NodeId) -> Self {
+    /// `is_foreign` tells that the sender belongs to another group, or this node to none.
+    /// `origins` are those of all that this node held before it began to take over anybody's state.
+    pub(super) fn new(node: &Node, sender: NodeId, is_foreign: bool, origins: Vec<Origin>) -> Self {
         node.snapshots.hold();
-        let is_joiner = node.membership.lock().group.is_joining();
+        let (is_joiner, formerly) = {
+            let membership = node.membership.lock();
+            (membership.group.is_joining(), membership.group.formerly())
+        };
+        let ours = node.log.frontier();
         Self {
             sender,
-            ours: node.log.frontier(),
+            // A floor speaks of the origins of its own group only.
+            ours: if is_foreign { ours.listed() } else { ours },
+            origins,
+            formerly,
+            exceptions: Vec::new(),
             is_joiner,
             run: 0,
             theirs: Frontier::new(),
+            judged: Frontier::new(),
             phase: Phase::Beginning,
             taken: 0,
             dropped: 0,
@@ -123,7 +141,7 @@ impl Receiving {
     pub(super) fn next_question(&self, node: &Node) -> Option<Question> {
         let run = self.run;
         match &self.phase {
-            Phase::Beginning => Some(Question::Begin),
+            Phase::Beginning => Some(Question::Begin { formerly: self.formerly }),
             Phase::Digests => Some(Question::Digests((0..SHARDS as u8).collect())),
             Phase::States(slots) => {
                 Some(Question::States { run, slots: slots.iter().copied().take(SLOTS_ASKED).collect() })
@@ -148,7 +166,7 @@ impl Receiving {
         notices: &mut Vec<Notice>,
     ) {
         match (question, answer) {
-            (Question::Begin, Answer::Begun(begun)) => self.on_begun(node, begun, clocks, notices),
+            (Question::Begin { .. }, Answer::Begun(begun)) => self.on_begun(node, begun, clocks, notices),
             (Question::Digests(_), Answer::Digests(digests)) => self.on_digests(node, &digests, notices),
             (Question::States { slots, .. }, Answer::States(states)) => {
                 self.on_states(node, &slots, &states, counters, notices);
@@ -173,7 +191,7 @@ impl Receiving {
             // It is tried again, after a while.
             return notices.push(Notice::Refused { text: error.to_string() });
         }
-        let Begun { run, frontier, flushes, .. } = begun;
+        let Begun { run, frontier, known_until, closed, flushes, .. } = begun;
         if node.take_flushes(&flushes).is_err() {
             return notices.push(Notice::Unexpected { what: "its flushes cannot be taken over" });
         }
@@ -181,8 +199,30 @@ impl Receiving {
         if !self.is_joiner {
             node.pull_from(&frontier);
         }
+        self.exceptions = self.exceptions(&frontier, known_until, &closed);
+        self.judged = frontier.except(self.exceptions.iter().copied());
         self.theirs = frontier;
         self.phase = Phase::Digests;
+    }
+
+    /// Of which origins the sender's floor says nothing: those that this node knew, and the sender does not list. They ended
+    /// before the floor rose to where it is, or the sender's group never heard of them. It holds of them what it held when
+    /// this node was evicted, or nothing. A member's floor is the sender's, too.
+    fn exceptions(
+        &self,
+        theirs: &Frontier,
+        known_until: Timestamp,
+        closed: &[Version],
+    ) -> Vec<(Origin, Timestamp)> {
+        if !self.is_joiner {
+            return Vec::new();
+        }
+        let floor = known_until.max(self.ours.floor()).min(theirs.floor());
+        let held = |origin: Origin| {
+            closed.iter().find(|end| end.origin == origin).map_or(floor, |end| end.timestamp)
+        };
+        let unlisted = self.origins.iter().copied().filter(|origin| !theirs.lists(*origin));
+        unlisted.map(|origin| (origin, held(origin))).collect()
     }
 
     fn on_digests(&mut self, node: &Node, digests: &[u64], notices: &mut Vec<Notice>) {
@@ -228,7 +268,7 @@ impl Receiving {
                 slot,
                 &keys,
                 &self.ours,
-                &self.theirs,
+                &self.judged,
                 &node.store.origins,
             );
             self.taken += judged.taken as u64;
@@ -316,7 +356,8 @@ impl Receiving {
                 return notices.push(Notice::Unexpected { what: "too many origins are known" });
             }
             let mut membership = node.membership.lock();
-            membership.group.join(enrolment, origin, super::mono(clocks));
+            let exceptions = std::mem::take(&mut self.exceptions);
+            membership.group.join(enrolment, origin, exceptions, super::mono(clocks));
             membership.save();
             notices.push(Notice::Joined);
         } else {

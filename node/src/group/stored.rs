@@ -2,11 +2,14 @@
 //!
 //! ```text
 //! CRC-32 of the rest, 4 bytes, then MessagePack:
-//! [format, joining, re-issuing, floor, [member...], [eviction...]]
+//! [format, joining, re-issuing, floor, [member...], [eviction...], [departed...], former node id,
+//!  [[origin, covered up to]...]]
 //! ```
 
 use shared::announcement::{Eviction, Member};
 use shared::clock::Timestamp;
+use shared::conversation::Departed;
+use shared::id::{NodeId, Origin};
 
 /// What must survive a restart.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -17,6 +20,9 @@ pub(crate) struct Stored {
     pub(crate) floor: Timestamp,
     pub(crate) members: Vec<Member>,
     pub(crate) evictions: Vec<Eviction>,
+    pub(crate) departed: Vec<Departed>,
+    pub(crate) formerly: NodeId,
+    pub(crate) exceptions: Vec<(Origin, Timestamp)>,
 }
 
 /// The file is not what a node wrote. Nothing was changed.
@@ -37,8 +43,10 @@ const FORMAT: u8 = 1;
 
 impl Stored {
     pub(crate) fn encode(&self) -> Vec<u8> {
-        let Self { is_joining, is_reissuing, floor, members, evictions } = self;
-        let body = rmp_serde::to_vec(&(FORMAT, is_joining, is_reissuing, floor, members, evictions))
+        let Self { is_joining, is_reissuing, floor, members, evictions, departed, formerly, exceptions } = self;
+        let fields =
+            (FORMAT, is_joining, is_reissuing, floor, members, evictions, departed, formerly, exceptions);
+        let body = rmp_serde::to_vec(&fields)
             .expect("a vector takes every byte and members have no part that MessagePack lacks");
         let mut bytes = crc32fast::hash(&body).to_le_bytes().to_vec();
         bytes.extend_from_slice(&body);
@@ -55,8 +63,19 @@ impl Stored {
         {
             return Err(StoredError::Format(*format));
         }
-        let (_, is_joining, is_reissuing, floor, members, evictions): (u8, bool, bool, Timestamp, _, _) =
-            rmp_serde::from_slice(body).map_err(|_| StoredError::Damaged)?;
-        Ok(Self { is_joining, is_reissuing, floor, members, evictions })
+        type Fields = (
+            u8,
+            bool,
+            bool,
+            Timestamp,
+            Vec<Member>,
+            Vec<Eviction>,
+            Vec<Departed>,
+            NodeId,
+            Vec<(Origin, Timestamp)>,
+        );
+        let fields: Fields = rmp_serde::from_slice(body).map_err(|_| StoredError::Damaged)?;
+        let (_, is_joining, is_reissuing, floor, members, evictions, departed, formerly, exceptions) = fields;
+        Ok(Self { is_joining, is_reissuing, floor, members, evictions, departed, formerly, exceptions })
     }
 }

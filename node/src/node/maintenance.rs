@@ -145,7 +145,8 @@ impl Node {
 
     /// Says whether it could be done.
     fn reissue_shard(&self, id: ShardId, clocks: Clocks) -> bool {
-        let covered = self.log.frontier();
+        let exceptions = self.membership.lock().group.exceptions().to_vec();
+        let covered = self.log.frontier().except(exceptions);
         for (db, key) in self.uncovered(id, &covered) {
             let key = Key::new(db, &key);
             let Ok(mut transaction) = Transaction::begin(self, ShardSet::of(id), clocks, true) else {

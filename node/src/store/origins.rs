@@ -66,6 +66,14 @@ impl Origins {
         Origin(chunk[usize::from(index.0 & 0xff)].load(Ordering::Acquire))
     }
 
+    /// Every origin that is known.
+    pub(crate) fn all(&self) -> Vec<Origin> {
+        let mut all: Vec<_> = self.by_origin.read().keys().copied().collect();
+        all.retain(|origin| *origin != Origin::NONE);
+        all.sort_unstable();
+        all
+    }
+
     /// The version with this timestamp of the numbered origin.
     pub(crate) fn version(&self, timestamp: Timestamp, index: OriginIndex) -> Version {
         Version { timestamp, origin: self.origin(index) }

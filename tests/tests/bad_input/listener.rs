@@ -67,7 +67,8 @@ fn garbage_and_silence_at_the_port_are_closed() {
     for client in &mut clients {
         client.read_to_end();
     }
-    wait_until("connections to be closed", || pair.agent().open_files() <= files);
+    // A link opens its connections to the node as it needs them.
+    wait_until("connections to be closed", || pair.agent().open_files() <= files + 3);
     pair.check_alive();
 }
 

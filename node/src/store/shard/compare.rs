@@ -83,6 +83,10 @@ impl Shard {
     /// Puts in a key as a snapshot has it. The caller takes in the snapshot's flushes, too, before or after.
     pub(crate) fn load(&mut self, state: &KeyState<'_>, origins: &Origins) {
         let key = Key::new(state.db, state.key);
+        for entry in entries(state) {
+            // So that all that are held are known. That there are too many shows when one of them is written.
+            let _ = origins.intern(entry.origin);
+        }
         self.note_lasts(&key, state);
         let flushed = self.databases[usize::from(key.db)].flushed;
         self.take(&key, origins);
