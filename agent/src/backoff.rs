@@ -8,30 +8,37 @@ const WAIT_MAX: Duration = Duration::from_secs(5);
 
 /// Doubling waits from 100 ms to 5 s, each with jitter, so that hosts do not dial in step.
 #[derive(Debug)]
-pub(crate) struct Backoff {
+pub struct Backoff {
     wait: Duration,
     random: fastrand::Rng,
 }
 
 impl Backoff {
-    pub(crate) fn new(random: fastrand::Rng) -> Self {
+    /// Waits that begin with the shortest.
+    #[must_use]
+    pub fn new(random: fastrand::Rng) -> Self {
         Self { wait: WAIT_MIN, random }
     }
 
     /// The next wait: between half of its step and all of it.
-    pub(crate) fn next(&mut self) -> Duration {
+    #[must_use]
+    #[cfg_attr(
+        feature = "simulation",
+        expect(clippy::should_implement_trait, reason = "no sequence to iterate over")
+    )]
+    pub fn next(&mut self) -> Duration {
         let step = self.wait;
         self.wait = (2 * self.wait).min(WAIT_MAX);
         step.mul_f64(0.5 + self.random.f64() / 2.0)
     }
 
     /// Begins again with the shortest wait: the last attempt went well.
-    pub(crate) const fn reset(&mut self) {
+    pub const fn reset(&mut self) {
         self.wait = WAIT_MIN;
     }
 
     /// Goes on with the longest wait: somebody must act first.
-    pub(crate) const fn slow_down(&mut self) {
+    pub const fn slow_down(&mut self) {
         self.wait = WAIT_MAX;
     }
 }

@@ -51,6 +51,7 @@ mod node_client;
 
 mod record;
 
+#[cfg_attr(not(feature = "simulation"), expect(unreachable_pub, reason = "public to the simulator"))]
 mod backoff;
 
 mod operator;

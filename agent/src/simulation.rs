@@ -10,6 +10,7 @@
 //!   with an answer, and after each answer to the peer, the core hears [`LinkEvent::Talked`].
 //! - Bytes are sent in this order: all that `poll_message` gives; then `poll_talk` and batches by turns.
 
+pub use crate::backoff::Backoff;
 pub use crate::conversation::{Answer, Conversation, Turn};
 pub use crate::hub::{Command, Core, Input, LinkEvent, NodePoint, Output, Question, SessionEnd};
 pub use crate::router::{LinkId, Order, Router};

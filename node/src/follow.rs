@@ -3,15 +3,14 @@
 //! A stream reads the log from a position of its own and is not read ahead of what its follower takes: a slow
 //! follower costs the node one position. What it misses in memory it reads from disk.
 
-use std::collections::BTreeMap;
+pub(crate) mod cursor;
+
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use async_std::io::{ReadExt, WriteExt};
 use futures_util::FutureExt;
 use futures_util::future::{Either, select};
-use shared::clock::Timestamp;
-use shared::id::Origin;
 use shared::resp::{ReplyWriter, RequestDecoder, RequestLimits};
 use slog::{Logger, debug, warn};
 
@@ -19,8 +18,11 @@ use crate::client::ClientRecord;
 use crate::command::feed::subscription;
 use crate::log::Sealed;
 use crate::log::segment::LogPosition;
-use crate::node::count;
 use crate::server::Server;
+
+pub(crate) use self::cursor::{Subscription, Wanted};
+
+use self::cursor::Cursor;
 
 /// A turn of a stream writes about this many bytes at most.
 const TURN_BYTES: usize = 256 << 10;
@@ -30,67 +32,6 @@ const LOOK_BYTES: usize = 256 << 10;
 
 /// A follower's requests are short; one longer than this ends its stream.
 const REQUEST_BYTES_MAX: usize = 4 << 20;
-
-/// From where on a follower wants an origin.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Wanted {
-    /// After this timestamp.
-    After(Timestamp),
-    /// From where this very stream stands.
-    Continued,
-}
-
-/// What a follower asks for.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Subscription {
-    pub(crate) origins: BTreeMap<Origin, Wanted>,
-    /// For the origins not listed.
-    pub(crate) others: Option<Wanted>,
-}
-
-/// How far a stream is, by origin.
-#[derive(Default)]
-struct Cursor {
-    origins: BTreeMap<Origin, Timestamp>,
-    others: Option<Timestamp>,
-    position: LogPosition,
-}
-
-impl Cursor {
-    fn after(&self, origin: Origin) -> Option<Timestamp> {
-        self.origins.get(&origin).copied().or(self.others)
-    }
-
-    /// What a new subscription means for this stream.
-    fn resubscribe(&self, asked: &Subscription) -> Self {
-        let point = |wanted: Wanted, here: Option<Timestamp>| match wanted {
-            Wanted::After(after) => after,
-            Wanted::Continued => here.unwrap_or(Timestamp::ZERO),
-        };
-        let listed =
-            asked.origins.iter().map(|(origin, wanted)| (*origin, point(*wanted, self.after(*origin))));
-        let mut origins: BTreeMap<_, _> = listed.collect();
-        if asked.others == Some(Wanted::Continued) {
-            for (origin, at) in &self.origins {
-                origins.entry(*origin).or_insert(*at);
-            }
-        }
-        let others = asked.others.map(|wanted| point(wanted, self.others));
-        Self { origins, others, position: self.position }
-    }
-
-    /// Takes the batch if it is wanted. One that begins beyond what the follower has by now stands in the log because of
-    /// a reconcile that was cut off; what it lacks in between comes later.
-    fn take(&mut self, sealed: &Sealed) -> bool {
-        let header = sealed.header;
-        let after = self.after(header.origin);
-        let wanted = after.is_some_and(|after| header.after <= after && header.upto > after);
-        if wanted {
-            self.origins.insert(header.origin, header.upto);
-        }
-        wanted
-    }
-}
 
 /// A connection on its way from a worker to its stream.
 pub(crate) struct Handover {
@@ -262,10 +203,7 @@ impl Stream {
     /// it asks again.
     fn check_not_truncated(&self) -> std::io::Result<()> {
         let log = &self.server.node.log;
-        let is_truncated = |origin: &Origin| {
-            self.cursor.after(*origin).is_some_and(|after| log.find(*origin, after).is_err())
-        };
-        if self.cursor.position < log.serve_from() || log.origins().iter().any(is_truncated) {
+        if self.cursor.is_cut_off(log) {
             return Err(std::io::Error::other("the log starts later now than the follower needs"));
         }
         Ok(())
@@ -273,28 +211,14 @@ impl Stream {
 
     /// Replaces what is followed, or answers which origins' logs start too late for that.
     fn subscribe(&mut self, asked: &Subscription) {
-        let mut cursor = self.cursor.resubscribe(asked);
-        let log = &self.server.node.log;
-        let mut truncated = Vec::new();
-        let mut position = log.end();
-        let known: Vec<Origin> = log.origins();
-        for origin in known {
-            let Some(after) = cursor.after(origin) else { continue };
-            match log.find(origin, after) {
-                Ok(Some(start)) => position = position.min(start),
-                Ok(None) => {}
-                Err(start) => truncated.push(format!("{origin}:{start}")),
-            }
-        }
+        let subscribed = self.cursor.subscribe(&self.server.node.log, asked);
         let mut reply = ReplyWriter::new(&mut self.output, self.protocol);
-        if truncated.is_empty() {
-            reply.ok();
-            cursor.position = position;
-            self.cursor = cursor;
-        } else {
-            reply.error(&format!("TRUNCATED {}", truncated.join(",")));
-            if self.cursor.others.is_none() && self.cursor.origins.is_empty() {
-                self.cursor.position = log.end();
+        match subscribed {
+            Ok(()) => reply.ok(),
+            Err(starts) => {
+                let starts: Vec<_> =
+                    starts.iter().map(|(origin, start)| format!("{origin}:{start}")).collect();
+                reply.error(&format!("TRUNCATED {}", starts.join(",")));
             }
         }
     }
@@ -304,66 +228,31 @@ impl Stream {
         if self.output.len() >= TURN_BYTES {
             return Ok(false);
         }
-        let from = self.cursor.position;
-        let batches = match self.server.node.log.recent(self.cursor.position, TURN_BYTES) {
+        let from = self.cursor.position();
+        let batches = match self.server.node.log.recent(from, TURN_BYTES) {
             Some(batches) => batches,
             None => {
                 let (batches, next) = self.read_from_disk().await?;
-                self.cursor.position = next;
+                self.cursor.pass(next);
                 batches
             }
         };
-        let (mut count_out, mut bytes_out) = (0, 0);
-        for sealed in batches {
-            self.cursor.position = self.cursor.position.max(sealed.end());
-            if self.cursor.take(&sealed) {
-                count_out += 1;
-                bytes_out += sealed.bytes.len() as u64;
-                ReplyWriter::new(&mut self.output, self.protocol).bulk(&sealed.bytes);
-            }
+        for sealed in self.cursor.take_wanted(batches, &self.server.node.merged) {
+            ReplyWriter::new(&mut self.output, self.protocol).bulk(&sealed.bytes);
         }
-        count(&self.server.node.merged.batches_out, count_out);
-        count(&self.server.node.merged.bytes_out, bytes_out);
-        Ok(self.cursor.position > from)
+        Ok(self.cursor.position() > from)
     }
 
     async fn read_from_disk(&self) -> std::io::Result<(Vec<Sealed>, LogPosition)> {
         let Some(reader) = self.server.log_reader() else {
             // Memory only, and what comes next here has been dropped meanwhile: the follower is too slow.
             warn!(self.logger, "follower fell behind what the log in memory holds; its stream is closed";
-                "position" => self.cursor.position.0);
+                "position" => self.cursor.position().0);
             return Err(std::io::Error::other(
                 "the log in memory no longer holds what the follower needs next",
             ));
         };
-        let from = self.cursor.position;
+        let from = self.cursor.position();
         async_std::task::spawn_blocking(move || reader.read(from, TURN_BYTES)).await
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use shared::batch::BatchHeader;
-
-    use super::*;
-
-    #[test]
-    fn a_gap_is_passed_over_until_what_it_lacks_has_come() {
-        let mut cursor = Cursor { others: Some(Timestamp(0)), ..Cursor::default() };
-        let sealed = |after, upto| Sealed {
-            position: LogPosition(0),
-            header: BatchHeader {
-                origin: Origin(1),
-                after: Timestamp(after),
-                upto: Timestamp(upto),
-                count: 1,
-            },
-            bytes: Arc::default(),
-        };
-        assert!(cursor.take(&sealed(0, 10)));
-        assert!(!cursor.take(&sealed(20, 30)));
-        assert!(cursor.take(&sealed(5, 20)), "overlaps are fine");
-        assert!(cursor.take(&sealed(20, 30)));
-        assert!(!cursor.take(&sealed(10, 30)));
     }
 }

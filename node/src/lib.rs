@@ -13,6 +13,7 @@
 //! - [`image`], [`snapshots`]: the store as bytes, and when it is written to disk whole.
 //! - [`open`]: what a start makes of a directory.
 //! - [`start`]: how a node starts and stops.
+//! - `simulation`: all of it but for threads, sockets and clocks, for the simulator (feature `simulation`).
 
 #![allow(rustdoc::private_intra_doc_links, reason = "this map is for who reads the code")]
 
@@ -69,6 +70,9 @@ mod config;
 mod descriptors;
 
 mod start;
+
+#[cfg(feature = "simulation")]
+pub mod simulation;
 
 use std::process::ExitCode;
 

@@ -46,9 +46,9 @@ use shared::id::Origin;
 use shared::time::WallMillis;
 use shared::version::{Frontier, Version};
 
-use self::disk::Directory;
+use self::disk::Disk;
 use self::index::LogIndex;
-use self::segment::{LogPosition, LogReader};
+use self::segment::{LogError, LogPosition, LogReader};
 use self::writer::Asked;
 
 /// The open batch is sealed at this size at the latest. A larger transaction makes a larger batch.
@@ -521,11 +521,33 @@ impl End {
 
 /// Reads what is no longer in memory, from disk.
 #[derive(Clone)]
-pub(crate) struct SealedReader(LogReader<Directory>);
+pub(crate) struct SealedReader(Arc<dyn ReadLog>);
+
+/// A log on some disk, to read.
+trait ReadLog: Send + Sync {
+    /// As [`LogReader::read`].
+    fn read_log(
+        &self,
+        from: LogPosition,
+        bytes_max: usize,
+        each: &mut dyn FnMut(LogPosition, &[u8]),
+    ) -> Result<LogPosition, LogError>;
+}
+
+impl<D: Disk> ReadLog for LogReader<D> {
+    fn read_log(
+        &self,
+        from: LogPosition,
+        bytes_max: usize,
+        each: &mut dyn FnMut(LogPosition, &[u8]),
+    ) -> Result<LogPosition, LogError> {
+        self.read(from, bytes_max, each)
+    }
+}
 
 impl SealedReader {
-    pub(crate) const fn new(reader: LogReader<Directory>) -> Self {
-        Self(reader)
+    pub(crate) fn new<D: Disk>(reader: LogReader<D>) -> Self {
+        Self(Arc::new(reader))
     }
 
     /// The batches from a position on, about `bytes_max` bytes of them, and where to go on.
@@ -538,7 +560,7 @@ impl SealedReader {
         let mut bad = None;
         let next = self
             .0
-            .read(from, bytes_max, &mut |position, bytes| match BatchHeader::peek(bytes) {
+            .read_log(from, bytes_max, &mut |position, bytes| match BatchHeader::peek(bytes) {
                 Ok(header) => batches.push(Sealed { position, header, bytes: bytes.into() }),
                 Err(error) => bad = Some(error),
             })

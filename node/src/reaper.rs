@@ -15,7 +15,7 @@ use crate::server::Server;
 use crate::store::ShardSet;
 use crate::store::entry::Entry;
 use crate::store::key::{Key, ShardId};
-use crate::transaction::Transaction;
+use crate::transaction::{Clocks, Transaction};
 
 /// How often the shards are gone through.
 const CYCLE: Duration = Duration::from_millis(100);
@@ -43,7 +43,7 @@ fn reap_all(server: &Server) -> usize {
     for shard in ShardId::all() {
         for db in 0..DATABASES {
             loop {
-                let run = reap_run(server, shard, db);
+                let run = reap_run(server, shard, db, server.clocks());
                 reaped += run;
                 if run < RUN_KEYS || server.is_stopping() {
                     break;
@@ -58,8 +58,7 @@ fn reap_all(server: &Server) -> usize {
 }
 
 /// Removes up to [`RUN_KEYS`] keys of a shard's database. Returns how many.
-pub(crate) fn reap_run(server: &Server, shard: ShardId, db: u8) -> usize {
-    let clocks = server.clocks();
+pub(crate) fn reap_run(server: &Server, shard: ShardId, db: u8, clocks: Clocks) -> usize {
     let keys = due(server, shard, db, server.node.log.now(clocks.wall));
     if keys.is_empty() {
         return 0;

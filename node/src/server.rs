@@ -81,11 +81,13 @@ pub(crate) struct Parts {
     pub(crate) log_reader: Option<SealedReader>,
     pub(crate) run_id: String,
     pub(crate) streams: async_std::channel::Sender<Handover>,
+    /// The wall clock at the start.
+    pub(crate) started: WallMillis,
 }
 
 impl Server {
     pub(crate) fn new(parts: Parts) -> Self {
-        let started = wall_clock();
+        let started = parts.started;
         Self {
             node: parts.node,
             config: parts.config,

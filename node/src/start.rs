@@ -73,7 +73,15 @@ pub(crate) fn run(config: Config, logger: &Logger) -> Result<Stopped, StartError
     getrandom::fill(&mut run_id).map_err(StartError::Random)?;
     let run_id = run_id.iter().map(|byte| format!("{byte:02x}")).collect();
     let threads = config.threads;
-    let parts = Parts { node, config, logger: logger.clone(), log_reader, run_id, streams: sender };
+    let parts = Parts {
+        node,
+        config,
+        logger: logger.clone(),
+        log_reader,
+        run_id,
+        streams: sender,
+        started: wall_clock(),
+    };
     let server = Arc::new(Server::new(parts));
 
     make_room_for_clients(&server, logger);
@@ -158,7 +166,10 @@ fn start(config: &Config, logger: &Logger) -> Result<Started, StartError> {
     let origin = Origin(random()?);
     let node_id = NodeId(random()?);
     match &config.dir {
-        None => start_in_memory(config, settings, origin, node_id),
+        None => {
+            let node = memory_node(config, settings, origin, node_id, random_numbers(), STARTED)?;
+            Ok(Started { node, log_reader: None, on_disk: None })
+        }
         Some(path) => start_in_directory(config, settings, origin, node_id, path, logger),
     }
 }
@@ -180,12 +191,15 @@ fn random_numbers() -> Random {
     Box::new(|| getrandom::u64().expect("the system had randomness when the node was started"))
 }
 
-fn start_in_memory(
+/// A node that keeps nothing on disk.
+pub(crate) fn memory_node(
     config: &Config,
     settings: Settings,
     origin: Origin,
     node_id: NodeId,
-) -> Result<Started, StartError> {
+    random: Random,
+    started: MonoMillis,
+) -> Result<Node, TooManyOrigins> {
     /// Few enough that a stride is a small part of what is kept: an origin counts as dropped from one as soon as
     /// its first batch there is.
     const STRIDES: usize = 256;
@@ -209,11 +223,9 @@ fn start_in_memory(
         group: None,
         group_id: GroupId::default(),
     };
-    let group = Group::new(own, None, config.member_timeout_ms, STARTED);
+    let group = Group::new(own, None, config.member_timeout_ms, started);
     let membership = Membership::new(group, Box::new(|_, _| Ok(())));
-    let belongings = Belongings { membership, random: random_numbers(), started: STARTED };
-    let node = Node::new(Store::new(), start, settings, belongings)?;
-    Ok(Started { node, log_reader: None, on_disk: None })
+    Node::new(Store::new(), start, settings, Belongings { membership, random, started })
 }
 
 fn start_in_directory(

@@ -13,6 +13,8 @@
 //! - [`shard`]: the tables of a run of slots, behind one lock.
 //! - `canonical`: the state as one comparable value, for tests.
 
+pub(crate) mod branch;
+
 pub(crate) mod key;
 
 pub(crate) mod origins;
@@ -31,7 +33,7 @@ pub(crate) mod state;
 
 pub(crate) mod shard;
 
-#[cfg(test)]
+#[cfg(any(test, feature = "simulation"))]
 pub(crate) mod canonical;
 
 #[cfg(test)]
@@ -78,12 +80,12 @@ impl Store {
 #[cfg(any(test, feature = "simulation"))]
 impl Store {
     /// Flips a bit of the key's string. Says whether there is one.
-    pub(crate) fn flip_a_bit(&self, key: &key::Key<'_>) -> bool {
+    pub(crate) fn flip_a_bit(&self, key: &Key<'_>) -> bool {
         self.lock_shard(key.shard()).flip_a_bit(key)
     }
 
     /// Loses the key, without a trace.
-    pub(crate) fn lose(&self, key: &key::Key<'_>) -> bool {
+    pub(crate) fn lose(&self, key: &Key<'_>) -> bool {
         self.lock_shard(key.shard()).lose(key, &self.origins)
     }
 }

@@ -139,9 +139,14 @@ impl<D: Disk> Writer<D> {
                 }
             }
         }
-        if let Err(problem) = self.segments.close() {
+        if let Err(problem) = self.close() {
             error!(logger, "log could not be closed cleanly"; "error" => %problem);
         }
+    }
+
+    /// Ends the log's files in order, when all is written.
+    pub(crate) fn close(&mut self) -> Result<(), LogError> {
+        self.segments.close()
     }
 }
 
@@ -217,7 +222,8 @@ impl Log {
         self.end.lock().index.drop_before(start);
     }
 
-    fn failed(&self, problem: &LogError) {
+    /// Writes are refused from here on, until a turn succeeds.
+    pub(crate) fn failed(&self, problem: &LogError) {
         let mut end = self.end.lock();
         end.fault = Some(problem.to_string());
         self.room.notify_all();

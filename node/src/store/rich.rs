@@ -33,6 +33,7 @@ use shared::id::Origin;
 use shared::time::WallMillis;
 use shared::version::{Frontier, Version};
 
+use super::branch::{Branch, took};
 use super::dead::DeadParts;
 use super::digest;
 use super::shard::Flushed;
@@ -157,19 +158,32 @@ impl RichKey {
             return false;
         }
         if reset < self.reset {
+            took(Branch::ResetOlder);
             return false;
         }
+        took(Branch::ResetStands);
         let survives = |version: Version| match source {
             Source::Local => version > reset,
             Source::Log => version >= reset,
         };
         self.reset = reset;
         self.reset_entry = entry;
-        self.mark = self.mark.filter(|mark| mark.reset >= reset);
-        self.ttl = self.ttl.filter(|ttl| survives(ttl.version));
+        let noted = |lives: bool, spared: Branch, killed: Branch| {
+            took(if lives { spared } else { killed });
+            lives
+        };
+        self.mark =
+            self.mark.filter(|mark| noted(mark.reset >= reset, Branch::MarkStands, Branch::ResetEndsMark));
+        self.ttl =
+            self.ttl.filter(|ttl| noted(survives(ttl.version), Branch::TtlStands, Branch::ResetEndsTtl));
         self.cells.retain_mut(|(_, cell)| {
-            cell.base = cell.base.take_if(|(version, _)| survives(*version));
-            cell.contributions.retain(|(origin, own)| survives(Version::new(own.first, *origin)));
+            cell.base = cell.base.take_if(|(version, _)| {
+                noted(survives(*version), Branch::ResetSparesCell, Branch::ResetKillsCell)
+            });
+            cell.contributions.retain(|(origin, own)| {
+                let began = Version::new(own.first, *origin);
+                noted(survives(began), Branch::ResetSparesSum, Branch::ResetKillsSum)
+            });
             !cell.is_empty()
         });
         self.count_cells();
@@ -179,6 +193,7 @@ impl RichKey {
     pub(super) fn merge_mark(&mut self, mark: Mark) -> bool {
         let reset = self.merge_reset(mark.reset, mark.entry, Source::Log);
         if mark.reset < self.reset {
+            took(Branch::MarkPassed);
             return reset;
         }
         let stands = self.mark.is_none_or(|old| (mark.reset, mark.expiry) > (old.reset, old.expiry));
@@ -201,6 +216,7 @@ impl RichKey {
         source: Source,
     ) -> bool {
         if at < self.reset {
+            took(Branch::CellBelowReset);
             return false;
         }
         self.change_cell(id, |cell| {
@@ -208,9 +224,14 @@ impl RichKey {
                 .base
                 .as_ref()
                 .is_none_or(|(old, _)| at > *old || (at == *old && source == Source::Local));
+            took(if newer { Branch::CellStands } else { Branch::CellOlder });
             if newer {
                 cell.base = Some((at, value.map(CellValue::from)));
-                cell.contributions.retain(|(origin, own)| Version::new(own.first, *origin) > at);
+                cell.contributions.retain(|(origin, own)| {
+                    let lives = Version::new(own.first, *origin) > at;
+                    took(if lives { Branch::CellSparesSum } else { Branch::CellKillsSum });
+                    lives
+                });
             }
             newer
         })
@@ -224,19 +245,25 @@ impl RichKey {
         source: Source,
     ) -> bool {
         let began = Version::new(own.first, origin);
-        if began < self.reset || self.cell(&id).is_some_and(|cell| cell.base_version() >= began) {
+        let is_below_reset = began < self.reset;
+        if is_below_reset || self.cell(&id).is_some_and(|cell| cell.base_version() >= began) {
+            took(if is_below_reset { Branch::SumBelowReset } else { Branch::SumBelowBase });
             return false;
         }
         self.change_cell(id, |cell| {
             let contributions = &mut cell.contributions;
             match contributions.binary_search_by_key(&origin, |(origin, _)| *origin) {
-                Err(place) => contributions.insert(place, (origin, own)),
+                Err(place) => {
+                    took(Branch::SumNew);
+                    contributions.insert(place, (origin, own));
+                }
                 Ok(place) => {
                     let old = &mut contributions[place].1;
                     let stays = match source {
                         Source::Local => old.wins_over(&own),
                         Source::Log => !own.wins_over(old),
                     };
+                    took(if stays { Branch::SumOlder } else { Branch::SumGrows });
                     if stays {
                         return false;
                     }
@@ -252,6 +279,11 @@ impl RichKey {
             ttl.version > old.version || (ttl.version == old.version && source == Source::Local)
         });
         let stands = ttl.version >= self.reset && newer;
+        took(match (stands, newer) {
+            (true, _) => Branch::TtlStands,
+            (false, true) => Branch::TtlBelowReset,
+            (false, false) => Branch::TtlOlder,
+        });
         if stands {
             self.ttl = Some(ttl);
         }

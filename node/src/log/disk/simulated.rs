@@ -101,6 +101,18 @@ impl SimulatedDisk {
         state.names.durable.insert(name.to_owned(), file);
     }
 
+    /// Another disk that holds what a reader sees on this one, durably; its luck is drawn from `seed`.
+    #[cfg(feature = "simulation")]
+    pub(crate) fn copy(&self, seed: u64) -> Self {
+        let copied = Self::new(seed);
+        let state = self.state();
+        for (name, file) in &state.names.seen {
+            copied.put(name, &state.files[*file].seen);
+        }
+        drop(state);
+        copied
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -13,6 +13,7 @@ use shared::time::WallMillis;
 use shared::version::{Frontier, Version};
 
 use super::Entry;
+use crate::store::branch::{Branch, took};
 use crate::store::dead::{Dead, DeadParts};
 use crate::store::origins::{OriginIndex, Origins, TooManyOrigins};
 use crate::store::rich::{Cell, CellValue, RichKey, Source, Ttl};
@@ -183,9 +184,11 @@ impl Packed {
             // The rich rules tell which.
             let held = self.version(origins);
             if at < held {
+                took(Branch::PackedOlder);
                 return Some(false);
             }
             if at == held {
+                took(Branch::PackedEqual);
                 return None;
             }
         }

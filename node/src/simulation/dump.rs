@@ -1,0 +1,102 @@
+//! All that a node holds, to compare.
+
+use std::collections::BTreeMap;
+
+use shared::change::{DATABASES, Kind};
+use shared::time::WallMillis;
+
+use super::SimulatedNode;
+use crate::store::ShardSet;
+use crate::store::canonical;
+use crate::store::key::{Key, SLOTS, SLOTS_PER_SHARD, ShardId};
+use crate::transaction::{Clocks, Transaction};
+
+/// What a client sees of a key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Seen {
+    /// What kind of value it holds.
+    pub kind: &'static str,
+    /// A string's bytes. Other kinds add their elements when they come.
+    pub value: Vec<u8>,
+    /// When it expires, in milliseconds of Unix time.
+    pub expiry: Option<u64>,
+}
+
+/// What clients see: every key of every database.
+pub type Visible = BTreeMap<(u8, Vec<u8>), Seen>;
+
+/// What is held of every key, the dead parts included. Equal changes give equal values.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Canonical(canonical::Canonical);
+
+impl Canonical {
+    /// The first few things in which two differ, as text.
+    #[must_use]
+    pub fn difference(&self, other: &Self) -> String {
+        let keys = self.0.keys.keys().chain(other.0.keys.keys());
+        let unequal = keys.filter(|key| self.0.keys.get(key) != other.0.keys.get(key));
+        let lines = unequal.take(3).map(|key| {
+            let name = String::from_utf8_lossy(&key.1);
+            format!("{}:{name}: {:?}\n     {:?}", key.0, self.0.keys.get(key), other.0.keys.get(key))
+        });
+        let flushed = (self.0.flushed != other.0.flushed)
+            .then(|| format!("flushes: {:?}\n     {:?}", self.0.flushed, other.0.flushed));
+        lines.chain(flushed).collect::<Vec<_>>().join("\n")
+    }
+}
+
+impl SimulatedNode {
+    /// What clients see at a moment, which must not lie before the node's clock.
+    ///
+    /// # Panics
+    /// If a key cannot be read.
+    #[must_use]
+    pub fn visible(&self, at: WallMillis) -> Visible {
+        let node = &self.server.node;
+        let clocks = Clocks { wall: at, mono_us: 0 };
+        let reads = Transaction::begin(node, ShardSet::ALL, clocks, false).expect("reads are not refused");
+        let mut seen = Visible::new();
+        for db in 0..DATABASES {
+            for entry in reads.shards().flat_map(|shard| shard.entries(db)) {
+                let key = Key::new(db, entry.key());
+                let Some(kind) = reads.kind(&key) else { continue };
+                let value = match kind {
+                    Kind::String => {
+                        reads.string(&key).expect("it is a string").unwrap_or_default().into_owned()
+                    }
+                    _ => Vec::new(),
+                };
+                let expiry = reads.expiry(&key).map(|expiry| expiry.0);
+                seen.insert((db, entry.key().to_vec()), Seen { kind: kind.name(), value, expiry });
+            }
+        }
+        seen
+    }
+
+    /// The digest of every slot: a function of what is live.
+    #[must_use]
+    pub fn digests(&self) -> Vec<u64> {
+        let store = &self.server.node.store;
+        (0..SLOTS)
+            .map(|slot| store.lock_shard(ShardId((slot / SLOTS_PER_SHARD) as u8)).slot_digest(slot))
+            .collect()
+    }
+
+    /// What is held of every key.
+    #[must_use]
+    pub fn canonical(&self) -> Canonical {
+        Canonical(self.server.node.store.canonical())
+    }
+
+    /// A bit of a string flips in memory, and nothing notices. Says whether there was one.
+    #[must_use]
+    pub fn flip_a_bit(&self, db: u8, key: &[u8]) -> bool {
+        self.server.node.store.flip_a_bit(&Key::new(db, key))
+    }
+
+    /// Memory loses a key without a trace. Says whether there was one.
+    #[must_use]
+    pub fn lose(&self, db: u8, key: &[u8]) -> bool {
+        self.server.node.store.lose(&Key::new(db, key))
+    }
+}

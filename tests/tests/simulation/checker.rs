@@ -1,0 +1,147 @@
+//! What must hold when everything is healed.
+
+use std::collections::BTreeMap;
+
+use node::simulation::{SimulatedNode, Visible};
+use shared::time::WallMillis;
+use shared::version::Frontier;
+
+use crate::model::Model;
+use crate::workload::COUNTERS_DB;
+use crate::world::{EPOCH_MS, Outcome, World};
+
+/// Whether all nodes hold the same part of what was written, and that is all of what is left of it.
+pub(crate) fn has_converged(world: &World) -> bool {
+    let frontiers = frontiers(world);
+    frontiers.len() == world.hosts.len()
+        && frontiers[1..].iter().all(|frontier| world.ledger.are_equal(&frontiers[0], frontier))
+}
+
+fn frontiers(world: &World) -> Vec<Frontier> {
+    nodes(world).map(SimulatedNode::frontier).collect()
+}
+
+fn nodes(world: &World) -> impl Iterator<Item = &SimulatedNode> {
+    world.hosts.iter().filter_map(|host| host.node.as_ref())
+}
+
+/// Checks everything. Returns how many changes the model has merged.
+pub(crate) fn check(world: &World) -> Outcome<u64> {
+    check_digests(world)?;
+    let model = Model::of(&world.ledger)?;
+    let wall = EPOCH_MS + world.now / 1_000;
+    let now = nodes(world).map(|node| node.clock().wall().0).fold(wall, u64::max) + 1;
+    for later in [0, 40, 1_500, 3_600_000] {
+        check_visible(world, &model, now + later)?;
+    }
+    check_acknowledged(world)?;
+    check_counters(world, now)?;
+    Ok(model.changes)
+}
+
+fn check_canonical(world: &World) -> Outcome {
+    let mut nodes = nodes(world);
+    let Some(first) = nodes.next().map(SimulatedNode::canonical) else { return Ok(()) };
+    for (index, node) in nodes.enumerate() {
+        let other = node.canonical();
+        if other != first {
+            return Err(format!(
+                "equal frontiers, but n0 and n{} hold different state:\n{}",
+                index + 1,
+                first.difference(&other)
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// What is live has one digest, whatever each has dropped of what is dead.
+fn check_digests(world: &World) -> Outcome {
+    let mut nodes = nodes(world);
+    let Some(first) = nodes.next() else { return Ok(()) };
+    let digests = first.digests();
+    match nodes.position(|node| node.digests() != digests) {
+        None => Ok(()),
+        Some(_) => Err(match check_canonical(world) {
+            Err(difference) => difference,
+            Ok(()) => "equal state has unequal digests".to_owned(),
+        }),
+    }
+}
+
+fn check_visible(world: &World, model: &Model, at_ms: u64) -> Outcome {
+    let expected = model.visible(at_ms);
+    for (index, node) in nodes(world).enumerate() {
+        let seen = node.visible(WallMillis(at_ms));
+        if seen != expected {
+            return Err(format!(
+                "n{index} shows other data than the model:\n{}",
+                difference(&seen, &expected)
+            ));
+        }
+    }
+    Ok(())
+}
+
+fn difference(seen: &Visible, expected: &Visible) -> String {
+    let keys = seen.keys().chain(expected.keys().filter(|key| !seen.contains_key(*key)));
+    let unequal = keys.filter(|key| seen.get(*key) != expected.get(*key));
+    let lines = unequal.take(3).map(|key| {
+        let name = String::from_utf8_lossy(&key.1);
+        format!("{}:{name}: {:?}, expected {:?}", key.0, seen.get(key), expected.get(key))
+    });
+    lines.collect::<Vec<_>>().join("\n")
+}
+
+/// What was written before a node joined was written once more, and cannot be found by its version.
+fn check_acknowledged(world: &World) -> Outcome {
+    let ledger = &world.ledger;
+    let kept = ledger.acknowledged.iter().filter(|(write, _)| !ledger.given_up.contains(&write.origin));
+    match kept.into_iter().find(|(write, _)| !ledger.has_survived(**write)) {
+        None => Ok(()),
+        Some((write, (host, _))) => {
+            Err(format!("a write that n{host} had made durable and acknowledged is lost: {write:?}"))
+        }
+    }
+}
+
+/// The sums of what survived, added up one by one.
+fn check_counters(world: &World, at_ms: u64) -> Outcome {
+    let ledger = &world.ledger;
+    // What was written once more cannot be told from what was lost.
+    if ledger.has_flushed_all || !ledger.given_up.is_empty() {
+        return Ok(());
+    }
+    let mut sums: BTreeMap<Vec<u8>, i128> = BTreeMap::new();
+    for (_, added) in ledger.increments.iter().filter(|(write, _)| ledger.has_survived(**write)) {
+        for (key, by) in added {
+            *sums.entry(key.clone()).or_default() += by;
+        }
+    }
+    let Some(node) = nodes(world).next() else { return Ok(()) };
+    let seen = node.visible(WallMillis(at_ms));
+    for (key, sum) in sums {
+        let found = seen.get(&(COUNTERS_DB, key.clone())).map(|seen| seen.value.clone());
+        if found != Some(sum.to_string().into_bytes()) {
+            let (name, found) = (String::from_utf8_lossy(&key), found.map(String::from_utf8));
+            return Err(format!("counter {name} is {found:?}, and its increments add up to {sum}"));
+        }
+    }
+    Ok(())
+}
+
+/// Without a fault each batch comes to each host once.
+pub(crate) fn check_once(world: &World) -> Outcome {
+    for (index, node) in nodes(world).enumerate() {
+        let counters = node.counters();
+        let own = node.origin();
+        let foreign = world.ledger.batches().filter(|(origin, ..)| *origin != own).count() as u64;
+        if counters.batches_in > foreign || counters.batches_duplicate > 0 {
+            return Err(format!(
+                "without a fault n{index} was given {} batches, {} of them twice, where {foreign} were made",
+                counters.batches_in, counters.batches_duplicate
+            ));
+        }
+    }
+    Ok(())
+}

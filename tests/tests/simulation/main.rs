@@ -1,0 +1,120 @@
+//! The group in virtual time: production nodes, logs, links and routers, in one thread, under every fault there is.
+//!
+//! ```text
+//! cargo test -p tests --test simulation                       fresh seeds for 20 s
+//! SECONDS=300 cargo test -p tests --test simulation           for five minutes
+//! SEED=42 TRACE=1 cargo test -p tests --test simulation seeds -- --nocapture      one seed, with all that happens
+//! SEEDS=0..1000 cargo test -p tests --test simulation seeds -- --nocapture        these seeds
+//! ```
+//!
+//! Read it in this order:
+//!
+//! - `world`: hosts, network and virtual time. `host`: a node with its disk, clock and agent.
+//! - `network`: connections that delay, block and break.
+//! - `agent`, `driver`, `dialler`: the agent's machines, and the thin glue that its tasks are in production.
+//! - `schedule`: what happens when, drawn from a seed. `workload`: what clients do. `faults`: what goes wrong.
+//! - `topology`: who dials whom.
+//! - `ledger`: what was written. `model`: what that comes to. `checker`: what must hold.
+//! - `scenarios`: schedules made by hand, in the words of `script`.
+//! - `report`, `trace`: what a run did.
+
+mod agent;
+
+mod checker;
+
+mod dialler;
+
+mod driver;
+
+mod faults;
+
+mod host;
+
+mod ledger;
+
+mod model;
+
+mod network;
+
+mod report;
+
+mod scenarios;
+
+mod schedule;
+
+mod script;
+
+mod topology;
+
+mod trace;
+
+mod workload;
+
+mod world;
+
+use std::ops::Range;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use report::Report;
+
+/// How long fresh seeds are run if nothing else is said, in seconds.
+const SECONDS: u64 = 20;
+
+/// The seeds that the environment asks for: one, a range, or fresh ones for a time.
+enum Seeds {
+    Range(Range<u64>),
+    Fresh { from: u64, time: Duration },
+}
+
+impl Seeds {
+    fn from_environment() -> Self {
+        let read = |name: &str| std::env::var(name).ok();
+        let number = |text: &str| text.trim().parse::<u64>().expect("a seed is a whole number");
+        if let Some(seed) = read("SEED") {
+            let seed = number(&seed);
+            return Self::Range(seed..seed + 1);
+        }
+        if let Some(seeds) = read("SEEDS") {
+            let (from, to) = seeds.split_once("..").expect("SEEDS is a range: 0..1000");
+            return Self::Range(number(from)..number(to));
+        }
+        let seconds = read("SECONDS").map_or(SECONDS, |seconds| number(&seconds));
+        let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let from = since_epoch.as_nanos() as u64 % 1_000_000_000_000;
+        Self::Fresh { from, time: Duration::from_secs(seconds) }
+    }
+}
+
+#[track_caller]
+fn run(seed: u64) -> Report {
+    let is_shown = std::env::var_os("TRACE").is_some();
+    schedule::run(seed, is_shown).unwrap_or_else(|problem| {
+        panic!("seed {seed}: {problem}\nreplay: SEED={seed} TRACE=1 cargo test -p tests --test simulation seeds -- --nocapture")
+    })
+}
+
+#[test]
+fn seeds() {
+    let (range, time) = match Seeds::from_environment() {
+        Seeds::Range(range) => (range, Duration::MAX),
+        Seeds::Fresh { from, time } => (from..u64::MAX, time),
+    };
+    println!("seeds from {}", range.start);
+    let (began, mut all) = (Instant::now(), Report::default());
+    for seed in range {
+        all.add(&run(seed));
+        if began.elapsed() >= time {
+            break;
+        }
+    }
+    println!("{}", all.summary(began.elapsed()));
+}
+
+#[test]
+fn a_replay_is_the_same_to_the_byte() {
+    for seed in 0..8 {
+        let (one, two) = (run(seed), run(seed));
+        assert!(one.trace_lines > 100, "seed {seed} does too little: {one}");
+        assert_eq!(one, two, "seed {seed}");
+    }
+}

@@ -1,0 +1,199 @@
+//! What the data must be: an independent and simple model of merging.
+//!
+//! It takes every change that survived, in no particular order, and says what clients see at a moment. It follows the
+//! rules as the design states them, looks at all changes of a key at once, and shares no code with the store.
+
+use std::collections::BTreeMap;
+
+use node::simulation::{Seen, Visible};
+use shared::batch::Batch;
+use shared::change::{Change, DATABASES, Kind, Op, Sum, Value};
+use shared::clock::Timestamp;
+use shared::id::Origin;
+use shared::version::Version;
+
+use crate::ledger::Ledger;
+
+/// Everything that was written and is held everywhere.
+#[derive(Debug, Default)]
+pub(crate) struct Model {
+    keys: BTreeMap<(u8, Vec<u8>), History>,
+    flushes: BTreeMap<u8, Version>,
+    pub(crate) changes: u64,
+}
+
+/// All that was ever done to a key.
+#[derive(Debug, Default)]
+struct History {
+    resets: Vec<Version>,
+    expiries: Vec<(Version, Option<u64>)>,
+    /// The reset and the expiry of each mark.
+    marks: Vec<(Version, u64)>,
+    writes: Vec<(Cell, Version, Option<Written>)>,
+    counts: Vec<(Cell, Counted)>,
+}
+
+type Cell = (Kind, Vec<u8>);
+
+#[derive(Clone, Debug)]
+enum Written {
+    Bytes(Vec<u8>),
+    Score(f64),
+}
+
+/// A contribution.
+#[derive(Clone, Copy, Debug)]
+struct Counted {
+    contributor: Origin,
+    first: Timestamp,
+    last: Timestamp,
+    sum: Sum,
+}
+
+impl Model {
+    /// The model of all changes that survived.
+    ///
+    /// # Errors
+    /// If a batch cannot be read.
+    pub(crate) fn of(ledger: &Ledger) -> Result<Self, String> {
+        let mut model = Self::default();
+        for (origin, _, sealed) in ledger.batches() {
+            let batch = Batch::decode(&sealed.bytes).map_err(|error| error.to_string())?;
+            for change in batch.changes() {
+                let (at, change) = change.map_err(|error| error.to_string())?;
+                let version = Version::new(at, origin);
+                if ledger.has_survived(version) {
+                    model.take(version, change);
+                }
+            }
+        }
+        Ok(model)
+    }
+
+    fn take(&mut self, at: Version, change: Change<'_>) {
+        self.changes += 1;
+        let (databases, flush) = match change.op {
+            Op::FlushAll => (0..DATABASES, at),
+            Op::FlushDb => (change.db..change.db + 1, at),
+            Op::ObservedFlush(version) => (change.db..change.db + 1, version),
+            _ => (0..0, at),
+        };
+        for db in databases {
+            let flushed = self.flushes.entry(db).or_default();
+            *flushed = flush.max(*flushed);
+        }
+        if matches!(change.op, Op::FlushAll | Op::FlushDb | Op::ObservedFlush(_)) {
+            return;
+        }
+        let history = self.keys.entry((change.db, change.key.into_owned())).or_default();
+        match change.op {
+            Op::Set(value) => {
+                history.resets.push(at);
+                let value = Some(Written::Bytes(value.into_owned()));
+                history.writes.push(((Kind::String, Vec::new()), at, value));
+            }
+            Op::Reset => history.resets.push(at),
+            Op::ObservedReset(version) => history.resets.push(version),
+            Op::Mark { reset, expiry } => {
+                history.resets.push(reset);
+                history.marks.push((reset, expiry.0));
+            }
+            Op::Expire(expiry) => history.expiries.push((at, expiry.map(|expiry| expiry.0))),
+            Op::Cell(cell, value) => {
+                let value = value.map(|value| match value {
+                    Value::Bytes(bytes) => Written::Bytes(bytes.into_owned()),
+                    Value::Float(score) => Written::Score(score),
+                });
+                history.writes.push(((cell.kind, cell.element.into_owned()), at, value));
+            }
+            Op::Count(cell, contribution) => {
+                let counted = Counted {
+                    contributor: contribution.contributor.unwrap_or(at.origin),
+                    first: contribution.first,
+                    last: at.timestamp,
+                    sum: contribution.sum,
+                };
+                history.counts.push(((cell.kind, cell.element.into_owned()), counted));
+            }
+            Op::FlushDb | Op::FlushAll | Op::ObservedFlush(_) => {}
+        }
+    }
+
+    /// What clients see at a moment.
+    pub(crate) fn visible(&self, at_ms: u64) -> Visible {
+        let seen = self.keys.iter().filter_map(|(key, history)| {
+            let flushed = self.flushes.get(&key.0).copied().unwrap_or_default();
+            Some((key.clone(), history.seen(flushed, at_ms)?))
+        });
+        seen.collect()
+    }
+}
+
+impl History {
+    fn seen(&self, flushed: Version, at_ms: u64) -> Option<Seen> {
+        let reset = self.resets.iter().copied().fold(flushed, Version::max);
+        let expiry = self.expiries.iter().filter(|(at, _)| *at >= reset).max_by_key(|(at, _)| *at);
+        let expiry = expiry.and_then(|(_, expiry)| *expiry);
+        if expiry.is_some_and(|expiry| at_ms > expiry) {
+            return None;
+        }
+        // A mark that a later reset went over is gone.
+        let veil = self.marks.iter().filter(|(mark, _)| *mark == reset).map(|(_, expiry)| *expiry).max();
+        let is_veiled = |at: Timestamp| veil.is_some_and(|expiry| at.wall().0 <= expiry);
+
+        let mut cells: Vec<&Cell> = self.writes.iter().map(|(cell, ..)| cell).collect();
+        cells.extend(self.counts.iter().map(|(cell, _)| cell));
+        cells.sort();
+        cells.dedup();
+        let live = cells.into_iter().filter_map(|cell| Some((cell, self.cell(cell, reset, &is_veiled)?)));
+        let live: Vec<(&Cell, Vec<u8>)> = live.collect();
+        let kind = live.iter().map(|(cell, _)| cell.0).max()?;
+        let value = live.into_iter().find(|(cell, _)| cell.0 == kind && kind == Kind::String);
+        Some(Seen { kind: kind.name(), value: value.map(|(_, value)| value).unwrap_or_default(), expiry })
+    }
+
+    /// The value of a cell, if it is live.
+    fn cell(&self, cell: &Cell, reset: Version, is_veiled: &dyn Fn(Timestamp) -> bool) -> Option<Vec<u8>> {
+        let writes = self.writes.iter().filter(|(other, at, _)| other == cell && *at >= reset);
+        let base = writes.max_by_key(|(_, at, _)| *at);
+        let written_at = base.map_or(Version::ZERO, |(_, at, _)| *at);
+        let value = base.filter(|(_, at, _)| !is_veiled(at.timestamp)).and_then(|(.., value)| value.clone());
+
+        let mut newest: BTreeMap<Origin, Counted> = BTreeMap::new();
+        for (_, counted) in self.counts.iter().filter(|(other, _)| other == cell) {
+            let known = newest.entry(counted.contributor).or_insert(*counted);
+            if (counted.first, counted.last) > (known.first, known.last) {
+                *known = *counted;
+            }
+        }
+        let is_live = |counted: &&Counted| {
+            let began = Version::new(counted.first, counted.contributor);
+            began >= reset && began > written_at && !is_veiled(counted.first)
+        };
+        let sums: Vec<Sum> = newest.values().filter(is_live).map(|counted| counted.sum).collect();
+        combine(value, &sums)
+    }
+}
+
+/// A written value with what was added to it.
+fn combine(base: Option<Written>, sums: &[Sum]) -> Option<Vec<u8>> {
+    let start = match base {
+        None if sums.is_empty() => return None,
+        None => 0,
+        Some(Written::Score(score)) => return Some(score.to_string().into_bytes()),
+        Some(Written::Bytes(bytes)) if sums.is_empty() => return Some(bytes),
+        Some(Written::Bytes(bytes)) => match whole_number(&bytes) {
+            Some(number) => number,
+            None => return Some(bytes),
+        },
+    };
+    let added: i128 = sums.iter().map(|sum| if let Sum::Int(sum) = sum { *sum } else { 0 }).sum();
+    let total = (i128::from(start) + added).clamp(i64::MIN.into(), i64::MAX.into());
+    Some(total.to_string().into_bytes())
+}
+
+/// As Redis reads it: the text that the number itself would be written as.
+fn whole_number(bytes: &[u8]) -> Option<i64> {
+    let number: i64 = std::str::from_utf8(bytes).ok()?.parse().ok()?;
+    (number.to_string().as_bytes() == bytes).then_some(number)
+}

@@ -1,0 +1,232 @@
+//! What happens in a run, and when: all of it drawn from the seed.
+//!
+//! Random schedules seldom meet the worst moments, so they are biased: few keys, slow links, one sort of trouble at a
+//! time as well as all at once. Each run draws what it is like, and then lives by that.
+
+use std::collections::BTreeMap;
+
+use node::simulation::{Durability, take_branches};
+
+use crate::agent::Pace;
+use crate::checker;
+use crate::faults::{Fault, Repair};
+use crate::host::Nature;
+use crate::network::Path;
+use crate::report::Report;
+use crate::topology::{Topology, connected};
+use crate::workload::Workload;
+use crate::world::{Micros, Outcome, World};
+
+/// Healed, a group must be equal after this, and after what its clocks were off: silence is noticed after 5 s, a peer
+/// is dialled again after as long, a name is free after 5 s, and an upstream that stalled is avoided for 10 s.
+const CONVERGENCE_MAX: Micros = 120_000_000;
+
+/// How often it is looked at whether it is.
+const LOOK_INTERVAL: Micros = 100_000;
+
+/// What a run is like.
+struct Plan {
+    topology: Topology,
+    workload: Workload,
+    commands: u32,
+    command_gap: Micros,
+    faults: Vec<Fault>,
+    fault_gap: Micros,
+    /// Links are up before the first command.
+    settles: bool,
+}
+
+/// What happens at a moment.
+enum Step {
+    Command,
+    Fault,
+    Repair(Repair),
+}
+
+/// A run under way.
+pub(crate) struct Schedule {
+    plan: Plan,
+    agenda: BTreeMap<(Micros, u64), Step>,
+    steps: u64,
+    commands_left: u32,
+}
+
+/// Runs a seed to its end.
+///
+/// # Errors
+/// What did not hold.
+pub(crate) fn run(seed: u64, is_shown: bool) -> Outcome<Report> {
+    let _of_a_run_that_failed = take_branches();
+    let (mut schedule, mut world) = Schedule::draw(seed, is_shown);
+    schedule.live(&mut world)?;
+    heal(&mut world)?;
+    let changes = checker::check(&world)?;
+    if world.faults.is_empty() && schedule.plan.settles && world.ledger.given_up.is_empty() {
+        checker::check_once(&world)?;
+    }
+    Ok(Report::of(&world, schedule.plan.topology.name(), u64::from(schedule.plan.commands), changes))
+}
+
+impl Schedule {
+    fn draw(seed: u64, is_shown: bool) -> (Self, World) {
+        let mut random = fastrand::Rng::with_seed(seed ^ 0x5eed);
+        let hosts = [2, 3, 3, 3, 4, 5][random.usize(..6)];
+        let delay = [100, 1_000, 10_000, 100_000][random.usize(..4)];
+        let jitter = [0, delay, 20 * delay][random.usize(..3)];
+        let natures = (0..hosts).map(|_| nature(&mut random)).collect();
+        let path = |random: &mut fastrand::Rng| Path::new(random.u64(delay / 2..=delay), jitter);
+        let mut world = World::new(seed, natures, path, is_shown);
+        let topology = Topology::draw(hosts, &mut random);
+        for (host, peers) in topology.peers(&mut random).into_iter().enumerate() {
+            world.hosts[host].peers = peers;
+        }
+        let settles = random.u8(..3) == 0;
+        let faults = Fault::draw_some(&mut random);
+        let commands = [60, 150, 300, 500][random.usize(..4)];
+        let command_gap = [500, 3_000, 20_000, 60_000][random.usize(..4)];
+        let fault_count = [3, 8, 20, 50][random.usize(..4)];
+        let plan = Plan {
+            topology,
+            workload: Workload::draw(&mut random),
+            commands,
+            command_gap,
+            // Over the time that the commands will take.
+            fault_gap: u64::from(commands) * command_gap / 3 / fault_count,
+            faults,
+            settles,
+        };
+        let commands_left = plan.commands;
+        (Self { plan, agenda: BTreeMap::new(), steps: 0, commands_left }, world)
+    }
+
+    fn live(&mut self, world: &mut World) -> Outcome {
+        for host in 0..world.hosts.len() {
+            world.start(host)?;
+        }
+        if self.plan.settles {
+            world.run(4_000_000)?;
+        }
+        let now = world.now;
+        self.at(now, Step::Command);
+        if !self.plan.faults.is_empty() {
+            let gap = world.random.u64(0..=self.plan.fault_gap);
+            self.at(now + gap, Step::Fault);
+        }
+        while self.commands_left > 0
+            && let Some(((at, _), step)) = self.agenda.pop_first()
+        {
+            world.run_until(at)?;
+            self.step(world, step)?;
+        }
+        Ok(())
+    }
+
+    fn step(&mut self, world: &mut World, step: Step) -> Outcome {
+        match step {
+            Step::Command => {
+                self.commands_left -= 1;
+                let host = world.random.usize(..world.hosts.len());
+                self.plan.workload.act(world, host);
+                let gap =
+                    if world.random.u8(..4) == 0 { 0 } else { world.random.u64(0..=self.plan.command_gap) };
+                self.at(world.now + gap, Step::Command);
+            }
+            Step::Fault => {
+                let fault = self.plan.faults[world.random.usize(..self.plan.faults.len())];
+                let repair = fault.strike(world)?;
+                self.repair_later(world, repair);
+                let gap = world.random.u64(0..=2 * self.plan.fault_gap);
+                self.at(world.now + gap, Step::Fault);
+            }
+            Step::Repair(repair) => {
+                let next = repair.carry_out(world)?;
+                self.repair_later(world, next);
+            }
+        }
+        Ok(())
+    }
+
+    fn repair_later(&mut self, world: &mut World, repair: Option<Repair>) {
+        let Some(repair) = repair else { return };
+        let lasting = [10_000, 200_000, 1_000_000, 8_000_000][world.random.usize(..4)];
+        let after = world.random.u64(0..=lasting);
+        self.at(world.now + after, Step::Repair(repair));
+    }
+
+    fn at(&mut self, at: Micros, step: Step) {
+        self.steps += 1;
+        self.agenda.insert((at, self.steps), step);
+    }
+}
+
+fn nature(random: &mut fastrand::Rng) -> Nature {
+    let durabilities = [Durability::Always, Durability::Always, Durability::Everysec, Durability::No];
+    Nature {
+        has_disk: random.u8(..5) > 0,
+        durability: durabilities[random.usize(..4)],
+        seal_after: [0, 200, 200, 5_000, 60_000][random.usize(..5)],
+        write_after: [0, 1_000, 20_000][random.usize(..3)],
+        pace: Pace {
+            apply: [0, 100, 1_000, 20_000, 300_000][random.usize(..5)],
+            report: [0, 500, 5_000][random.usize(..3)],
+        },
+        log_memory: 64 << 20,
+        member_timeout_ms: [86_400_000, 86_400_000, 86_400_000, 20_000][random.usize(..4)],
+        snapshot_after: [0, 3_000, 20_000][random.usize(..3)],
+        log_retention: [0, 10_000, 1 << 20][random.usize(..3)],
+        tombstone_budget: 64 << 20,
+    }
+}
+
+/// Makes everything whole, and waits until all nodes hold the same.
+///
+/// # Errors
+/// If that does not come.
+pub(crate) fn heal(world: &mut World) -> Outcome {
+    world.note(format_args!("all is healed"));
+    let hosts = world.hosts.len();
+    for from in 0..hosts {
+        for to in 0..hosts {
+            world.network.path_mut(from, to).slow_as(Path::new(500, 0));
+            let now = world.now;
+            world.network.open(from, to, now);
+        }
+    }
+    for host in 0..hosts {
+        world.hosts[host].clock_ahead_ms = 0;
+        if world.hosts[host].node.is_none() {
+            world.start(host)?;
+        }
+        if !world.hosts[host].has_agent {
+            world.start_agent(host);
+        }
+    }
+    if !connected(&world.hosts.iter().map(|host| host.peers.clone()).collect::<Vec<_>>()) {
+        Topology::Mesh(hosts).apply(world);
+    }
+    world.healed_at = world.now;
+    let until = world.now + CONVERGENCE_MAX + 4_000 * world.clock_off_ms;
+    // What is open is sealed by then.
+    world.run(LOOK_INTERVAL)?;
+    while !checker::has_converged(world) {
+        if world.now > until {
+            return Err(not_converged(world));
+        }
+        world.run(LOOK_INTERVAL)?;
+    }
+    world.note(format_args!("all hold the same"));
+    Ok(())
+}
+
+fn not_converged(world: &World) -> String {
+    let lines = world.hosts.iter().map(|host| {
+        let frontier = host.node.as_ref().map(|node| node.frontier().to_string()).unwrap_or_default();
+        format!("n{} ({} links): {frontier}", host.index, host.links_up())
+    });
+    let lines: Vec<_> = lines.collect();
+    format!(
+        "healed for {} s, and not equal:\n{}",
+        (world.now - world.healed_at) / 1_000_000,
+        lines.join("\n")
+    )
+}

@@ -1,0 +1,115 @@
+//! The words in which scenarios are written.
+
+use node::simulation::Durability;
+
+use crate::agent::Pace;
+use crate::checker;
+use crate::host::Nature;
+use crate::network::Path;
+use crate::schedule::heal;
+use crate::topology::Topology;
+use crate::workload::words;
+use crate::world::{Micros, Outcome, World};
+
+/// A scenario under way. Hosts are numbered from 0; times are in milliseconds.
+pub(crate) struct Script {
+    pub(crate) world: World,
+}
+
+impl Script {
+    /// Hosts with disks that make every write durable, linked like this, their links up.
+    pub(crate) fn of(topology: Topology, seed: u64, is_shown: bool) -> Outcome<Self> {
+        Self::with(topology, Durability::Always, seed, is_shown)
+    }
+
+    /// As [`Script::of`], with another durability.
+    pub(crate) fn with(
+        topology: Topology,
+        durability: Durability,
+        seed: u64,
+        is_shown: bool,
+    ) -> Outcome<Self> {
+        let (Topology::Chain(hosts) | Topology::Ring(hosts) | Topology::Star(hosts) | Topology::Mesh(hosts)) =
+            topology;
+        let nature = Nature {
+            has_disk: true,
+            durability,
+            seal_after: 200,
+            write_after: 1_000,
+            pace: Pace { apply: 200, report: 500 },
+            log_memory: 64 << 20,
+            member_timeout_ms: 86_400_000,
+            snapshot_after: 0,
+            log_retention: 1 << 30,
+            tombstone_budget: 64 << 20,
+        };
+        let mut world = World::new(seed, vec![nature; hosts], |_| Path::new(500, 500), is_shown);
+        for (host, peers) in topology.peers(&mut world.random).into_iter().enumerate() {
+            world.hosts[host].peers = peers;
+        }
+        for host in 0..hosts {
+            world.start(host)?;
+        }
+        // Until all have joined one group: what is written before that is written once more.
+        world.run(30_000_000)?;
+        Ok(Self { world })
+    }
+
+    /// A client's command at a host.
+    pub(crate) fn at(&mut self, host: usize, command: &str) -> Outcome {
+        let command = words(command);
+        let command: Vec<&[u8]> = command.iter().map(Vec::as_slice).collect();
+        match self.world.execute(host, &command) {
+            Some(executed) if !executed.is_error() => Ok(()),
+            Some(executed) => Err(format!("n{host}: {}", String::from_utf8_lossy(&executed.reply))),
+            None => Err(format!("n{host} is down")),
+        }
+    }
+
+    /// Time passes.
+    pub(crate) fn ms(&mut self, ms: Micros) -> Outcome {
+        self.world.run(ms * 1_000)
+    }
+
+    /// Nothing comes from `from` to `to`.
+    pub(crate) fn block(&mut self, from: usize, to: usize) {
+        self.world.network.block(from, to);
+    }
+
+    /// Nothing passes between two hosts.
+    pub(crate) fn cut(&mut self, one: usize, other: usize) {
+        self.block(one, other);
+        self.block(other, one);
+    }
+
+    /// Everything passes between two hosts again.
+    pub(crate) fn join(&mut self, one: usize, other: usize) {
+        let now = self.world.now;
+        self.world.network.open(one, other, now);
+        self.world.network.open(other, one, now);
+    }
+
+    /// What a host replies now.
+    pub(crate) fn expect(&mut self, host: usize, command: &str, reply: &str) -> Outcome {
+        let words = words(command);
+        let words: Vec<&[u8]> = words.iter().map(Vec::as_slice).collect();
+        let executed = self.world.execute(host, &words).ok_or_else(|| format!("n{host} is down"))?;
+        let found = String::from_utf8_lossy(&executed.reply).replace("\r\n", " ");
+        if found.trim_end() == reply {
+            Ok(())
+        } else {
+            Err(format!("n{host}: {command} -> {found}, not {reply}"))
+        }
+    }
+
+    /// What all hosts reply now.
+    pub(crate) fn expect_all(&mut self, command: &str, reply: &str) -> Outcome {
+        (0..self.world.hosts.len()).try_for_each(|host| self.expect(host, command, reply))
+    }
+
+    /// Heals everything, waits until all nodes hold the same, and checks what always holds.
+    pub(crate) fn heal(&mut self) -> Outcome {
+        heal(&mut self.world)?;
+        checker::check(&self.world).map(drop)
+    }
+}

@@ -1,0 +1,84 @@
+//! Who dials whom.
+
+use crate::world::World;
+
+/// A shape of a group.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Topology {
+    Chain(usize),
+    Ring(usize),
+    Star(usize),
+    Mesh(usize),
+}
+
+impl Topology {
+    pub(crate) fn draw(hosts: usize, random: &mut fastrand::Rng) -> Self {
+        [Self::Chain(hosts), Self::Ring(hosts), Self::Star(hosts), Self::Mesh(hosts)][random.usize(..4)]
+    }
+
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Chain(2) | Self::Ring(2) | Self::Star(2) | Self::Mesh(2) => "pair",
+            Self::Chain(_) => "chain",
+            Self::Ring(_) => "ring",
+            Self::Star(_) => "star",
+            Self::Mesh(_) => "mesh",
+        }
+    }
+
+    fn edges(self) -> Vec<(usize, usize)> {
+        match self {
+            Self::Chain(hosts) => (1..hosts).map(|host| (host - 1, host)).collect(),
+            Self::Ring(hosts) => (0..hosts).map(|host| (host, (host + 1) % hosts)).collect(),
+            Self::Star(hosts) => (1..hosts).map(|host| (0, host)).collect(),
+            Self::Mesh(hosts) => {
+                (0..hosts).flat_map(|one| (one + 1..hosts).map(move |two| (one, two))).collect()
+            }
+        }
+    }
+
+    /// For each host whom it dials: of each edge one side does, or both.
+    pub(crate) fn peers(self, random: &mut fastrand::Rng) -> Vec<Vec<usize>> {
+        let (Self::Chain(hosts) | Self::Ring(hosts) | Self::Star(hosts) | Self::Mesh(hosts)) = self;
+        let mut peers = vec![Vec::new(); hosts];
+        for (one, two) in self.edges() {
+            let side = random.u8(..5);
+            if side != 0 {
+                peers[one].push(two);
+            }
+            if side <= 1 {
+                peers[two].push(one);
+            }
+        }
+        peers
+    }
+
+    /// Gives all hosts' agents these peers, and restarts those whose peers change.
+    pub(crate) fn apply(self, world: &mut World) {
+        let peers = self.peers(&mut world.random);
+        for (host, peers) in peers.into_iter().enumerate() {
+            if world.hosts[host].peers == peers {
+                continue;
+            }
+            world.hosts[host].peers = peers;
+            if world.hosts[host].has_agent {
+                world.kill_agent(host);
+                world.start_agent(host);
+            }
+        }
+    }
+}
+
+/// Whether every host can be reached from every other.
+pub(crate) fn connected(peers: &[Vec<usize>]) -> bool {
+    let mut reached = vec![false; peers.len()];
+    let mut next = vec![0];
+    while let Some(host) = next.pop() {
+        if std::mem::replace(&mut reached[host], true) {
+            continue;
+        }
+        next.extend(&peers[host]);
+        next.extend((0..peers.len()).filter(|other| peers[*other].contains(&host)));
+    }
+    reached.into_iter().all(|reached| reached)
+}

@@ -1,0 +1,254 @@
+//! What clients do: random commands over all that is implemented, on few keys, so that they meet.
+
+use crate::world::World;
+
+/// The database in which counters are added to and nothing else is done, so that their sums must be exact.
+pub(crate) const COUNTERS_DB: u8 = 9;
+
+/// What clients of one run are like.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Workload {
+    /// So many keys.
+    pub(crate) keys: usize,
+    /// So many databases.
+    pub(crate) databases: u8,
+    /// Of a thousand commands so many flush.
+    pub(crate) flushes: u32,
+    /// Expiries lie up to so many milliseconds ahead.
+    pub(crate) expiry_ms: u64,
+    /// Which commands come most often.
+    pub(crate) taste: Taste,
+}
+
+/// Which commands come most often.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Taste {
+    /// All alike.
+    Everything,
+    Counters,
+    Expiry,
+    Deletions,
+}
+
+/// A command with its arguments.
+pub(crate) type Command = Vec<Vec<u8>>;
+
+impl Workload {
+    pub(crate) fn draw(random: &mut fastrand::Rng) -> Self {
+        let tastes = [Taste::Everything, Taste::Everything, Taste::Counters, Taste::Expiry, Taste::Deletions];
+        Self {
+            keys: [1, 2, 3, 3, 8, 40][random.usize(..6)],
+            databases: [1, 1, 2, 3][random.usize(..4)],
+            flushes: [0, 0, 2, 20][random.usize(..4)],
+            expiry_ms: [3, 30, 300, 2_000][random.usize(..4)],
+            taste: tastes[random.usize(..tastes.len())],
+        }
+    }
+
+    /// One client's next request, or transaction.
+    pub(crate) fn act(&self, world: &mut World, host: usize) {
+        match world.random.u32(..100) {
+            0..8 => self.add(world, host),
+            8..18 => self.transaction(world, host),
+            18..22 => {
+                let db = world.random.u8(..self.databases).to_string();
+                execute(world, host, &[b"SELECT".to_vec(), db.into_bytes()]);
+            }
+            _ => {
+                let command = self.command(&mut world.random);
+                execute(world, host, &command);
+            }
+        }
+    }
+
+    /// Adds to a counter of those that nothing but increments touches.
+    fn add(&self, world: &mut World, host: usize) {
+        let key = format!("n{}", world.random.u8(..3)).into_bytes();
+        let by = world.random.i64(-9..100);
+        let select = |db: u8| [b"SELECT".to_vec(), db.to_string().into_bytes()];
+        execute(world, host, &select(COUNTERS_DB));
+        let command = [b"INCRBY".to_vec(), key.clone(), by.to_string().into_bytes()];
+        if let Some(Some(write)) = execute(world, host, &command) {
+            world.ledger.increments.entry(write).or_default().push((key, by.into()));
+        }
+        let db = world.random.u8(..self.databases);
+        execute(world, host, &select(db));
+    }
+
+    fn transaction(&self, world: &mut World, host: usize) {
+        if world.random.u8(..4) == 0 {
+            let key = self.key(&mut world.random);
+            execute(world, host, &[b"WATCH".to_vec(), key]);
+        }
+        execute(world, host, &[b"MULTI".to_vec()]);
+        for _ in 0..world.random.u8(1..6) {
+            let command = self.command(&mut world.random);
+            execute(world, host, &command);
+        }
+        execute(world, host, &[b"EXEC".to_vec()]);
+    }
+
+    fn key(&self, random: &mut fastrand::Rng) -> Vec<u8> {
+        format!("k{}", random.usize(..self.keys)).into_bytes()
+    }
+
+    /// A random command.
+    fn command(&self, random: &mut fastrand::Rng) -> Command {
+        if random.u32(..1_000) < self.flushes {
+            return words(if random.bool() { "FLUSHALL" } else { "FLUSHDB" });
+        }
+        let name = match (self.taste, random.u8(..3)) {
+            (Taste::Counters, 0 | 1) => pick(random, &["INCR", "INCRBY", "DECRBY", "DEL", "SET n", "DECR"]),
+            (Taste::Expiry, 0 | 1) => pick(
+                random,
+                &["SET px", "PEXPIRE", "PERSIST", "APPEND", "INCR", "GETEX", "SET", "SET keepttl"],
+            ),
+            (Taste::Deletions, 0 | 1) => pick(random, &["DEL", "SET", "RENAME", "APPEND", "INCR", "GETDEL"]),
+            _ => pick(random, ALL),
+        };
+        self.with_arguments(name, random)
+    }
+
+    fn with_arguments(&self, name: &str, random: &mut fastrand::Rng) -> Command {
+        let mut command = vec![name.split(' ').next().unwrap_or(name).as_bytes().to_vec()];
+        let (key, other) = (self.key(random), self.key(random));
+        let text = |number: u64| number.to_string().into_bytes();
+        let value = value(random);
+        let ms = random.u64(1..=self.expiry_ms);
+        let small = random.u64(..20);
+        let rest: Vec<Vec<u8>> = match name {
+            "SET" | "APPEND" | "SETNX" | "GETSET" | "MSET" | "MSETNX" => vec![key, value],
+            "SET n" => vec![key, text(small)],
+            "SET px" => vec![key, value, b"PX".to_vec(), text(ms)],
+            "SET keepttl" => vec![key, value, b"KEEPTTL".to_vec()],
+            "SET nx get" => vec![key, value, b"XX".to_vec(), b"GET".to_vec()],
+            "MSET 2" => vec![key, value.clone(), other, value],
+            "PSETEX" => vec![key, text(ms), value],
+            "SETEX" => vec![key, text(1 + ms / 1_000), value],
+            "INCRBY" | "DECRBY" => vec![key, text(small)],
+            "INCRBYFLOAT" => vec![key, b"0.5".to_vec()],
+            "SETRANGE" => vec![key, text(small), value],
+            "GETRANGE" | "SUBSTR" => vec![key, text(0), text(small)],
+            "SETBIT" => vec![key, text(small), text(small % 2)],
+            "GETBIT" | "BITPOS" => vec![key, text(small % 2)],
+            "BITOP" => vec![b"OR".to_vec(), key, other.clone(), other],
+            "BITFIELD" => vec![key, b"INCRBY".to_vec(), b"u8".to_vec(), text(small), text(3)],
+            "BITFIELD_RO" => vec![key, b"GET".to_vec(), b"u8".to_vec(), text(small)],
+            "PEXPIRE" => vec![key, text(ms)],
+            "PEXPIRE gt" => vec![key, text(ms), b"GT".to_vec()],
+            "EXPIRE" => vec![key, text(ms / 1_000)],
+            "EXPIREAT" => vec![key, text(1_700_000_000 + ms)],
+            "PEXPIREAT" => vec![key, text(1_700_000_000_000 + 10_000 + ms)],
+            "GETEX" => vec![key, b"PX".to_vec(), text(ms)],
+            "GETEX persist" => vec![key, b"PERSIST".to_vec()],
+            "RENAME" | "RENAMENX" | "COPY" | "LCS" => vec![key, other],
+            "COPY replace" => vec![key, other, b"REPLACE".to_vec()],
+            "COPY db" => vec![key, other, b"DB".to_vec(), text(small % 3), b"REPLACE".to_vec()],
+            "MOVE" => vec![key, text(small % 3)],
+            "DEL 2" | "UNLINK" | "EXISTS" | "TOUCH" | "MGET" => vec![key, other],
+            "OBJECT" => vec![b"ENCODING".to_vec(), key],
+            "KEYS" => vec![b"*".to_vec()],
+            "SCAN" => vec![text(0)],
+            "DBSIZE" | "PING" | "DISCARD" | "UNWATCH" | "TIME" => Vec::new(),
+            _ => vec![key],
+        };
+        command.extend(rest);
+        command
+    }
+}
+
+/// One of each, save those that end a connection, wait, or show what differs from run to run.
+const ALL: &[&str] = &[
+    "SET",
+    "SET",
+    "SET",
+    "SET n",
+    "SET px",
+    "SET keepttl",
+    "SET nx get",
+    "SETNX",
+    "GETSET",
+    "MSET",
+    "MSET 2",
+    "MSETNX",
+    "PSETEX",
+    "SETEX",
+    "APPEND",
+    "INCR",
+    "INCR",
+    "DECR",
+    "INCRBY",
+    "DECRBY",
+    "INCRBYFLOAT",
+    "SETRANGE",
+    "GETRANGE",
+    "SUBSTR",
+    "STRLEN",
+    "GET",
+    "MGET",
+    "GETDEL",
+    "GETEX",
+    "GETEX persist",
+    "LCS",
+    "SETBIT",
+    "GETBIT",
+    "BITCOUNT",
+    "BITPOS",
+    "BITOP",
+    "BITFIELD",
+    "BITFIELD_RO",
+    "DEL",
+    "DEL",
+    "DEL 2",
+    "UNLINK",
+    "EXISTS",
+    "TYPE",
+    "TOUCH",
+    "RENAME",
+    "RENAMENX",
+    "COPY",
+    "COPY replace",
+    "COPY db",
+    "MOVE",
+    "OBJECT",
+    "PEXPIRE",
+    "PEXPIRE",
+    "PEXPIRE gt",
+    "EXPIRE",
+    "EXPIREAT",
+    "PEXPIREAT",
+    "PERSIST",
+    "TTL",
+    "PTTL",
+    "EXPIRETIME",
+    "PEXPIRETIME",
+    "DBSIZE",
+];
+
+fn pick<'a>(random: &mut fastrand::Rng, names: &[&'a str]) -> &'a str {
+    names[random.usize(..names.len())]
+}
+
+fn value(random: &mut fastrand::Rng) -> Vec<u8> {
+    match random.u8(..8) {
+        0 => Vec::new(),
+        1..4 => random.u16(..).to_string().into_bytes(),
+        4..7 => format!("v{}", random.u16(..)).into_bytes(),
+        _ => vec![b'x'; random.usize(..600)],
+    }
+}
+
+/// The words of a command.
+pub(crate) fn words(text: &str) -> Command {
+    text.split(' ').map(|word| word.as_bytes().to_vec()).collect()
+}
+
+/// Carries out a command. Returns the version of what it wrote, unless the host is down.
+pub(crate) fn execute(
+    world: &mut World,
+    host: usize,
+    command: &[Vec<u8>],
+) -> Option<Option<shared::version::Version>> {
+    let words: Vec<&[u8]> = command.iter().map(Vec::as_slice).collect();
+    world.execute(host, &words).map(|executed| executed.written)
+}
