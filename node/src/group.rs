@@ -38,8 +38,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use shared::announcement::{Announcement, Eviction, Member, Role};
 use shared::clock::Timestamp;
-use shared::conversation::{Departed, Enrolment};
 pub(crate) use shared::conversation::YouAre;
+use shared::conversation::{Departed, Enrolment};
 use shared::id::{GroupId, NodeId, Origin};
 use shared::time::{MonoMillis, WallMillis};
 use shared::version::{Frontier, Version};

@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 
 use serde_bytes::ByteBuf;
+use shared::clock::Timestamp;
 use shared::conversation::{
     ANSWER_BYTES, Answer, Begun, CONVERSATION, Greeting, KeyDigest, Question, Refusal, States, Summaries,
     Summary,
 };
-use shared::clock::Timestamp;
 use shared::id::NodeId;
 use shared::state::PageBuilder;
 use shared::time::MonoMillis;
@@ -168,7 +168,9 @@ impl Conversations {
             run: id,
             frontier,
             clock,
-            known_until: departed().find(|one| one.node_id == formerly).map_or(Timestamp::ZERO, |one| one.clock),
+            known_until: departed()
+                .find(|one| one.node_id == formerly)
+                .map_or(Timestamp::ZERO, |one| one.clock),
             closed: departed().map(|one| one.end).collect(),
             flushes: ByteBuf::from(node.flushes()),
         })

@@ -43,7 +43,8 @@ const FORMAT: u8 = 1;
 
 impl Stored {
     pub(crate) fn encode(&self) -> Vec<u8> {
-        let Self { is_joining, is_reissuing, floor, members, evictions, departed, formerly, exceptions } = self;
+        let Self { is_joining, is_reissuing, floor, members, evictions, departed, formerly, exceptions } =
+            self;
         let fields =
             (FORMAT, is_joining, is_reissuing, floor, members, evictions, departed, formerly, exceptions);
         let body = rmp_serde::to_vec(&fields)
