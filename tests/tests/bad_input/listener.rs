@@ -5,7 +5,6 @@ use std::net::SocketAddr;
 use fastrand::Rng;
 use shared::announcement::{Member, Role};
 use shared::batch::FORMAT;
-use shared::clock::Timestamp;
 use shared::id::{NodeId, Origin};
 use shared::link::{Chunk, Hello, Message, Reason};
 use shared::version::Frontier;
