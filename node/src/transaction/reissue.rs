@@ -2,14 +2,18 @@
 //!
 //! A node that was left behind takes over what its group holds, and then issues anew what it held beyond that, whoever
 //! wrote it: with fresh versions, for the old ones lie before what the group has seen and forgotten since. Identities
-//! stay: a contribution remains its origin's, resets and marks keep their versions and so spare what they spared. So
-//! doing it twice, or at two nodes, changes nothing that can be seen.
+//! stay: a contribution remains its origin's, resets keep their versions and so spare what they spared. So doing it
+//! twice, or at two nodes, changes nothing that can be seen.
+//!
+//! A mark becomes a plain reset. It would hide what the group has written since, wherever the reset that had ended it is
+//! stable and forgotten, and nowhere else.
 
 use std::borrow::Cow;
 
 use shared::change::{CellId, Change, Contribution, Op, Value};
+use shared::id::Origin;
 use shared::state::{CellState, KeyState};
-use shared::version::Frontier;
+use shared::version::{Frontier, Version};
 
 use super::Transaction;
 use crate::error::CommandError;
@@ -21,15 +25,21 @@ impl<'a> Transaction<'a> {
     /// Issues anew, at this transaction's version, what is held of the key and not covered by `covered`.
     ///
     /// Of an expired key only its end is issued, as an observed reset: with a fresh version what it held would outlive
-    /// its expiry. What a mark hides is not issued either.
+    /// its expiry. What a mark that `covered` covers hides is not issued either.
     pub(crate) fn reissue(&mut self, key: &Key<'a>, covered: &Frontier) -> Result<(), CommandError> {
-        let ops = self.unseen(key, covered);
+        let mut ops = self.unseen(key, covered);
         if ops.is_empty() {
             return Ok(());
         }
         let expiry = self.locked.of(key).find(key).and_then(Entry::expiry);
         if expiry.is_some_and(|expiry| self.now > expiry) {
             return self.begin_afresh(key);
+        }
+        if let Some(Op::Mark { reset, .. }) = ops.first() {
+            // Just above the mark, and below whatever was written at the same time.
+            let above = Version::new(reset.timestamp, Origin(reset.origin.0.saturating_add(1)));
+            self.emit(key, Op::ObservedReset(above))?;
+            ops = self.unseen(key, covered);
         }
         ops.into_iter().try_for_each(|op| self.emit(key, op))
     }
@@ -80,7 +90,7 @@ impl<'a> Transaction<'a> {
     }
 }
 
-/// The key's reset with its own version, as a mark if that brought it.
+/// The key's reset with its own version, or its mark.
 fn end_of_life(unseen: &KeyState<'_>) -> Option<Op<'static>> {
     match (unseen.mark, unseen.reset) {
         (Some(mark), _) => Some(Op::Mark { reset: mark.reset, expiry: mark.expiry }),
