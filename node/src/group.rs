@@ -97,7 +97,8 @@ pub(crate) struct Group {
     departed: BTreeMap<NodeId, Departed>,
     /// Under which node id this node was a member before it was evicted.
     formerly: NodeId,
-    /// While it re-issues: of which origins its own frontier covers only so much, though its floor lies above.
+    /// Until all is re-issued, through another join if need be: of which origins its own frontier covers only so much,
+    /// though its floor lies above.
     exceptions: Vec<(Origin, Timestamp)>,
     /// Since when all agree on the end of an origin.
     agreed: BTreeMap<Origin, (Timestamp, MonoMillis)>,
