@@ -53,6 +53,8 @@ pub(crate) struct Node {
     pub(crate) conversation_status: Mutex<conversation::Status>,
     pub(crate) readiness: Mutex<Readiness>,
     reissue: Mutex<Reissue>,
+    /// What the group that this node has joined has seen of what it holds: the rest is re-issued.
+    seen_by_group: Mutex<Option<Frontier>>,
     random: Mutex<Random>,
     started: MonoMillis,
     /// Not before it has met a member of its group, or `--max-clock-drift` has passed: else a clock that is behind, or a
@@ -168,6 +170,7 @@ impl Node {
             conversation_status: Mutex::default(),
             readiness: Mutex::new(Readiness::new(started)),
             reissue: Mutex::default(),
+            seen_by_group: Mutex::default(),
             random: Mutex::new(random),
             started,
             takes_writes: AtomicBool::new(!has_others),

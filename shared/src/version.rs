@@ -117,6 +117,12 @@ impl Frontier {
         self.entries.retain(|_, at| *at > floor);
     }
 
+    /// The same, but that of origins which are not listed nothing beyond `floor` is taken for held.
+    #[must_use]
+    pub fn with_floor_at_most(&self, floor: Timestamp) -> Self {
+        Self { floor: self.floor.min(floor), entries: self.entries.clone() }
+    }
+
     /// The origins that are listed, in order, each with what is held of it.
     pub fn iter(&self) -> impl Iterator<Item = (Origin, Timestamp)> + '_ {
         self.entries.iter().map(|(origin, at)| (*origin, *at))

@@ -18,8 +18,9 @@
 use std::collections::VecDeque;
 
 use shared::announcement::Member;
+use shared::clock::Timestamp;
 use shared::conversation::{Answer, Begun, Enrolment, Question, States};
-use shared::id::{NodeId, Origin};
+use shared::id::{GroupId, NodeId, Origin};
 use shared::state::Page;
 use shared::version::Frontier;
 
@@ -39,8 +40,15 @@ pub(crate) struct Receiving {
     /// What this node had when it began, by which its own removals are told from what it never had.
     ours: Frontier,
     is_joiner: bool,
+    /// Up to where a joiner and its sender have had the same; what is beyond it is judged by the origins that are listed
+    /// only. A member's floor and its sender's tell of the same members.
+    shared_floor: Option<Timestamp>,
+    /// How many origins this node knew when it began: further ones are of the sender's group.
+    known_origins: usize,
     run: u64,
     theirs: Frontier,
+    /// That, as far as it tells of what this node holds.
+    theirs_shared: Frontier,
     phase: Phase,
     taken: u64,
     dropped: u64,
@@ -63,15 +71,22 @@ enum Phase {
 }
 
 impl Receiving {
-    pub(super) fn new(node: &Node, sender: NodeId) -> Self {
+    pub(super) fn new(node: &Node, sender: NodeId, group_id: GroupId) -> Self {
         node.snapshots.hold();
-        let is_joiner = node.membership.lock().group.is_joining();
+        let (is_joiner, shared_floor) = {
+            let group = &node.membership.lock().group;
+            (group.is_joining(), group.is_joining().then(|| group.floor_shared_with(group_id)))
+        };
+        let ours = node.log.frontier();
         Self {
             sender,
-            ours: node.log.frontier(),
+            ours: shared_floor.map_or_else(|| ours.clone(), |floor| ours.with_floor_at_most(floor)),
             is_joiner,
+            shared_floor,
+            known_origins: node.store.origins.count(),
             run: 0,
             theirs: Frontier::new(),
+            theirs_shared: Frontier::new(),
             phase: Phase::Beginning,
             taken: 0,
             dropped: 0,
@@ -181,6 +196,8 @@ impl Receiving {
         if !self.is_joiner {
             node.pull_from(&frontier);
         }
+        self.theirs_shared =
+            self.shared_floor.map_or_else(|| frontier.clone(), |floor| frontier.with_floor_at_most(floor));
         self.theirs = frontier;
         self.phase = Phase::Digests;
     }
@@ -228,7 +245,7 @@ impl Receiving {
                 slot,
                 &keys,
                 &self.ours,
-                &self.theirs,
+                &self.theirs_shared,
                 &node.store.origins,
             );
             self.taken += judged.taken as u64;
@@ -304,6 +321,16 @@ impl Receiving {
         }
     }
 
+    /// What a joiner's group has seen of what the joiner holds: the sender's floor tells of the origins that came from
+    /// there, not of the joiner's own.
+    fn seen_by_group(&self, node: &Node) -> Frontier {
+        let mut seen = self.theirs_shared.clone();
+        for origin in node.store.origins.interned_since(self.known_origins) {
+            seen.advance(origin, self.theirs.floor());
+        }
+        seen
+    }
+
     fn adopt(
         &mut self,
         node: &Node,
@@ -315,9 +342,11 @@ impl Receiving {
             if node.restart(self.theirs.clone(), origin).is_err() {
                 return notices.push(Notice::Unexpected { what: "too many origins are known" });
             }
+            node.reissue_beyond(self.seen_by_group(node));
             let mut membership = node.membership.lock();
             membership.group.join(enrolment, origin, super::mono(clocks));
             membership.save();
+            node.readiness.lock().joined(super::mono(clocks));
             notices.push(Notice::Joined);
         } else {
             node.adopt_pulled();

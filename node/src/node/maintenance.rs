@@ -134,6 +134,7 @@ impl Node {
             }
             Reissue::Syncing(position) if self.log.is_durable(position) => {
                 *reissue = Reissue::default();
+                *self.seen_by_group.lock() = None;
                 let mut membership = self.membership.lock();
                 membership.group.reissued();
                 membership.save();
@@ -143,9 +144,23 @@ impl Node {
         }
     }
 
+    /// What this node has joined has seen so much of what it holds: the rest is to be written once more.
+    pub(crate) fn reissue_beyond(&self, seen: Frontier) {
+        *self.seen_by_group.lock() = Some(seen);
+    }
+
+    /// What need not be written once more. After a restart in between the own frontier must do: what it covers by
+    /// mistake is then found by comparing.
+    fn seen(&self) -> Frontier {
+        let held = self.log.frontier();
+        let Some(mut seen) = self.seen_by_group.lock().clone() else { return held };
+        held.iter().for_each(|(origin, upto)| seen.advance(origin, upto));
+        seen
+    }
+
     /// Says whether it could be done.
     fn reissue_shard(&self, id: ShardId, clocks: Clocks) -> bool {
-        let covered = self.log.frontier();
+        let covered = self.seen();
         for (db, key) in self.uncovered(id, &covered) {
             let key = Key::new(db, &key);
             let Ok(mut transaction) = Transaction::begin(self, ShardSet::of(id), clocks, true) else {

@@ -60,6 +60,16 @@ impl Origins {
     }
 
     /// The origin with this number.
+    /// Those that were interned when there were `known` of them, or later.
+    pub(crate) fn interned_since(&self, known: usize) -> Vec<Origin> {
+        (known..self.count()).map(|index| self.origin(OriginIndex(index as u16))).collect()
+    }
+
+    /// How many there are.
+    pub(crate) fn count(&self) -> usize {
+        self.by_origin.read().len()
+    }
+
     pub(crate) fn origin(&self, index: OriginIndex) -> Origin {
         let chunk = self.by_index[usize::from(index.0 >> 8)].get();
         let chunk = chunk.expect("a number is handed out once its origin is in its place");
