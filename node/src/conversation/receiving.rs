@@ -20,7 +20,7 @@ use std::collections::VecDeque;
 use shared::announcement::Member;
 use shared::clock::Timestamp;
 use shared::conversation::{Answer, Begun, Enrolment, Question, States};
-use shared::id::{NodeId, Origin};
+use shared::id::{GroupId, NodeId, Origin};
 use shared::state::Page;
 use shared::version::{Frontier, Version};
 
@@ -70,19 +70,19 @@ enum Phase {
 }
 
 impl Receiving {
-    /// `is_foreign` tells that the sender belongs to another group, or this node to none.
-    /// `origins` are those of all that this node held before it began to take over anybody's state.
-    pub(super) fn new(node: &Node, sender: NodeId, is_foreign: bool, origins: Vec<Origin>) -> Self {
+    /// `origins` are those of all that this node held before it began to take over anybody's state; `group_id` is the
+    /// sender's.
+    pub(super) fn new(node: &Node, sender: NodeId, group_id: GroupId, origins: Vec<Origin>) -> Self {
         node.snapshots.hold();
-        let (is_joiner, formerly) = {
-            let membership = node.membership.lock();
-            (membership.group.is_joining(), membership.group.formerly())
+        let (is_joiner, formerly, shared_floor) = {
+            let group = &node.membership.lock().group;
+            (group.is_joining(), group.formerly(), group.floor_shared_with(group_id))
         };
         let ours = node.log.frontier();
         Self {
             sender,
-            // A floor speaks of the origins of its own group only.
-            ours: if is_foreign { ours.listed() } else { ours },
+            // A member's floor and its sender's tell of the same members, a joiner's does not.
+            ours: if is_joiner { ours.with_floor_at_most(shared_floor) } else { ours },
             origins,
             formerly,
             exceptions: Vec::new(),
@@ -359,6 +359,7 @@ impl Receiving {
             let exceptions = std::mem::take(&mut self.exceptions);
             membership.group.join(enrolment, origin, exceptions, super::mono(clocks));
             membership.save();
+            node.readiness.lock().joined(super::mono(clocks));
             notices.push(Notice::Joined);
         } else {
             node.adopt_pulled();
