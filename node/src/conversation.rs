@@ -330,8 +330,7 @@ impl Conversations {
         }
         {
             let membership = node.membership.lock();
-            let is_awaited =
-                |peer| self.peers.contains_key(&peer) && !membership.group.has_evicted(peer);
+            let is_awaited = |peer| self.peers.contains_key(&peer) && !membership.group.has_evicted(peer);
             node.readiness.lock().keep(is_awaited);
         }
         self.publish(node);

@@ -38,8 +38,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use shared::announcement::{Announcement, Eviction, Member, Role};
 use shared::clock::Timestamp;
-use shared::conversation::{Departed, Enrolment};
 pub(crate) use shared::conversation::YouAre;
+use shared::conversation::{Departed, Enrolment};
 use shared::id::{GroupId, NodeId, Origin};
 use shared::time::{MonoMillis, WallMillis};
 use shared::version::{Frontier, Version};
@@ -145,8 +145,17 @@ pub(crate) enum NotEnrolled {
 impl Group {
     /// The group as the node left it, or one of its own.
     pub(crate) fn new(own: Own, stored: Option<Stored>, timeout_ms: u64, now: MonoMillis) -> Self {
-        let Stored { is_joining, is_reissuing, floor, members, evictions, departed, formerly, exceptions, parted } =
-            stored.unwrap_or_default();
+        let Stored {
+            is_joining,
+            is_reissuing,
+            floor,
+            members,
+            evictions,
+            departed,
+            formerly,
+            exceptions,
+            parted,
+        } = stored.unwrap_or_default();
         let members = members.into_iter().map(|member| (member.node_id, Counted::new(member, now))).collect();
         Self {
             own,

@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 
 use serde_bytes::ByteBuf;
+use shared::clock::Timestamp;
 use shared::conversation::{
     ANSWER_BYTES, Answer, Begun, CONVERSATION, Greeting, KeyDigest, Question, Refusal, States, Summaries,
     Summary,
 };
-use shared::clock::Timestamp;
 use shared::id::NodeId;
 use shared::state::PageBuilder;
 use shared::time::MonoMillis;
@@ -169,7 +169,9 @@ impl Conversations {
             run: id,
             frontier,
             clock,
-            known_until: departed().find(|one| one.node_id == formerly).map_or(Timestamp::ZERO, |one| one.clock),
+            known_until: departed()
+                .find(|one| one.node_id == formerly)
+                .map_or(Timestamp::ZERO, |one| one.clock),
             closed: departed().map(|one| one.end).collect(),
             flushes: ByteBuf::from(node.flushes()),
         })
@@ -179,9 +181,8 @@ impl Conversations {
     /// nothing dead is to be held on to for it.
     fn end_runs_of_predecessors(&mut self, peer: NodeId) {
         let Some(name) = self.peers.get(&peer).map(|talk| talk.name.as_str()) else { return };
-        let is_predecessor = |other: &NodeId| {
-            *other != peer && self.peers.get(other).is_some_and(|talk| talk.name == name)
-        };
+        let is_predecessor =
+            |other: &NodeId| *other != peer && self.peers.get(other).is_some_and(|talk| talk.name == name);
         self.sending.runs.retain(|other, _| !is_predecessor(other));
     }
 }

@@ -45,10 +45,29 @@ const FORMAT: u8 = 1;
 
 impl Stored {
     pub(crate) fn encode(&self) -> Vec<u8> {
-        let Self { is_joining, is_reissuing, floor, members, evictions, departed, formerly, exceptions, parted } =
-            self;
-        let fields =
-            (FORMAT, is_joining, is_reissuing, floor, members, evictions, departed, formerly, exceptions, parted);
+        let Self {
+            is_joining,
+            is_reissuing,
+            floor,
+            members,
+            evictions,
+            departed,
+            formerly,
+            exceptions,
+            parted,
+        } = self;
+        let fields = (
+            FORMAT,
+            is_joining,
+            is_reissuing,
+            floor,
+            members,
+            evictions,
+            departed,
+            formerly,
+            exceptions,
+            parted,
+        );
         let body = rmp_serde::to_vec(&fields)
             .expect("a vector takes every byte and members have no part that MessagePack lacks");
         let mut bytes = crc32fast::hash(&body).to_le_bytes().to_vec();
@@ -81,6 +100,16 @@ impl Stored {
         let fields: Fields = rmp_serde::from_slice(body).map_err(|_| StoredError::Damaged)?;
         let (_, is_joining, is_reissuing, floor, members, evictions, departed, formerly, exceptions, parted) =
             fields;
-        Ok(Self { is_joining, is_reissuing, floor, members, evictions, departed, formerly, exceptions, parted })
+        Ok(Self {
+            is_joining,
+            is_reissuing,
+            floor,
+            members,
+            evictions,
+            departed,
+            formerly,
+            exceptions,
+            parted,
+        })
     }
 }

@@ -1,6 +1,6 @@
 //! All that a node holds, to compare.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use shared::change::{DATABASES, Kind};
 use shared::time::WallMillis;
@@ -30,11 +30,12 @@ pub type Visible = BTreeMap<(u8, Vec<u8>), Seen>;
 pub struct Canonical(canonical::Canonical);
 
 impl Canonical {
-    /// The first few things in which two differ, as text.
+    /// The first few things in these slots in which two differ, as text.
     #[must_use]
-    pub fn difference(&self, other: &Self) -> String {
-        let keys = self.0.keys.keys().chain(other.0.keys.keys());
-        let unequal = keys.filter(|key| self.0.keys.get(key) != other.0.keys.get(key));
+    pub fn difference(&self, other: &Self, slots: &[usize]) -> String {
+        let keys: BTreeSet<_> = self.0.keys.keys().chain(other.0.keys.keys()).collect();
+        let asked = keys.into_iter().filter(|key| slots.contains(&Key::new(key.0, &key.1).slot()));
+        let unequal = asked.filter(|key| self.0.keys.get(key) != other.0.keys.get(key));
         let lines = unequal.take(3).map(|key| {
             let name = String::from_utf8_lossy(&key.1);
             format!("{}:{name}: {:?}\n     {:?}", key.0, self.0.keys.get(key), other.0.keys.get(key))

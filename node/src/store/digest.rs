@@ -5,7 +5,8 @@
 //! changes alone: not of their order, of an entry's form, or of what was dropped here already. So it holds
 //!
 //! - the version of each live cell's write,
-//! - what a counter's contributions come to in total (so that folding some of them into one does not show),
+//! - whose each live contribution to a counter is, and from when to when (what they come to is not enough: an increment
+//!   by one here and another by one there come to the same, and neither node would be sent the other's),
 //! - the version of a TTL register that sets an expiry, even of a dead key: it goes by a reset only, and would apply to
 //!   what is written next,
 //!
@@ -16,10 +17,11 @@
 //! It tells accidents apart; who forges versions can forge digests.
 
 use shared::change::{Kind, Sum};
+use shared::id::Origin;
 use shared::version::Version;
 use xxhash_rust::xxh3::xxh3_64;
 
-use super::rich::CellValue;
+use super::rich::{CellValue, OwnContribution};
 
 /// A key's digest, from the XOR of its parts'. A key that has none has no digest: zero.
 pub(crate) const fn key(db: u8, hash: u64, parts: u64) -> u64 {
@@ -31,10 +33,14 @@ pub(crate) fn cell(kind: Kind, element: &[u8], version: Version) -> u64 {
     fold(version.timestamp.0 ^ SALTS[2], version.origin.0 ^ element_hash(kind, element))
 }
 
-/// The part of what a counter's live contributions come to.
-pub(crate) fn total(kind: Kind, element: &[u8], total: Total) -> u64 {
-    let int = total.int as u64 ^ ((total.int >> 64) as u64).rotate_left(32);
-    fold(int ^ SALTS[3], total.float.to_bits() ^ element_hash(kind, element))
+/// The part of a live contribution to a counter.
+pub(crate) fn contribution(kind: Kind, element: &[u8], contributor: Origin, own: &OwnContribution) -> u64 {
+    let began = fold(own.first.0 ^ SALTS[3], contributor.0 ^ element_hash(kind, element));
+    let sum = match own.sum {
+        Sum::Int(int) => int as u64 ^ ((int >> 64) as u64).rotate_left(32),
+        Sum::Float(float) => float.to_bits(),
+    };
+    fold(began ^ own.last.0, sum ^ SALTS[5])
 }
 
 /// The part of a TTL register that sets an expiry.
@@ -58,22 +64,6 @@ pub(crate) fn with_bytes(part: u64, bytes: &[u8]) -> u64 {
 /// A TTL's part together with its expiry.
 pub(crate) const fn with_expiry(part: u64, expiry_ms: u64) -> u64 {
     fold(part ^ SALTS[1], expiry_ms ^ SALTS[4])
-}
-
-/// What contributions come to.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Total {
-    int: i128,
-    float: f64,
-}
-
-impl Total {
-    pub(crate) fn with(self, sum: Sum) -> Self {
-        match sum {
-            Sum::Int(int) => Self { int: self.int.wrapping_add(int), ..self },
-            Sum::Float(float) => Self { float: self.float + float, ..self },
-        }
-    }
 }
 
 /// Which cell of its key, told apart by kind.

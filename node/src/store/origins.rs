@@ -59,6 +59,7 @@ impl Origins {
         Ok(index)
     }
 
+    /// The origin with this number.
     pub(crate) fn origin(&self, index: OriginIndex) -> Origin {
         let chunk = self.by_index[usize::from(index.0 >> 8)].get();
         let chunk = chunk.expect("a number is handed out once its origin is in its place");

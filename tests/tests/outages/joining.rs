@@ -148,7 +148,14 @@ fn a_memory_only_node_that_starts_again_and_again_harms_nobody() {
     load.finish();
     group.wait_converged();
     for host in group.hosts() {
-        eprintln!("DEBUG {} {:?} {:?} {:?} {:?}", host.name(), get(host, "count"), host.run(&["DBSIZE"]), count_keys(host, "every:0", 30000), count_keys(host, "every:1", 30000));
+        eprintln!(
+            "DEBUG {} {:?} {:?} {:?} {:?}",
+            host.name(),
+            get(host, "count"),
+            host.run(&["DBSIZE"]),
+            count_keys(host, "every:0", 30000),
+            count_keys(host, "every:1", 30000)
+        );
     }
     group.check_equal();
     assert_eq!(member_names(&group[0]), ["host0", "host1", "host2"]);

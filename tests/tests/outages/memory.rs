@@ -73,7 +73,9 @@ fn a_queue_leaves_nothing_behind() {
 
 #[test]
 fn keys_that_expire_leave_nothing_behind() {
-    check_bounded("SETEX of fresh keys", size(400, 20_000), |_, key| vec![format!("SETEX {key} 1 {:0100}", 0)]);
+    check_bounded("SETEX of fresh keys", size(400, 20_000), |_, key| {
+        vec![format!("SETEX {key} 1 {:0100}", 0)]
+    });
 }
 
 fn check_bounded(what: &str, rounds: usize, command: fn(usize, &str) -> Vec<String>) {

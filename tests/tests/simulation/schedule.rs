@@ -51,23 +51,35 @@ pub(crate) struct Schedule {
     commands_left: u32,
 }
 
+/// A run in which something did not hold.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    pub(crate) problem: String,
+    /// How much had been done: of two runs that fail alike the shorter tells more.
+    pub(crate) turns: u64,
+}
+
 /// Runs a seed to its end.
 ///
 /// # Errors
 /// What did not hold.
-pub(crate) fn run(seed: u64, is_shown: bool) -> Outcome<Report> {
+pub(crate) fn run(seed: u64, is_shown: bool) -> Result<Report, Failure> {
     let _of_a_run_that_failed = take_branches();
     let (mut schedule, mut world) = Schedule::draw(seed, is_shown);
-    schedule.live(&mut world)?;
-    heal(&mut world)?;
-    let changes = checker::check(&world)?;
-    if world.faults.is_empty() && schedule.plan.settles && world.ledger.given_up.is_empty() {
-        checker::check_once(&world)?;
-    }
-    Ok(Report::of(&world, schedule.plan.topology.name(), u64::from(schedule.plan.commands), changes))
+    schedule.run(&mut world).map_err(|problem| Failure { problem, turns: world.turns_taken })
 }
 
 impl Schedule {
+    fn run(&mut self, world: &mut World) -> Outcome<Report> {
+        self.live(world)?;
+        heal(world)?;
+        let changes = checker::check(world)?;
+        if world.faults.is_empty() && self.plan.settles && world.ledger.given_up.is_empty() {
+            checker::check_once(world)?;
+        }
+        Ok(Report::of(world, self.plan.topology.name(), u64::from(self.plan.commands), changes))
+    }
+
     fn draw(seed: u64, is_shown: bool) -> (Self, World) {
         let mut random = fastrand::Rng::with_seed(seed ^ 0x5eed);
         let hosts = [2, 3, 3, 3, 4, 5][random.usize(..6)];

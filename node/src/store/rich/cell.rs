@@ -74,14 +74,15 @@ impl Cell {
         self.base.is_none() && self.contributions.is_empty()
     }
 
-    /// The base and sums that no mark hides.
+    /// The base that no mark hides, and such contributions, with whose they are.
     pub(super) fn live(
         &self,
         mark: Option<Mark>,
-    ) -> (Option<&CellValue>, impl Iterator<Item = &OwnContribution>) {
+    ) -> (Option<&CellValue>, impl Iterator<Item = (Origin, &OwnContribution)>) {
         let hides = move |at: Timestamp| mark.is_some_and(|mark| mark.hides(at));
         let base = self.base.as_ref().filter(|(version, _)| !hides(version.timestamp));
-        let sums = self.contributions.iter().map(|(_, own)| own).filter(move |own| !hides(own.first));
+        let sums = self.contributions.iter().map(|(contributor, own)| (*contributor, own));
+        let sums = sums.filter(move |(_, own)| !hides(own.first));
         (base.and_then(|(_, value)| value.as_ref()), sums)
     }
 
@@ -107,10 +108,11 @@ impl Cell {
             },
             Some(CellValue::Float(_)) => return None,
         };
-        let total = std::iter::once(first).chain(sums).fold(i128::from(start), |total, own| match own.sum {
-            Sum::Int(int) => total.saturating_add(int),
-            Sum::Float(float) => total.saturating_add(float as i128),
-        });
+        let total =
+            std::iter::once(first).chain(sums).fold(i128::from(start), |total, (_, own)| match own.sum {
+                Sum::Int(int) => total.saturating_add(int),
+                Sum::Float(float) => total.saturating_add(float as i128),
+            });
         let clamped = total.clamp(i128::from(i64::MIN), i128::from(i64::MAX));
         Some(Cow::Owned(itoa::Buffer::new().format(clamped).as_bytes().to_vec()))
     }
@@ -127,7 +129,7 @@ impl Cell {
         if base.is_none() && sums.peek().is_none() {
             return None;
         }
-        Some(CellValue::Float(sums.fold(start, |total, own| match own.sum {
+        Some(CellValue::Float(sums.fold(start, |total, (_, own)| match own.sum {
             Sum::Int(int) => total + int as f64,
             Sum::Float(float) => total + float,
         })))

@@ -5,7 +5,7 @@ use shared::change::CellId;
 use super::Mark;
 use super::cell::Cell;
 use crate::store::dead::Dead;
-use crate::store::digest::{self, Total};
+use crate::store::digest;
 
 /// What cells come to.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -22,10 +22,10 @@ impl Tally {
     pub(super) fn of(id: &CellId<'_>, cell: &Cell, mark: Option<Mark>) -> Self {
         let (base, sums) = cell.live(mark);
         let written = base.map_or(0, |_| digest::cell(id.kind, &id.element, cell.base_version()));
-        let total =
-            sums.fold(None, |total: Option<Total>, own| Some(total.unwrap_or_default().with(own.sum)));
-        let added = total.map_or(0, |total| digest::total(id.kind, &id.element, total));
-        let live = base.is_some() || total.is_some();
+        let (count, added) = sums.fold((0, 0), |(count, added), (contributor, own)| {
+            (count + 1, added ^ digest::contribution(id.kind, &id.element, contributor, own))
+        });
+        let live = base.is_some() || count > 0;
         let bytes = if live { 0 } else { size_of::<(CellId<'_>, Cell)>() + id.element.len() };
         let dead = Dead { things: usize::from(cell.is_tombstone()), bytes };
         Self { live: usize::from(live), dead, digest: written ^ added }
