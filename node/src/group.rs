@@ -205,11 +205,6 @@ impl Group {
         self.is_unsaved = true;
     }
 
-    /// The role may be changed while the node runs.
-    pub(crate) const fn set_role(&mut self, role: Role) {
-        self.own.role = role;
-    }
-
     pub(crate) fn standing(&self) -> Standing {
         if self.own.group_id == GroupId::default() {
             Standing::Unmet
