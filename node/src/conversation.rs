@@ -52,6 +52,10 @@ const IDLE_MS: u64 = 500;
 /// A peer that was not talked to for this long is forgotten.
 const FORGET_MS: u64 = 60_000;
 
+/// A sender that was not talked to for this long is given up, if there is no link with it: the agent has told of new
+/// links by then.
+const SENDER_SILENT_MS: u64 = 2_000;
+
 /// Peers that are talked to at most; linked ones beyond are not asked anything.
 const PEERS_MAX: usize = 1_024;
 
@@ -180,11 +184,9 @@ impl Conversations {
         }
         if self.receiving.is_none() && self.wants_reconcile(node, peer) {
             self.counters.reconciles_begun += 1;
-            let own_group = node.membership.lock().group.own().group_id;
-            let greeted = self.peers.get(&peer).and_then(|talk| talk.greeting.as_ref());
-            let is_foreign = greeted.is_none_or(|greeting| greeting.group_id != own_group);
+            let group_id = self.peers.get(&peer)?.greeting.as_ref()?.group_id;
             let origins = self.origins_before.get_or_insert_with(|| node.store.origins.all()).clone();
-            let receiving = self.receiving.insert(Receiving::new(node, peer, is_foreign, origins));
+            let receiving = self.receiving.insert(Receiving::new(node, peer, group_id, origins));
             return receiving.next_question(node).map(|question| (Asker::Receiving, question));
         }
         let talk = self.peers.get_mut(&peer)?;
@@ -326,7 +328,11 @@ impl Conversations {
                 self.counters.reconciles_done += 1;
             }
         }
-        node.readiness.lock().keep(|peer| self.peers.contains_key(&peer));
+        {
+            let membership = node.membership.lock();
+            let is_awaited = |peer| self.peers.contains_key(&peer) && !membership.group.has_evicted(peer);
+            node.readiness.lock().keep(is_awaited);
+        }
         self.publish(node);
         notices
     }
@@ -351,10 +357,19 @@ impl Conversations {
         // The sender is gone: another peer may take its place.
         if let Some(receiving) = &self.receiving
             && receiving.needs_sender()
-            && !self.peers.contains_key(&receiving.sender())
+            && self.is_gone(node, receiving.sender(), now)
         {
             self.give_up_receiving(node);
         }
+    }
+
+    /// Whether a peer will not be talked to any more, at least not soon: it was not for a while, and the agent has no
+    /// link with it.
+    fn is_gone(&self, node: &Node, peer: NodeId, now: MonoMillis) -> bool {
+        let Some(talk) = self.peers.get(&peer) else { return true };
+        let peers = node.peers.lock();
+        let is_linked = || peers.links(now).iter().any(|link| link.up && link.node_id == peer);
+        now.since(talk.talked_at) >= SENDER_SILENT_MS && peers.has_agent(now) && !is_linked()
     }
 
     fn job_of(&mut self, peer: NodeId) -> Option<&mut Option<Job>> {

@@ -106,6 +106,8 @@ pub(crate) struct Group {
     saved_floor: Timestamp,
     is_unsaved: bool,
     timeout_ms: u64,
+    /// The floor when this node last left others behind: from then on it says nothing of what they write.
+    parted: Option<Timestamp>,
 }
 
 /// A member that counts.
@@ -144,8 +146,17 @@ pub(crate) enum NotEnrolled {
 impl Group {
     /// The group as the node left it, or one of its own.
     pub(crate) fn new(own: Own, stored: Option<Stored>, timeout_ms: u64, now: MonoMillis) -> Self {
-        let Stored { is_joining, is_reissuing, floor, members, evictions, departed, formerly, exceptions } =
-            stored.unwrap_or_default();
+        let Stored {
+            is_joining,
+            is_reissuing,
+            floor,
+            members,
+            evictions,
+            departed,
+            formerly,
+            exceptions,
+            parted,
+        } = stored.unwrap_or_default();
         let members = members.into_iter().map(|member| (member.node_id, Counted::new(member, now))).collect();
         Self {
             own,
@@ -161,6 +172,7 @@ impl Group {
             saved_floor: floor,
             is_unsaved: false,
             timeout_ms,
+            parted,
         }
     }
 
@@ -175,6 +187,7 @@ impl Group {
             departed: self.departed.values().copied().collect(),
             formerly: self.formerly,
             exceptions: self.exceptions.clone(),
+            parted: self.parted,
         })
     }
 
@@ -191,11 +204,6 @@ impl Group {
     pub(crate) fn name_group(&mut self, name: &str) {
         self.own.group = Some(name.to_owned());
         self.is_unsaved = true;
-    }
-
-    /// The role may be changed while the node runs.
-    pub(crate) const fn set_role(&mut self, role: Role) {
-        self.own.role = role;
     }
 
     pub(crate) fn standing(&self) -> Standing {
@@ -293,6 +301,7 @@ impl Group {
             // One that is settled there and unknown here was settled here, too, and is forgotten.
             let matters = self.members.contains_key(&eviction.node_id) || !eviction.settled;
             if eviction.node_id != self.own.node_id && matters && self.evictions.add(eviction.clone()) {
+                self.parted = self.parted.or(Some(self.floor));
                 self.is_unsaved = true;
             }
         }
@@ -378,8 +387,24 @@ impl Group {
         Some(stable)
     }
 
+    /// The point up to which this node and the members of the group with this id have had the same: what is older than
+    /// that, and here or there is no more, was deleted. Of what is younger neither side's floor tells anything, for each
+    /// tells of the members that it counts only.
+    pub(crate) fn floor_shared_with(&self, group_id: GroupId) -> Timestamp {
+        if self.own.group_id != group_id || group_id == GroupId::default() {
+            return Timestamp::ZERO;
+        }
+        self.parted.map_or(self.floor, |parted| self.floor.min(parted))
+    }
+
     /// The point up to which origins that end before it may leave the own frontier. Never goes down.
+    ///
+    /// It stays where it is while nobody else counts: there is nobody to have agreed on it, and others, who have written
+    /// meanwhile, may come.
     pub(crate) fn floor(&mut self, own: &Frontier, clock: Timestamp, now: MonoMillis) -> Timestamp {
+        if !self.has_others() {
+            return self.floor;
+        }
         let Some(stable) = self.stable(own) else { return self.floor };
         let clocks = self.members.values().filter_map(|counted| counted.reached.as_ref());
         let smallest = clocks.map(|reached| reached.clock).fold(clock, Timestamp::min);
@@ -442,6 +467,7 @@ impl Group {
 
     fn evict(&mut self, member: &Member) -> String {
         let Member { name, node_id, .. } = member.clone();
+        self.parted = self.parted.or(Some(self.floor));
         self.evictions.add(Eviction { name: name.clone(), node_id, settled: false });
         self.is_unsaved = true;
         name
@@ -535,6 +561,7 @@ impl Group {
         self.exceptions = exceptions;
         self.formerly = NodeId::default();
         self.departed = enrolment.departed.into_iter().map(|departed| (departed.node_id, departed)).collect();
+        self.parted = None;
         self.evictions = Evictions::new(enrolment.evictions);
         self.members.clear();
         for member in enrolment.members {

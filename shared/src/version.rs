@@ -100,12 +100,6 @@ impl Frontier {
         judged
     }
 
-    /// What is listed, and nothing of any other origin.
-    #[must_use]
-    pub fn listed(&self) -> Self {
-        Self { floor: Timestamp::ZERO, entries: self.entries.clone() }
-    }
-
     /// The smaller of each component.
     #[must_use]
     pub fn meet(&self, other: &Self) -> Self {
@@ -133,6 +127,12 @@ impl Frontier {
     pub fn raise_floor(&mut self, floor: Timestamp) {
         self.floor = self.floor.max(floor);
         self.entries.retain(|_, at| *at > floor);
+    }
+
+    /// The same, but that of origins which are not listed nothing beyond `floor` is taken for held.
+    #[must_use]
+    pub fn with_floor_at_most(&self, floor: Timestamp) -> Self {
+        Self { floor: self.floor.min(floor), entries: self.entries.clone() }
     }
 
     /// The origins that are listed, in order, each with what is held of it.

@@ -5,10 +5,14 @@
 //! left, for those are carried out in order. Besides, all clerks count on common counters, whose sum must be exact.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
 
-use redis::{Connection, Pipeline, RedisError, Value};
+use redis::{Client, Connection, Pipeline, RedisError, Value};
 
 use crate::wait::PATIENCE;
+
+/// When a node that is not there is tried again.
+const RETRY: Duration = Duration::from_millis(10);
 
 /// Keys that are written again and again; each further one is written once, so that any lost batch leaves a gap.
 const KEYS: usize = 50;
@@ -26,6 +30,8 @@ pub struct Clerk {
     pipeline: usize,
     random: fastrand::Rng,
     keys: Vec<Key>,
+    /// Which of them are written again and again.
+    busy: Vec<usize>,
     counts: [Count; COUNTERS],
     next_value: i64,
 }
@@ -62,6 +68,7 @@ impl Clerk {
             pipeline,
             random: fastrand::Rng::with_seed(seed),
             keys: vec![Key::default(); KEYS],
+            busy: (0..KEYS).collect(),
             counts: Default::default(),
             next_value: 1,
         }
@@ -86,8 +93,31 @@ impl Clerk {
         }
     }
 
+    /// As [`Clerk::work`], but at a node that is killed and started again: until `stop`, whatever breaks.
+    ///
+    /// A key of which an answer is missing is not written any more: a write that the node has lost with its memory, but
+    /// had sent, comes back at any time.
+    ///
+    /// # Panics
+    /// If an answer is wrong.
+    pub fn work_on(&mut self, port: u16, stop: &AtomicBool, acknowledged: &AtomicU64) {
+        while !stop.load(Ordering::Acquire) {
+            let Some(client) = connect(port) else {
+                std::thread::sleep(RETRY);
+                continue;
+            };
+            self.work(client, stop, acknowledged);
+            for busy in &mut self.busy {
+                if !self.keys[*busy].possible.is_empty() {
+                    *busy = self.keys.len();
+                    self.keys.push(Key::default());
+                }
+            }
+        }
+    }
+
     fn choose(&mut self) -> Write {
-        let key = self.random.usize(0..KEYS);
+        let key = self.busy[self.random.usize(0..KEYS)];
         self.next_value += 1;
         match self.random.u8(0..100) {
             0..=38 => Write::Set(key, self.next_value),
@@ -182,6 +212,14 @@ impl Clerk {
         };
         names.chunks(READ_KEYS).flat_map(&mut read).collect()
     }
+}
+
+/// A client of the node at this port, if that takes writes.
+fn connect(port: u16) -> Option<Connection> {
+    let mut client = Client::open(("127.0.0.1", port)).ok()?.get_connection().ok()?;
+    client.set_read_timeout(Some(PATIENCE)).ok()?;
+    let info: String = redis::cmd("INFO").arg("replication").query(&mut client).ok()?;
+    info.contains("takes_writes:1").then_some(client)
 }
 
 /// What a write makes of a key.

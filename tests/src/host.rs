@@ -147,12 +147,25 @@ impl Host {
         for peer in &self.peers {
             flags.extend(["--peer".to_owned(), peer.clone()]);
         }
+        flags.extend(["--control".to_owned(), self.control().display().to_string()]);
         if !self.agent_flags.iter().any(|flag| flag == "--group") {
             flags.extend(["--group".to_owned(), "test".to_owned()]);
         }
         flags.extend(self.agent_flags.iter().cloned());
         let log = self.dir.join("agent.log");
         self.agent = Some(Process::start(&self.programs.agent, &flags, &self.agent_environment, &log));
+    }
+
+    /// The agent's control socket.
+    #[must_use]
+    pub fn control(&self) -> PathBuf {
+        self.dir.join("control.sock")
+    }
+
+    /// The program of the agent, which is that of its operators, too.
+    #[must_use]
+    pub fn agent_program(&self) -> &Path {
+        &self.programs.agent
     }
 
     fn socket(&self) -> String {

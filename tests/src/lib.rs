@@ -12,6 +12,7 @@
 //! - [`raw`]: a connection without a protocol.
 //! - [`segment`]: damage to a node's log.
 //! - [`disk`]: a disk without room.
+//! - [`operator`]: a person who asks an agent.
 //! - [`compare`]: are all nodes equal, key by key?
 //! - [`wait`]: waiting for conditions, never for time.
 
@@ -40,5 +41,7 @@ pub mod raw;
 pub mod segment;
 
 pub mod disk;
+
+pub mod operator;
 
 pub mod compare;

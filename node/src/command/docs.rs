@@ -106,6 +106,10 @@ const SERVER: &[Row] = &[
     ("feed", "0.1.0", "by subcommand", "Reads and merges the writes of nodes: the agents' side door."),
     ("feed|answer", "0.1.0", "O(N), N the answer", "Answers what a peer's node asks."),
     ("feed|apply", "0.1.0", "O(N), N the changes", "Merges a batch of another node's writes."),
+    #[cfg(feature = "simulation")]
+    ("feed|corrupt", "0.1.0", "O(1)", "Flips a bit of a key's value, as failing memory does."),
+    #[cfg(feature = "simulation")]
+    ("feed|lose", "0.1.0", "O(1)", "Loses a key, as failing memory does."),
     (
         "feed|converse",
         "0.1.0",

@@ -7,6 +7,9 @@ use shared::id::Origin;
 
 mod converse;
 
+#[cfg(feature = "simulation")]
+mod failing;
+
 use super::arguments::lossy;
 use super::context::Context;
 use super::{Access, Command, Keys};
@@ -31,6 +34,10 @@ pub(super) const COMMANDS: &[Command] = &[
     row("feed|verify", 4, &["admin", "noscript", "no_multi"], converse::verify),
     row("feed|verified", 3, &["admin", "noscript", "no_multi"], converse::verified),
     row("feed|repair", 3, &["admin", "noscript", "no_multi"], converse::repair),
+    #[cfg(feature = "simulation")]
+    row("feed|corrupt", 3, &["admin", "noscript", "no_multi"], failing::corrupt),
+    #[cfg(feature = "simulation")]
+    row("feed|lose", 3, &["admin", "noscript", "no_multi"], failing::lose),
 ];
 
 const fn row(

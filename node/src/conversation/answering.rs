@@ -154,6 +154,7 @@ impl Conversations {
             }
         }
         self.give_up_receiving(node);
+        self.end_runs_of_predecessors(peer);
         if self.sending.runs.len() >= RUNS_MAX && !self.sending.runs.contains_key(&peer) {
             return not_now("this node serves enough receivers already");
         }
@@ -174,6 +175,15 @@ impl Conversations {
             closed: departed().map(|one| one.end).collect(),
             flushes: ByteBuf::from(node.flushes()),
         })
+    }
+
+    /// Who has taken a new node id, for it joins anew, may have begun under the one before: nobody goes on with that, and
+    /// nothing dead is to be held on to for it.
+    fn end_runs_of_predecessors(&mut self, peer: NodeId) {
+        let Some(name) = self.peers.get(&peer).map(|talk| talk.name.as_str()) else { return };
+        let is_predecessor =
+            |other: &NodeId| *other != peer && self.peers.get(other).is_some_and(|talk| talk.name == name);
+        self.sending.runs.retain(|other, _| !is_predecessor(other));
     }
 }
 

@@ -39,9 +39,20 @@ impl Conversations {
         let is_known = greeting.you != YouAre::Unknown || node.membership.lock().group.is_joining();
         let unknown_since = (!is_known).then(|| talk.unknown_since.unwrap_or(now));
         talk.unknown_since = unknown_since;
-        // What a peer had when it was first met is what this node must have to be ready.
-        node.readiness.lock().met(peer, &greeting.frontier);
-        let step = decide(&node.membership.lock().group, &greeting, unknown_since, now);
+        let (step, is_of_group) = {
+            let group = &node.membership.lock().group;
+            let is_of_group = !greeting.joining
+                && group.standing() == Standing::Member
+                && group.own().group_id == greeting.group_id;
+            (decide(group, &greeting, unknown_since, now), is_of_group)
+        };
+        let mut readiness = node.readiness.lock();
+        readiness.heard();
+        if is_of_group {
+            // What a peer had when it was first met is what this node must have to be ready.
+            readiness.met(peer, &greeting.frontier);
+        }
+        drop(readiness);
         talk.greeting = Some(greeting);
         let name = talk.name.clone();
         match step {

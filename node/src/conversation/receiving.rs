@@ -20,7 +20,7 @@ use std::collections::VecDeque;
 use shared::announcement::Member;
 use shared::clock::Timestamp;
 use shared::conversation::{Answer, Begun, Enrolment, Question, States};
-use shared::id::{NodeId, Origin};
+use shared::id::{GroupId, NodeId, Origin};
 use shared::state::Page;
 use shared::version::{Frontier, Version};
 
@@ -72,18 +72,19 @@ enum Phase {
 }
 
 impl Receiving {
-    /// `is_foreign` tells that the sender belongs to another group, or this node to none.
-    /// `origins` are those of all that this node held before it began to take over anybody's state.
-    pub(super) fn new(node: &Node, sender: NodeId, is_foreign: bool, origins: Vec<Origin>) -> Self {
+    /// `origins` are those of all that this node held before it began to take over anybody's state; `group_id` is the
+    /// sender's.
+    pub(super) fn new(node: &Node, sender: NodeId, group_id: GroupId, origins: Vec<Origin>) -> Self {
         node.snapshots.hold();
-        let (is_joiner, formerly, pending) = {
+        let (is_joiner, formerly, shared_floor, pending) = {
             let membership = node.membership.lock();
             let group = &membership.group;
-            (group.is_joining(), group.formerly(), group.exceptions().to_vec())
+            let pending = group.exceptions().to_vec();
+            (group.is_joining(), group.formerly(), group.floor_shared_with(group_id), pending)
         };
         let ours = node.log.frontier();
-        // A floor speaks of the origins of its own group only.
-        let ours = if is_foreign { ours.listed() } else { ours };
+        // A member's floor and its sender's tell of the same members, a joiner's does not.
+        let ours = if is_joiner { ours.with_floor_at_most(shared_floor) } else { ours };
         Self {
             sender,
             ours: ours.except(pending.iter().copied()),
@@ -127,6 +128,23 @@ impl Receiving {
             Phase::States(slots) => slots.len(),
             _ => 0,
         }
+    }
+
+    /// From whom, and how far it is, as text.
+    #[cfg(feature = "simulation")]
+    pub(crate) fn describe(&self) -> String {
+        let phase = match &self.phase {
+            Phase::Beginning => "beginning",
+            Phase::Digests => "digests",
+            Phase::States(_) => "states",
+            Phase::Dead(_) => "dead",
+            Phase::Enrolling(_) => "enrolling",
+            Phase::Ending(_) => "ending",
+            Phase::Merged(_) => "merged",
+            Phase::Saving(..) => "saving",
+            Phase::Done => "done",
+        };
+        format!("receiving from {} ({phase}), ", self.sender)
     }
 
     /// The sender does not know of it any more.
@@ -367,6 +385,7 @@ impl Receiving {
             let exceptions = std::mem::take(&mut self.exceptions);
             membership.group.join(enrolment, origin, exceptions, super::mono(clocks));
             membership.save();
+            node.readiness.lock().joined(super::mono(clocks));
             notices.push(Notice::Joined);
         } else {
             node.adopt_pulled();

@@ -52,6 +52,25 @@ impl Hosts {
         true
     }
 
+    /// Nobody hears of anybody for a while.
+    fn pass_apart(&mut self, seconds: u64) {
+        for _ in 0..seconds {
+            self.now_ms += 1_000;
+            for node in &self.nodes {
+                node.maintain(self.clocks());
+            }
+        }
+    }
+
+    /// All of them talk and tell each other everything for a while.
+    fn pass_linked(&mut self, seconds: u64) {
+        for _ in 0..seconds / 10 {
+            self.now_ms += 10_000;
+            self.talk(1);
+            self.exchange();
+        }
+    }
+
     /// All of them talk to each other for a while, and look after themselves.
     fn talk(&mut self, seconds: u64) {
         for _ in 0..seconds * 10 {
@@ -185,6 +204,37 @@ fn two_that_hold_data_before_they_meet_merge_by_version() {
     }
     hosts.check_equal();
     assert_eq!(hosts.nodes[0].log.frontier(), hosts.nodes[1].log.frontier());
+}
+
+/// A group of two lost all that a fresh third had not been told within a minute: that one's floor, and the group's, had
+/// risen over what the other had never heard of, so that each took it for deleted by the other.
+#[test]
+fn what_was_written_long_before_two_groups_meet_survives() {
+    let mut hosts = Hosts::new(&["a", "b", "c"]);
+    hosts.set(0, "of-a", "1");
+    hosts.set(1, "of-b", "2");
+    hosts.set(2, "of-c", "3");
+    hosts.increment(2, "count");
+    hosts.pass_apart(600);
+    let third = hosts.nodes.pop().expect("there are three");
+    hosts.talk(5);
+    for _ in 0..3 {
+        hosts.exchange();
+    }
+    hosts.pass_linked(300);
+    hosts.nodes.push(third);
+    hosts.pass_apart(1);
+    hosts.talk(10);
+    for _ in 0..4 {
+        hosts.exchange();
+    }
+    for host in 0..3 {
+        assert_eq!(hosts.get(host, "of-a").as_deref(), Some("1"), "{host}");
+        assert_eq!(hosts.get(host, "of-b").as_deref(), Some("2"), "{host}");
+        assert_eq!(hosts.get(host, "of-c").as_deref(), Some("3"), "{host}");
+        assert_eq!(hosts.get(host, "count").as_deref(), Some("1"), "{host}");
+    }
+    hosts.check_equal();
 }
 
 #[test]

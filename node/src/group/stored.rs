@@ -3,7 +3,7 @@
 //! ```text
 //! CRC-32 of the rest, 4 bytes, then MessagePack:
 //! [format, joining, re-issuing, floor, [member...], [eviction...], [departed...], former node id,
-//!  [[origin, covered up to]...]]
+//!  [[origin, covered up to]...], floor when others were left behind or nil]
 //! ```
 
 use shared::announcement::{Eviction, Member};
@@ -23,6 +23,8 @@ pub(crate) struct Stored {
     pub(crate) departed: Vec<Departed>,
     pub(crate) formerly: NodeId,
     pub(crate) exceptions: Vec<(Origin, Timestamp)>,
+    /// The floor when this node last left others behind.
+    pub(crate) parted: Option<Timestamp>,
 }
 
 /// The file is not what a node wrote. Nothing was changed.
@@ -43,10 +45,29 @@ const FORMAT: u8 = 1;
 
 impl Stored {
     pub(crate) fn encode(&self) -> Vec<u8> {
-        let Self { is_joining, is_reissuing, floor, members, evictions, departed, formerly, exceptions } =
-            self;
-        let fields =
-            (FORMAT, is_joining, is_reissuing, floor, members, evictions, departed, formerly, exceptions);
+        let Self {
+            is_joining,
+            is_reissuing,
+            floor,
+            members,
+            evictions,
+            departed,
+            formerly,
+            exceptions,
+            parted,
+        } = self;
+        let fields = (
+            FORMAT,
+            is_joining,
+            is_reissuing,
+            floor,
+            members,
+            evictions,
+            departed,
+            formerly,
+            exceptions,
+            parted,
+        );
         let body = rmp_serde::to_vec(&fields)
             .expect("a vector takes every byte and members have no part that MessagePack lacks");
         let mut bytes = crc32fast::hash(&body).to_le_bytes().to_vec();
@@ -74,9 +95,21 @@ impl Stored {
             Vec<Departed>,
             NodeId,
             Vec<(Origin, Timestamp)>,
+            Option<Timestamp>,
         );
         let fields: Fields = rmp_serde::from_slice(body).map_err(|_| StoredError::Damaged)?;
-        let (_, is_joining, is_reissuing, floor, members, evictions, departed, formerly, exceptions) = fields;
-        Ok(Self { is_joining, is_reissuing, floor, members, evictions, departed, formerly, exceptions })
+        let (_, is_joining, is_reissuing, floor, members, evictions, departed, formerly, exceptions, parted) =
+            fields;
+        Ok(Self {
+            is_joining,
+            is_reissuing,
+            floor,
+            members,
+            evictions,
+            departed,
+            formerly,
+            exceptions,
+            parted,
+        })
     }
 }

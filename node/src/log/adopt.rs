@@ -18,15 +18,11 @@ use std::sync::atomic::Ordering;
 use shared::batch::{BatchBuilder, BatchHeader};
 use shared::clock::Timestamp;
 use shared::id::Origin;
-use shared::time::WallMillis;
 use shared::version::Frontier;
 
 use super::segment::LogPosition;
 use super::snapshot::SnapshotHeader;
 use super::{End, Log};
-
-/// An origin that has left the frontier is remembered for so long, in milliseconds.
-const FORGOTTEN_AFTER_MS: u64 = 600_000;
 
 impl Log {
     /// The header of a snapshot that begins now. Nobody may be merging a batch: what is appended and not yet held
@@ -95,9 +91,7 @@ impl Log {
     pub(crate) fn raise_floor(&self, floor: Timestamp) {
         let mut end = self.end.lock();
         end.frontier.raise_floor(floor);
-        // Members whose floor is a little behind still ask for what has ended meanwhile, and hear that nothing is missing.
-        let forgotten = floor.wall().0.saturating_sub(FORGOTTEN_AFTER_MS);
-        end.index.raise_floor(Timestamp::of_wall(WallMillis(forgotten)));
+        end.index.forget_ended(floor);
     }
 
     /// Appends a batch that begins beyond what is held. It is neither held nor served before a jump covers it.

@@ -15,12 +15,16 @@ use std::num::NonZeroU64;
 use shared::batch::BatchHeader;
 use shared::clock::Timestamp;
 use shared::id::Origin;
+use shared::time::WallMillis;
 use shared::version::Frontier;
 
 use super::segment::LogPosition;
 
 /// The usual stride, in bytes of log. A log has at most one entry of 16 bytes per stride and origin that wrote in it.
 pub(crate) const STRIDE_BYTES: NonZeroU64 = NonZeroU64::new(1 << 20).expect("it is not zero");
+
+/// An origin that has left the frontier is remembered for so long, in milliseconds.
+const FORGOTTEN_AFTER_MS: u64 = 600_000;
 
 /// A sparse index of a log, on disk or in memory.
 #[derive(Clone, Debug)]
@@ -97,9 +101,7 @@ impl LogIndex {
                 self.start_at(origin, at);
             }
         }
-        if held.floor() > self.start.floor() {
-            self.raise_floor(held.floor());
-        }
+        self.forget_ended(held.floor());
     }
 
     /// Forgets all: from `serve_from` on, batches are served beyond what `start` says.
@@ -174,6 +176,15 @@ impl LogIndex {
     pub(crate) fn starts_at(&self, origin: Origin) -> Timestamp {
         let is_whole = self.origins.contains_key(&origin) && !self.start.lists(origin);
         if is_whole { Timestamp::ZERO } else { self.start.get(origin) }
+    }
+
+    /// Forgets origins that ended a while before the floor of the group, as it is now. Members whose floor is a little behind
+    /// still ask for those that ended since, and hear that nothing is missing.
+    pub(crate) fn forget_ended(&mut self, floor: Timestamp) {
+        let forgotten = WallMillis(floor.wall().0.saturating_sub(FORGOTTEN_AFTER_MS));
+        if Timestamp::of_wall(forgotten) > self.start.floor() {
+            self.raise_floor(Timestamp::of_wall(forgotten));
+        }
     }
 
     /// Forgets origins that ended at or before the floor of the group, so that they do not pile up. Below it nobody is

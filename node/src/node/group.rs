@@ -72,14 +72,21 @@ impl Node {
     pub(crate) fn is_ready(&self, status: &LogStatus, clocks: Clocks) -> bool {
         let ahead_ms = status.clock.wall().0.saturating_sub(clocks.wall.0);
         let refuses = !self.takes_writes() || status.fault.is_some() || ahead_ms > self.log.poison_ms();
-        let (is_settled, has_others) = {
+        let (standing, is_joining, has_others, has_name) = {
             let group = &self.membership.lock().group;
-            (group.standing() == Standing::Unmet || !group.is_joining(), group.has_others())
+            (group.standing(), group.is_joining(), group.has_others(), group.own().group.is_some())
         };
         let is_receiving = self.conversation_status.lock().receiving.is_some();
         let now = MonoMillis(clocks.mono_us / 1_000);
-        let has_caught_up = self.readiness.lock().has_caught_up(&status.frontier, has_others, now);
-        !refuses && is_settled && !is_receiving && has_caught_up
+        let mut readiness = self.readiness.lock();
+        let has_caught_up = match standing {
+            // One that an agent has named a group for may be about to meet it.
+            Standing::Unmet => readiness.is_alone(has_name, now),
+            Standing::Joining | Standing::Member => {
+                !is_joining && readiness.has_caught_up(&status.frontier, has_others, now)
+            }
+        };
+        !refuses && !is_receiving && has_caught_up
     }
 
     /// Takes in what members announced.
