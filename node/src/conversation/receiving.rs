@@ -147,6 +147,11 @@ impl Receiving {
         format!("receiving from {} ({phase}), ", self.sender)
     }
 
+    /// The sender is gone. It has told all, if this was only to say goodbye.
+    pub(super) fn on_sender_gone(&mut self) {
+        self.on_ended();
+    }
+
     /// The sender does not know of it any more.
     pub(super) fn begin_again(&mut self, node: &Node) {
         node.end_pull();

@@ -70,6 +70,8 @@ impl Script {
                 break;
             }
         }
+        // Agents have dialled again by then.
+        world.run(6_000_000)?;
         Ok(Self { world })
     }
 
