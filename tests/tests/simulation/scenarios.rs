@@ -52,19 +52,20 @@ const SCENARIOS: &[Scenario] = &[
 ];
 
 /// How many seeds each is run with.
-const SEEDS: u64 = 12;
+const SEEDS: u64 = 6;
 
 #[test]
 fn scenarios_hold() {
     let is_shown = std::env::var_os("TRACE").is_some();
     let asked = std::env::var("SCENARIO").unwrap_or_default();
+    let mut failures = Vec::new();
     for (name, run) in SCENARIOS.iter().filter(|(name, _)| name.contains(&asked)) {
-        for seed in 0..SEEDS {
-            run(seed, is_shown).unwrap_or_else(|problem| {
-                panic!("{name} (seed {seed}): {problem}\nreplay: SCENARIO='{name}' TRACE=1")
-            });
+        let failed = (0..SEEDS).find_map(|seed| run(seed, is_shown).err().map(|problem| (seed, problem)));
+        if let Some((seed, problem)) = failed {
+            failures.push(format!("{name} (seed {seed}): {problem}\nreplay: SCENARIO='{name}' TRACE=1"));
         }
     }
+    assert!(failures.is_empty(), "{}", failures.join("\n\n"));
 }
 
 fn late_older_write(seed: u64, is_shown: bool) -> Outcome {
@@ -229,7 +230,7 @@ fn one_way_cut(seed: u64, is_shown: bool) -> Outcome {
     s.block(0, 1);
     s.at(0, "SET k v")?;
     s.at(1, "SET q v")?;
-    s.ms(8_000)?;
+    s.ms(14_000)?;
     s.expect_all("EXISTS k q", ":2")?;
     s.heal()
 }
@@ -241,7 +242,7 @@ fn stalled_upstream(seed: u64, is_shown: bool) -> Outcome {
     s.block(0, 1);
     s.at(0, "SET k 2")?;
     // Long before the silence would end the link.
-    s.ms(1_500)?;
+    s.ms(3_000)?;
     s.expect(1, "GET k", "$1 2")?;
     s.heal()
 }
@@ -442,6 +443,7 @@ fn tombstone_during_reconcile(seed: u64, is_shown: bool) -> Outcome {
     s.block(1, 2);
     s.at(1, "SET k old")?;
     s.ms(50)?;
+    s.at(0, "SET k newer")?;
     s.at(0, "DEL k")?;
     fill(&mut s, 0)?;
     fresh(&mut s, 2, seed)?;
@@ -515,6 +517,7 @@ fn eviction_by_one(seed: u64, is_shown: bool) -> Outcome {
     s.cut(2, 1);
     s.at(2, "SET k old")?;
     s.ms(50)?;
+    s.at(1, "SET k newer")?;
     s.at(1, "DEL k")?;
     s.ms(300)?;
     s.forget(0, "n2");
@@ -571,6 +574,7 @@ fn tombstone_during_snapshot(seed: u64, is_shown: bool) -> Outcome {
     s.cut(2, 1);
     s.at(2, "SET k old")?;
     s.ms(20)?;
+    s.at(1, "SET k newer")?;
     s.at(1, "DEL k")?;
     for _ in 0..8 {
         s.at(0, &format!("SET big {}", "x".repeat(400)))?;

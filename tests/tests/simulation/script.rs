@@ -70,8 +70,8 @@ impl Script {
                 break;
             }
         }
-        // Agents have dialled again by then.
-        world.run(6_000_000)?;
+        // Agents have dialled again by then, and avoid nobody any more.
+        world.run(18_000_000)?;
         Ok(Self { world })
     }
 
