@@ -194,7 +194,7 @@ fn start_in_memory(
     let start = Start {
         origin,
         clock: HybridClock::new(Timestamp::ZERO, Timestamp::MAX),
-        raise_ceiling: None,
+        keep_ceiling: None,
         frontier: Frontier::new(),
         end: LogPosition::default(),
         index: LogIndex::new(stride),

@@ -2,17 +2,27 @@
 //!
 //! ```text
 //! CRC-32 of the rest, 4 bytes, then MessagePack:
-//! [format, joining, re-issuing, floor, [member...], [eviction...]]
+//! [format, joining, re-issuing, runs, floor, [member...], [eviction...]]
+//! runs = [origin, [former origin...], cut or nil, sequence lead]
 //! ```
 
 use shared::announcement::{Eviction, Member};
 use shared::clock::Timestamp;
+use shared::id::Origin;
 
 /// What must survive a restart.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Stored {
     pub(crate) is_joining: bool,
     pub(crate) is_reissuing: bool,
+    /// The clock was poisoned, and is being put back: nobody has accepted what lies beyond this.
+    pub(crate) cut: Option<Timestamp>,
+    /// How far announcements' sequence is ahead of the clock, which was put back by so much.
+    pub(crate) sequence_lead: u64,
+    /// The origin of the last run.
+    pub(crate) origin: Origin,
+    /// Those of the runs before it, the oldest first.
+    pub(crate) former: Vec<Origin>,
     /// Origins that are not listed in the frontier are complete up to this.
     pub(crate) floor: Timestamp,
     pub(crate) members: Vec<Member>,
@@ -33,12 +43,14 @@ pub(crate) enum StoredError {
     Format(u8),
 }
 
-const FORMAT: u8 = 1;
+const FORMAT: u8 = 2;
 
 impl Stored {
     pub(crate) fn encode(&self) -> Vec<u8> {
-        let Self { is_joining, is_reissuing, floor, members, evictions } = self;
-        let body = rmp_serde::to_vec(&(FORMAT, is_joining, is_reissuing, floor, members, evictions))
+        let Self { is_joining, is_reissuing, cut, sequence_lead, origin, former, .. } = self;
+        let Self { floor, members, evictions, .. } = self;
+        let runs = (origin, former, cut, sequence_lead);
+        let body = rmp_serde::to_vec(&(FORMAT, is_joining, is_reissuing, runs, floor, members, evictions))
             .expect("a vector takes every byte and members have no part that MessagePack lacks");
         let mut bytes = crc32fast::hash(&body).to_le_bytes().to_vec();
         bytes.extend_from_slice(&body);
@@ -55,8 +67,9 @@ impl Stored {
         {
             return Err(StoredError::Format(*format));
         }
-        let (_, is_joining, is_reissuing, floor, members, evictions): (u8, bool, bool, Timestamp, _, _) =
+        let (_, is_joining, is_reissuing, runs, floor, members, evictions): (u8, _, _, _, _, _, _) =
             rmp_serde::from_slice(body).map_err(|_| StoredError::Damaged)?;
-        Ok(Self { is_joining, is_reissuing, floor, members, evictions })
+        let (origin, former, cut, sequence_lead) = runs;
+        Ok(Self { is_joining, is_reissuing, cut, sequence_lead, origin, former, floor, members, evictions })
     }
 }

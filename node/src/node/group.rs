@@ -52,7 +52,7 @@ impl Node {
     pub(crate) fn hear_clock(&self, clock: Timestamp, clocks: Clocks) -> Result<(), WriteRefused> {
         let ahead_ms = clock.wall().0.saturating_sub(clocks.wall.0);
         if ahead_ms > self.log.poison_ms() {
-            return Err(WriteRefused::Clock { ahead_ms });
+            return Err(WriteRefused::PeerClock { ahead_ms });
         }
         self.log.observe(clock, clocks.wall)?;
         self.take_writes();
@@ -64,7 +64,10 @@ impl Node {
     /// The log's status is handed in, for the caller may hold its lock.
     pub(crate) fn is_ready(&self, status: &LogStatus, clocks: Clocks) -> bool {
         let ahead_ms = status.clock.wall().0.saturating_sub(clocks.wall.0);
-        let refuses = !self.takes_writes() || status.fault.is_some() || ahead_ms > self.log.poison_ms();
+        let refuses = !self.takes_writes()
+            || self.is_rewinding()
+            || status.fault.is_some()
+            || ahead_ms > self.log.poison_ms();
         let (is_settled, has_others) = {
             let group = &self.membership.lock().group;
             (group.standing() == Standing::Unmet || !group.is_joining(), group.has_others())
