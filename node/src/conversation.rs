@@ -211,6 +211,10 @@ impl Conversations {
         }
         let membership = node.membership.lock();
         let group = &membership.group;
+        // One whose clock is being put back joins or catches up when that is done.
+        if group.cut().is_some() {
+            return false;
+        }
         if group.has_evicted(peer) || matches!(greeting.you, YouAre::BeingEvicted | YouAre::Evicted) {
             return false;
         }
@@ -403,6 +407,8 @@ pub(crate) enum Notice {
     Joined,
     /// What only it held is written once more, durably: the group may pull it.
     Reissued,
+    /// This node's clock was poisoned, and was put back, under a new origin: what lies in the future is written once more.
+    Rewound { by_ms: u64, origin: Origin },
     /// Slots differ although both sides hold the same changes.
     Diverged { peer: String, slots: usize },
     /// What a reconcile brought cannot be made durable yet.
