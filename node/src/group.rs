@@ -105,7 +105,8 @@ pub(crate) struct Group {
     departed: BTreeMap<NodeId, Departed>,
     /// Under which node id this node was a member before it was evicted.
     formerly: NodeId,
-    /// While it re-issues: of which origins its own frontier covers only so much, though its floor lies above.
+    /// Until all is re-issued, through another join if need be: of which origins its own frontier covers only so much,
+    /// though its floor lies above.
     exceptions: Vec<(Origin, Timestamp)>,
     /// Since when all agree on the end of an origin.
     agreed: BTreeMap<Origin, (Timestamp, MonoMillis)>,
@@ -441,13 +442,7 @@ impl Group {
     }
 
     /// The point up to which origins that end before it may leave the own frontier. Never goes down.
-    ///
-    /// It stays where it is while nobody else counts: there is nobody to have agreed on it, and others, who have written
-    /// meanwhile, may come.
     pub(crate) fn floor(&mut self, own: &Frontier, clock: Timestamp, now: MonoMillis) -> Timestamp {
-        if !self.has_others() {
-            return self.floor;
-        }
         let Some(stable) = self.stable(own) else { return self.floor };
         let clocks = self.members.values().filter_map(|counted| counted.reached.as_ref());
         let smallest = clocks.map(|reached| reached.clock).fold(clock, Timestamp::min);

@@ -362,6 +362,13 @@ impl SimulatedNode {
         self.server.node.membership.lock().group.is_joining()
     }
 
+    /// Whether it is a member of a group, and has taken over and written once more all that it is to.
+    #[must_use]
+    pub fn is_settled(&self) -> bool {
+        let node = &self.server.node;
+        !self.is_joining() && node.conversations.lock().receiving.is_none()
+    }
+
     /// `FEED PEERS`.
     pub fn report(&self, report: PeersReport, now: Now) -> Point {
         let node = &self.server.node;

@@ -35,7 +35,9 @@ impl Conversations {
         }
         let Some(talk) = self.peers.get_mut(&peer) else { return };
         let now = mono(clocks);
-        let unknown_since = (greeting.you == YouAre::Unknown).then(|| talk.unknown_since.unwrap_or(now));
+        // While this node joins, nobody knows it yet.
+        let is_known = greeting.you != YouAre::Unknown || node.membership.lock().group.is_joining();
+        let unknown_since = (!is_known).then(|| talk.unknown_since.unwrap_or(now));
         talk.unknown_since = unknown_since;
         let (step, is_of_group) = {
             let group = &node.membership.lock().group;

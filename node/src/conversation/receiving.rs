@@ -43,6 +43,8 @@ pub(crate) struct Receiving {
     origins: Vec<Origin>,
     formerly: NodeId,
     exceptions: Vec<(Origin, Timestamp)>,
+    /// Those of a join before this, after which it did not come to re-issuing everything.
+    pending: Vec<(Origin, Timestamp)>,
     is_joiner: bool,
     run: u64,
     theirs: Frontier,
@@ -74,18 +76,21 @@ impl Receiving {
     /// sender's.
     pub(super) fn new(node: &Node, sender: NodeId, group_id: GroupId, origins: Vec<Origin>) -> Self {
         node.snapshots.hold();
-        let (is_joiner, formerly, shared_floor) = {
+        let (is_joiner, formerly, shared_floor, pending) = {
             let group = &node.membership.lock().group;
-            (group.is_joining(), group.formerly(), group.floor_shared_with(group_id))
+            let shared_floor = group.floor_shared_with(group_id);
+            (group.is_joining(), group.formerly(), shared_floor, group.exceptions().to_vec())
         };
         let ours = node.log.frontier();
+        // A member's floor and its sender's tell of the same members, a joiner's does not.
+        let ours = if is_joiner { ours.with_floor_at_most(shared_floor) } else { ours };
         Self {
             sender,
-            // A member's floor and its sender's tell of the same members, a joiner's does not.
-            ours: if is_joiner { ours.with_floor_at_most(shared_floor) } else { ours },
+            ours: ours.except(pending.iter().copied()),
             origins,
             formerly,
             exceptions: Vec::new(),
+            pending,
             is_joiner,
             run: 0,
             theirs: Frontier::new(),
@@ -218,8 +223,11 @@ impl Receiving {
             return Vec::new();
         }
         let floor = known_until.max(self.ours.floor()).min(theirs.floor());
+        let pending =
+            |origin: Origin| self.pending.iter().find(|(other, _)| *other == origin).map(|(_, at)| *at);
         let held = |origin: Origin| {
-            closed.iter().find(|end| end.origin == origin).map_or(floor, |end| end.timestamp)
+            let end = closed.iter().find(|end| end.origin == origin).map_or(floor, |end| end.timestamp);
+            pending(origin).map_or(end, |at| end.min(at))
         };
         let unlisted = self.origins.iter().copied().filter(|origin| !theirs.lists(*origin));
         unlisted.map(|origin| (origin, held(origin))).collect()

@@ -74,6 +74,28 @@ impl SimulatedNode {
         seen
     }
 
+    /// What is held of a key, as text.
+    #[must_use]
+    pub fn describe_key(&self, db: u8, key: &[u8]) -> String {
+        format!("{:?}", self.server.node.store.canonical().keys.get(&(db, key.to_vec())))
+    }
+
+    /// How the node stands to its group and what it has, as text.
+    #[must_use]
+    pub fn describe(&self) -> String {
+        let membership = self.server.node.membership.lock();
+        let group = &membership.group;
+        let standing =
+            if group.is_reissuing() { "reissuing".to_owned() } else { format!("{:?}", group.standing()) };
+        format!(
+            "{standing} of {} members in {}, origin {}, {}",
+            group.size(),
+            group.own().group_id,
+            self.origin(),
+            self.frontier()
+        )
+    }
+
     /// The digest of every slot: a function of what is live.
     #[must_use]
     pub fn digests(&self) -> Vec<u64> {

@@ -2,8 +2,11 @@
 //!
 //! A node that was left behind takes over what its group holds, and then issues anew what it held beyond that, whoever
 //! wrote it: with fresh versions, for the old ones lie before what the group has seen and forgotten since. Identities
-//! stay: a contribution remains its origin's, resets and marks keep their versions and so spare what they spared. So
-//! doing it twice, or at two nodes, changes nothing that can be seen.
+//! stay: a contribution remains its origin's, resets keep their versions and so spare what they spared. So doing it
+//! twice, or at two nodes, changes nothing that can be seen.
+//!
+//! A mark becomes a plain reset. It would hide what the group has written since, wherever the reset that had ended it is
+//! stable and forgotten, and nowhere else.
 //!
 //! A node whose clock was poisoned and put back holds parts from the future, which would win over what is written from
 //! now on. Those are [withdrawn](crate::store::shard::Shard::withdraw) in the same step: nobody else has them.
@@ -13,22 +16,21 @@ use std::borrow::Cow;
 use shared::change::{CellId, Change, Contribution, Op, Value};
 use shared::id::Origin;
 use shared::state::{CellState, KeyState};
-use shared::time::WallMillis;
 use shared::version::{Frontier, Version};
 
 use super::Transaction;
 use crate::error::CommandError;
 use crate::store::entry::Entry;
 use crate::store::key::Key;
-use crate::store::rich::end_of;
 use crate::store::state::{What, entries};
 
 impl<'a> Transaction<'a> {
     /// Issues anew, at this transaction's version, what is held of the key and not covered by `covered`.
     ///
     /// Of an expired key only its end is issued, as an observed reset: with a fresh version what it held would outlive
-    /// its expiry. What a mark hides is not issued either.
+    /// its expiry. What a mark that `covered` covers hides is not issued either.
     pub(crate) fn reissue(&mut self, key: &Key<'a>, covered: &Frontier) -> Result<(), CommandError> {
+        self.end_mark(key, covered)?;
         let (origins, at) = (&self.node.store.origins, self.writer.at.timestamp);
         let shard = self.locked.of(key);
         let Some(entry) = shard.find(key) else { return Ok(()) };
@@ -56,6 +58,23 @@ impl<'a> Transaction<'a> {
         let is_news =
             |change: &Change<'_>| !matches!(change.op, Op::ObservedReset(to) if is_expired && to <= reset);
         changes.into_iter().filter(is_news).try_for_each(|change| self.emit_change(change))
+    }
+
+    /// Makes the key's mark a plain reset, if `covered` does not cover it.
+    fn end_mark(&mut self, key: &Key<'a>, covered: &Frontier) -> Result<(), CommandError> {
+        let shard = self.locked.of(key);
+        let (origins, flushed) = (&self.node.store.origins, shard.flushed(key.db));
+        let entry = shard.find(key);
+        let unseen = entry.and_then(|entry| entry.state(key.db, flushed, What::Uncovered(covered), origins));
+        let Some(mark) = unseen.and_then(|unseen| unseen.mark) else { return Ok(()) };
+        let is_expired = entry.and_then(Entry::expiry).is_some_and(|expiry| self.now > expiry);
+        if is_expired || mark.entry.timestamp > self.writer.at.timestamp {
+            // A reset is issued all the same.
+            return Ok(());
+        }
+        // Just above the mark, and below whatever was written at the same time.
+        let above = Version::new(mark.reset.timestamp, Origin(mark.reset.origin.0.saturating_add(1)));
+        self.emit(key, Op::ObservedReset(above))
     }
 
     /// Issues the database's flush anew, with the version it has, if `covered` does not cover it. All shards must be
@@ -86,17 +105,11 @@ impl<'a> Transaction<'a> {
         ops
     }
 
-    /// The key's reset with its own version, as a mark if that brought it.
+    /// The key's reset with its own version; as such a mark, too.
     fn end_of_life(&self, unseen: &KeyState<'_>) -> Option<Op<'a>> {
         let latest = self.latest_reset();
         match (unseen.mark, unseen.reset) {
-            (Some(mark), _) => {
-                // It hides nothing that is written from now on.
-                let past = WallMillis(latest.timestamp.wall().0.saturating_sub(1));
-                let expiry =
-                    if end_of(mark.expiry) > latest.timestamp { past.min(mark.expiry) } else { mark.expiry };
-                Some(Op::Mark { reset: mark.reset.min(latest), expiry })
-            }
+            (Some(mark), _) => Some(Op::ObservedReset(mark.reset.min(latest))),
             (None, Some(reset)) => Some(Op::ObservedReset(reset.version.min(latest))),
             (None, None) => None,
         }

@@ -6,14 +6,16 @@ use node::simulation::{SimulatedNode, Visible};
 use shared::time::WallMillis;
 use shared::version::Frontier;
 
+use crate::ledger::Kept;
 use crate::model::Model;
-use crate::workload::COUNTERS_DB;
+use crate::workload::{COUNTERS_DB, KEPT_COUNTER, KEPT_DB};
 use crate::world::{EPOCH_MS, Outcome, World};
 
 /// Whether all nodes hold the same part of what was written, and that is all of what is left of it.
 pub(crate) fn has_converged(world: &World) -> bool {
     let frontiers = frontiers(world);
     frontiers.len() == world.hosts.len()
+        && nodes(world).all(SimulatedNode::is_settled)
         && frontiers[1..].iter().all(|frontier| world.ledger.are_equal(&frontiers[0], frontier))
 }
 
@@ -35,6 +37,7 @@ pub(crate) fn check(world: &World) -> Outcome<u64> {
         check_visible(world, &model, now + later)?;
     }
     check_acknowledged(world)?;
+    check_kept(world, now)?;
     check_counters(world, now)?;
     Ok(model.changes)
 }
@@ -51,10 +54,22 @@ fn check_digests(world: &World) -> Outcome {
         if !unequal.is_empty() {
             let index = index + 1;
             let difference = first.canonical().difference(&node.canonical(), &unequal);
-            return Err(format!("equal frontiers, but n0 and n{index} hold different state:\n{difference}"));
+            return Err(format!(
+                "equal frontiers, but n0 and n{index} hold different state:\n{difference}\n{}",
+                standings(world)
+            ));
         }
     }
     Ok(())
+}
+
+/// What each host has, to tell what a difference comes from.
+pub(crate) fn standings(world: &World) -> String {
+    let lines = world.hosts.iter().map(|host| {
+        let standing = host.node.as_ref().map(SimulatedNode::describe).unwrap_or_default();
+        format!("n{} ({} links): {standing}", host.index, host.links_up())
+    });
+    lines.collect::<Vec<_>>().join("\n")
 }
 
 fn check_visible(world: &World, model: &Model, at_ms: u64) -> Outcome {
@@ -64,19 +79,21 @@ fn check_visible(world: &World, model: &Model, at_ms: u64) -> Outcome {
         if seen != expected {
             return Err(format!(
                 "n{index} shows other data than the model:\n{}",
-                difference(&seen, &expected)
+                difference(node, model, &seen, &expected)
             ));
         }
     }
     Ok(())
 }
 
-fn difference(seen: &Visible, expected: &Visible) -> String {
+fn difference(node: &SimulatedNode, model: &Model, seen: &Visible, expected: &Visible) -> String {
     let keys = seen.keys().chain(expected.keys().filter(|key| !seen.contains_key(*key)));
     let unequal = keys.filter(|key| seen.get(*key) != expected.get(*key));
     let lines = unequal.take(3).map(|key| {
-        let name = String::from_utf8_lossy(&key.1);
-        format!("{}:{name}: {:?}, expected {:?}", key.0, seen.get(key), expected.get(key))
+        let (db, name) = (key.0, String::from_utf8_lossy(&key.1));
+        let (seen, expected) = (seen.get(key), expected.get(key));
+        let (held, history) = (node.describe_key(db, &key.1), model.describe(key));
+        format!("{db}:{name}: {seen:?}, expected {expected:?}\n held: {held}\n history: {history}")
     });
     lines.collect::<Vec<_>>().join("\n")
 }
@@ -90,6 +107,38 @@ fn check_acknowledged(world: &World) -> Outcome {
         Some((write, (host, _))) => {
             Err(format!("a write that n{host} had made durable and acknowledged is lost: {write:?}"))
         }
+    }
+}
+
+/// Keys that are set once and a counter that only grows, wherever they were written once more since: all that was
+/// acknowledged is there, and nothing counts twice.
+fn check_kept(world: &World, at_ms: u64) -> Outcome {
+    let ledger = &world.ledger;
+    if ledger.has_flushed_all {
+        return Ok(());
+    }
+    let Some(node) = nodes(world).next() else { return Ok(()) };
+    let seen = node.visible(WallMillis(at_ms));
+    let mut sum = 0;
+    for (write, (host, _)) in &ledger.acknowledged_kept {
+        match ledger.kept.get(write) {
+            Some(Kept::Added(by)) => sum += by,
+            Some(Kept::Key(key)) if !seen.contains_key(&(KEPT_DB, key.clone())) => {
+                let name = String::from_utf8_lossy(key);
+                return Err(format!(
+                    "n{host} made {name} durable and acknowledged it, {write:?}, and it is lost"
+                ));
+            }
+            _ => {}
+        }
+    }
+    let all: i128 = ledger.kept.values().map(|kept| if let Kept::Added(by) = kept { *by } else { 0 }).sum();
+    let counter = seen.get(&(KEPT_DB, KEPT_COUNTER.to_vec()));
+    let found = counter.and_then(|seen| String::from_utf8_lossy(&seen.value).parse().ok()).unwrap_or(0);
+    if (sum..=all).contains(&found) {
+        Ok(())
+    } else {
+        Err(format!("the kept counter is {found}: {sum} were acknowledged, and {all} added in all"))
     }
 }
 

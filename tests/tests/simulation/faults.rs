@@ -3,6 +3,7 @@
 use node::simulation::Disk;
 use shared::id::NodeId;
 
+use crate::host::{Blow, Trap};
 use crate::network::Path;
 use crate::topology::Topology;
 use crate::world::{Micros, Outcome, World, number};
@@ -39,9 +40,13 @@ pub(crate) enum Fault {
     OldCopy,
     /// The directory is gone, and the node starts as a new one.
     Wipe,
+    /// An operator has a node forget a member.
+    Forget,
+    /// Something hits a host in the midst of joining, reconciling, writing a snapshot.
+    Trap,
 }
 
-const ALL: [Fault; 18] = [
+const ALL: [Fault; 21] = [
     Fault::Cut,
     Fault::HalfOpen,
     Fault::Partition,
@@ -60,6 +65,22 @@ const ALL: [Fault; 18] = [
     Fault::ClockJump,
     Fault::OldCopy,
     Fault::Wipe,
+    Fault::Forget,
+    Fault::Trap,
+    Fault::Trap,
+];
+
+/// What a host notes when it is worth hitting it.
+const MIDSTS: [&str; 9] = [
+    "Receiving {",
+    "Receiving {",
+    "begins a snapshot",
+    "snapshot of",
+    "Joined",
+    "Received {",
+    "Reissued",
+    "evicts",
+    "drops dead things",
 ];
 
 /// What ends a fault.
@@ -106,6 +127,8 @@ impl Fault {
             Self::ClockJump => "clock jump",
             Self::OldCopy => "old copy",
             Self::Wipe => "new directory",
+            Self::Forget => "forget",
+            Self::Trap => "trap set",
         }
     }
 
@@ -129,6 +152,20 @@ impl Fault {
                 Some(None)
             }
             Self::ClockJump => Some(strike_clock(world, host)),
+            Self::Forget => {
+                let name = format!("n{other}");
+                let forgotten = world.hosts[host].node.as_ref().is_some_and(|node| node.forget(&name));
+                forgotten.then_some(None)
+            }
+            Self::Trap => {
+                let text = MIDSTS[world.random.usize(..MIDSTS.len())];
+                let operations = world.random.u64(..60);
+                let blows =
+                    [Blow::PowerLoss, Blow::ProcessCrash, Blow::PowerLossInWrite(operations), Blow::Cut];
+                let blow = blows[world.random.usize(..blows.len())];
+                world.hosts[host].trap = Some(Trap { text, blow });
+                Some(None)
+            }
             _ => self.strike_host(world, host)?,
         };
         if struck.is_some() {

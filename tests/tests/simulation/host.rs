@@ -17,8 +17,6 @@ pub(crate) const GROUP: &str = "simulated";
 
 /// As production has them.
 const REAP_INTERVAL_US: Micros = 100_000;
-/// A snapshot has 64 steps and more.
-const SNAPSHOT_STEP_US: Micros = 1_500;
 const CEILING_INTERVAL_US: Micros = 250_000;
 const SYNC_INTERVAL_US: Micros = 1_000_000;
 const RETRY_US: Micros = 500_000;
@@ -39,6 +37,10 @@ pub(crate) struct Nature {
     pub(crate) snapshot_after: u64,
     pub(crate) log_retention: u64,
     pub(crate) tombstone_budget: usize,
+    /// How often the node looks after itself.
+    pub(crate) maintain_every: Micros,
+    /// How long a step of a snapshot takes.
+    pub(crate) snapshot_step: Micros,
 }
 
 /// A host. See the module's documentation.
@@ -64,6 +66,26 @@ pub(crate) struct Host {
     /// Writes whose replies wait for the disk, and for which position in the log.
     unacknowledged: VecDeque<(u64, Version)>,
     pub(crate) notes: Vec<String>,
+    /// What befalls it as soon as it notes something.
+    pub(crate) trap: Option<Trap>,
+}
+
+/// Something that happens to a host in the midst of what it notes.
+#[derive(Clone, Debug)]
+pub(crate) struct Trap {
+    pub(crate) text: &'static str,
+    pub(crate) blow: Blow,
+}
+
+/// What a [`Trap`] does.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Blow {
+    PowerLoss,
+    ProcessCrash,
+    /// The power goes in the midst of a disk operation soon.
+    PowerLossInWrite(u64),
+    /// All its connections break.
+    Cut,
 }
 
 /// When what is due; none if there is no need.
@@ -98,6 +120,7 @@ impl Host {
             origins: Vec::new(),
             unacknowledged: VecDeque::new(),
             notes: Vec::new(),
+            trap: None,
         }
     }
 
@@ -228,7 +251,7 @@ impl Host {
             }
         }
         if self.timers.maintain <= now {
-            self.timers.maintain = now + REAP_INTERVAL_US;
+            self.timers.maintain = now + self.nature.maintain_every;
             self.notes.extend(node.maintain(clocks));
             // Somebody may have asked for a sync, or for segments to go.
             self.timers.write = Some(self.timers.write.unwrap_or(Micros::MAX).min(now + 1_000));
@@ -250,7 +273,7 @@ impl Host {
         let Some(node) = self.node.as_mut().filter(|_| self.timers.snapshot <= now) else { return };
         let (is_busy, told) = node.snapshot_turn(clocks);
         // A step now and then, so that much happens between two.
-        self.timers.snapshot = now + if is_busy { SNAPSHOT_STEP_US } else { REAP_INTERVAL_US };
+        self.timers.snapshot = now + if is_busy { self.nature.snapshot_step } else { REAP_INTERVAL_US };
         self.notes.extend(told);
     }
 
@@ -272,7 +295,7 @@ impl Host {
             ledger.given_up.extend(self.origins.last());
             // Its frontier is its sender's now.
             ledger.unlist(self.index);
-            ledger.forgive(self.index, 0);
+            ledger.forget_versions(self.index);
             self.origins.push(own);
             self.notes.push(format!("writes as {own} from now on"));
         }
@@ -312,7 +335,7 @@ impl Host {
         };
         let durable = node.durable();
         while let Some((_, write)) = self.unacknowledged.pop_front_if(|(position, _)| *position <= durable) {
-            ledger.acknowledged.insert(write, (self.index, now));
+            ledger.acknowledge(write, self.index, now);
         }
     }
 

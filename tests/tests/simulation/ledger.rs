@@ -16,6 +16,15 @@ pub(crate) struct Sealed {
     pub(crate) bytes: Arc<[u8]>,
 }
 
+/// A write to a key that nothing else touches.
+#[derive(Clone, Debug)]
+pub(crate) enum Kept {
+    /// Set for good.
+    Key(Vec<u8>),
+    /// Added to the one counter that only grows.
+    Added(i128),
+}
+
 /// What was written. See the module's documentation.
 #[derive(Debug, Default)]
 pub(crate) struct Ledger {
@@ -23,6 +32,10 @@ pub(crate) struct Ledger {
     batches: BTreeMap<Origin, BTreeMap<Timestamp, Sealed>>,
     /// Writes that were durable when they were acknowledged: at which host, and when.
     pub(crate) acknowledged: BTreeMap<Version, (usize, Micros)>,
+    /// Keys that are written once only, by the write that did.
+    pub(crate) kept: BTreeMap<Version, Kept>,
+    /// Of those the durable ones that were acknowledged: at which host, and when.
+    pub(crate) acknowledged_kept: BTreeMap<Version, (usize, Micros)>,
     /// Whether anything was done that takes counters away.
     pub(crate) has_flushed_all: bool,
     /// By host what it last listed of each origin in its frontier: where an origin that all have let go of has ended.
@@ -91,8 +104,22 @@ impl Ledger {
         })
     }
 
+    /// A host has made a write durable, and says so.
+    pub(crate) fn acknowledge(&mut self, write: Version, host: usize, now: Micros) {
+        self.acknowledged.insert(write, (host, now));
+        if self.kept.contains_key(&write) {
+            self.acknowledged_kept.insert(write, (host, now));
+        }
+    }
+
+    /// What a host wrote was, or will be, written once more: it cannot be found by its versions.
+    pub(crate) fn forget_versions(&mut self, host: usize) {
+        self.acknowledged.retain(|_, (by, _)| *by != host);
+    }
+
     /// The directory of a host is gone, or was put back to what it was then: what it acknowledged since may be lost.
     pub(crate) fn forgive(&mut self, host: usize, since: Micros) {
         self.acknowledged.retain(|_, (by, at)| *by != host || *at <= since);
+        self.acknowledged_kept.retain(|_, (by, at)| *by != host || *at <= since);
     }
 }

@@ -23,7 +23,7 @@ pub(crate) struct Model {
 }
 
 /// All that was ever done to a key.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct History {
     resets: Vec<Version>,
     expiries: Vec<(Version, Option<u64>)>,
@@ -117,6 +117,27 @@ impl Model {
             }
             Op::FlushDb | Op::FlushAll | Op::ObservedFlush(_) => {}
         }
+    }
+
+    /// The newest of what was done to a key, as text.
+    pub(crate) fn describe(&self, key: &(u8, Vec<u8>)) -> String {
+        let Some(history) = self.keys.get(key) else { return "none".to_owned() };
+        let mut history = history.clone();
+        history.resets.sort();
+        history.expiries.sort();
+        history.marks.sort();
+        history.writes.sort_by_key(|(_, at, _)| *at);
+        history.counts.sort_by_key(|(_, counted)| counted.last);
+        let History { resets, expiries, marks, writes, counts } = history;
+        let tail = |len: usize| len.saturating_sub(3);
+        format!(
+            "resets {:?}, expiries {:?}, marks {:?}, writes {:?}, counts {:?}",
+            &resets[tail(resets.len())..],
+            &expiries[tail(expiries.len())..],
+            &marks[tail(marks.len())..],
+            &writes[tail(writes.len())..],
+            &counts[tail(counts.len())..]
+        )
     }
 
     /// What clients see at a moment.

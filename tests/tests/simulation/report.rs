@@ -22,6 +22,7 @@ pub(crate) struct Report {
     pub(crate) convergence_ms: u64,
     pub(crate) slowest: u64,
     pub(crate) faults: BTreeMap<&'static str, u64>,
+    pub(crate) events: BTreeMap<&'static str, u64>,
     pub(crate) topologies: BTreeMap<&'static str, u64>,
     pub(crate) branches: BTreeMap<&'static str, u64>,
     /// Runs without a fault, in which every batch came once.
@@ -44,6 +45,7 @@ impl Report {
             convergence_ms: world.now.saturating_sub(world.healed_at) / 1_000,
             slowest: world.seed,
             faults: world.faults.clone(),
+            events: world.events.clone(),
             topologies: BTreeMap::from([(topology, 1)]),
             branches: take_branches(),
             faultless: u64::from(world.faults.is_empty()),
@@ -69,6 +71,7 @@ impl Report {
         self.trace_hash ^= other.trace_hash;
         let maps = [
             (&mut self.faults, &other.faults),
+            (&mut self.events, &other.events),
             (&mut self.topologies, &other.topologies),
             (&mut self.branches, &other.branches),
         ];
@@ -109,6 +112,7 @@ impl fmt::Display for Report {
         writeln!(f, "traces: {} lines, hash {:016x}", self.trace_lines, self.trace_hash)?;
         writeln!(f, "topologies: {}", Listed(&self.topologies))?;
         writeln!(f, "faults: {}", Listed(&self.faults))?;
+        writeln!(f, "came to pass: {}", Listed(&self.events))?;
         write!(f, "merge branches: {}", Listed(&self.branches))
     }
 }

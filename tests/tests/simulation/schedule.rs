@@ -34,6 +34,8 @@ struct Plan {
     fault_gap: Micros,
     /// Links are up before the first command.
     settles: bool,
+    /// Those before this host hear nothing of the others for so long, so that two groups are founded.
+    apart: Option<(usize, Micros)>,
 }
 
 /// What happens at a moment.
@@ -85,7 +87,9 @@ impl Schedule {
         let hosts = [2, 3, 3, 3, 4, 5][random.usize(..6)];
         let delay = [100, 1_000, 10_000, 100_000][random.usize(..4)];
         let jitter = [0, delay, 20 * delay][random.usize(..3)];
-        let natures = (0..hosts).map(|_| nature(&mut random)).collect();
+        // Shorter than the dialling and the silence of links no group keeps together.
+        let member_timeout_ms = [86_400_000, 86_400_000, 86_400_000, 20_000][random.usize(..4)];
+        let natures = (0..hosts).map(|_| nature(member_timeout_ms, &mut random)).collect();
         let path = |random: &mut fastrand::Rng| Path::new(random.u64(delay / 2..=delay), jitter);
         let mut world = World::new(seed, natures, path, is_shown);
         let topology = Topology::draw(hosts, &mut random);
@@ -93,6 +97,8 @@ impl Schedule {
             world.hosts[host].peers = peers;
         }
         let settles = random.u8(..3) == 0;
+        let apart = (random.u8(..5) == 0)
+            .then(|| (random.usize(1..hosts), [50_000, 2_000_000, 9_000_000][random.usize(..3)]));
         let faults = Fault::draw_some(&mut random);
         let commands = [60, 150, 300, 500][random.usize(..4)];
         let command_gap = [500, 3_000, 20_000, 60_000][random.usize(..4)];
@@ -106,6 +112,7 @@ impl Schedule {
             fault_gap: u64::from(commands) * command_gap / 3 / fault_count,
             faults,
             settles,
+            apart,
         };
         let commands_left = plan.commands;
         (Self { plan, agenda: BTreeMap::new(), steps: 0, commands_left }, world)
@@ -114,6 +121,16 @@ impl Schedule {
     fn live(&mut self, world: &mut World) -> Outcome {
         for host in 0..world.hosts.len() {
             world.start(host)?;
+        }
+        if let Some((border, time)) = self.plan.apart {
+            let hosts = world.hosts.len();
+            let crossing = |(one, two): &(usize, usize)| (*one < border) != (*two < border);
+            let pairs = (0..hosts).flat_map(|one| (0..hosts).map(move |two| (one, two)));
+            let blocked: Vec<_> = pairs.filter(crossing).collect();
+            blocked.iter().for_each(|(from, to)| world.network.block(*from, *to));
+            world.count("two groups");
+            let meeting = world.now + time;
+            self.at(meeting, Step::Repair(Repair::Open(blocked)));
         }
         if self.plan.settles {
             world.run(4_000_000)?;
@@ -160,7 +177,8 @@ impl Schedule {
 
     fn repair_later(&mut self, world: &mut World, repair: Option<Repair>) {
         let Some(repair) = repair else { return };
-        let lasting = [10_000, 200_000, 1_000_000, 8_000_000][world.random.usize(..4)];
+        let lasting = [10_000, 10_000, 200_000, 200_000, 1_000_000, 1_000_000, 8_000_000, 30_000_000]
+            [world.random.usize(..8)];
         let after = world.random.u64(0..=lasting);
         self.at(world.now + after, Step::Repair(repair));
     }
@@ -171,7 +189,7 @@ impl Schedule {
     }
 }
 
-fn nature(random: &mut fastrand::Rng) -> Nature {
+fn nature(member_timeout_ms: u64, random: &mut fastrand::Rng) -> Nature {
     let durabilities = [Durability::Always, Durability::Always, Durability::Everysec, Durability::No];
     Nature {
         has_disk: random.u8(..5) > 0,
@@ -182,11 +200,13 @@ fn nature(random: &mut fastrand::Rng) -> Nature {
             apply: [0, 100, 1_000, 20_000, 300_000][random.usize(..5)],
             report: [0, 500, 5_000][random.usize(..3)],
         },
-        log_memory: 64 << 20,
-        member_timeout_ms: [86_400_000, 86_400_000, 86_400_000, 20_000][random.usize(..4)],
+        log_memory: [64 << 20, 64 << 20, 6_000][random.usize(..3)],
+        member_timeout_ms,
         snapshot_after: [0, 3_000, 20_000][random.usize(..3)],
         log_retention: [0, 10_000, 1 << 20][random.usize(..3)],
-        tombstone_budget: 64 << 20,
+        tombstone_budget: [64 << 20, 64 << 20, 64 << 20, 2_000][random.usize(..4)],
+        maintain_every: [100_000, 100_000, 100_000, 2_000][random.usize(..4)],
+        snapshot_step: [100, 1_500, 20_000][random.usize(..3)],
     }
 }
 
@@ -205,6 +225,7 @@ pub(crate) fn heal(world: &mut World) -> Outcome {
         }
     }
     for host in 0..hosts {
+        world.hosts[host].trap = None;
         world.hosts[host].clock_ahead_ms = 0;
         if world.hosts[host].node.is_none() {
             world.start(host)?;
@@ -231,14 +252,9 @@ pub(crate) fn heal(world: &mut World) -> Outcome {
 }
 
 fn not_converged(world: &World) -> String {
-    let lines = world.hosts.iter().map(|host| {
-        let frontier = host.node.as_ref().map(|node| node.frontier().to_string()).unwrap_or_default();
-        format!("n{} ({} links): {frontier}", host.index, host.links_up())
-    });
-    let lines: Vec<_> = lines.collect();
     format!(
         "healed for {} s, and not equal:\n{}",
         (world.now - world.healed_at) / 1_000_000,
-        lines.join("\n")
+        checker::standings(world)
     )
 }

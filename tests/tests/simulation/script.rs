@@ -42,6 +42,8 @@ impl Script {
             snapshot_after: 0,
             log_retention: 1 << 30,
             tombstone_budget: 64 << 20,
+            maintain_every: 100_000,
+            snapshot_step: 1_500,
         };
         let mut world = World::new(seed, vec![nature; hosts], |_| Path::new(500, 500), is_shown);
         for (host, peers) in topology.peers(&mut world.random).into_iter().enumerate() {

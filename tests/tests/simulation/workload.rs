@@ -1,9 +1,17 @@
 //! What clients do: random commands over all that is implemented, on few keys, so that they meet.
 
+use crate::ledger::Kept;
 use crate::world::World;
 
 /// The database in which counters are added to and nothing else is done, so that their sums must be exact.
 pub(crate) const COUNTERS_DB: u8 = 9;
+
+/// The database of keys that are written once only, and of a counter that only grows: what was acknowledged is there in
+/// the end, whatever way it went.
+pub(crate) const KEPT_DB: u8 = 10;
+
+/// That counter.
+pub(crate) const KEPT_COUNTER: &[u8] = b"sum";
 
 /// What clients of one run are like.
 #[derive(Clone, Copy, Debug)]
@@ -48,8 +56,9 @@ impl Workload {
     /// One client's next request, or transaction.
     pub(crate) fn act(&self, world: &mut World, host: usize) {
         match world.random.u32(..100) {
-            0..8 => self.add(world, host),
-            8..18 => self.transaction(world, host),
+            0..6 => self.add(world, host),
+            6..9 => self.keep(world, host),
+            9..18 => self.transaction(world, host),
             18..22 => {
                 let db = world.random.u8(..self.databases).to_string();
                 execute(world, host, &[b"SELECT".to_vec(), db.into_bytes()]);
@@ -70,6 +79,25 @@ impl Workload {
         let command = [b"INCRBY".to_vec(), key.clone(), by.to_string().into_bytes()];
         if let Some(Some(write)) = execute(world, host, &command) {
             world.ledger.increments.entry(write).or_default().push((key, by.into()));
+        }
+        let db = world.random.u8(..self.databases);
+        execute(world, host, &select(db));
+    }
+
+    /// Writes what must be there in the end.
+    fn keep(&self, world: &mut World, host: usize) {
+        let select = |db: u8| [b"SELECT".to_vec(), db.to_string().into_bytes()];
+        execute(world, host, &select(KEPT_DB));
+        let (command, kept) = if world.random.bool() {
+            let key = format!("once{}", world.random.u64(..)).into_bytes();
+            ([b"SET".to_vec(), key.clone(), b"1".to_vec()], Kept::Key(key))
+        } else {
+            let by = world.random.u8(1..5);
+            let text = by.to_string().into_bytes();
+            ([b"INCRBY".to_vec(), KEPT_COUNTER.to_vec(), text], Kept::Added(by.into()))
+        };
+        if let Some(Some(write)) = execute(world, host, &command) {
+            world.ledger.kept.insert(write, kept);
         }
         let db = world.random.u8(..self.databases);
         execute(world, host, &select(db));

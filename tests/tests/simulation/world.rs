@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use node::simulation::Executed;
 use shared::id::{NodeId, Origin};
 
-use crate::host::{Host, Nature};
+use crate::host::{Blow, Host, Nature};
 use crate::ledger::Ledger;
 use crate::network::{Network, Path};
 use crate::trace::Trace;
@@ -21,6 +21,26 @@ const START: Micros = 10_000_000;
 
 /// So many turns at one moment mean that something runs in a circle.
 const TURNS_AT_ONCE_MAX: u64 = 20_000;
+
+/// What a host notes that is worth counting.
+const EVENTS: [(&str, &str); 13] = [
+    ("Founded", "group founded"),
+    ("Joining {", "left for a larger group"),
+    ("Receiving {", "reconcile begun"),
+    ("Received {", "reconcile adopted"),
+    ("Joined", "joined"),
+    ("Reissued", "re-issued"),
+    ("evicts", "eviction"),
+    ("drops dead things", "dropped dead things"),
+    ("begins a snapshot", "snapshot begun"),
+    ("snapshot of", "snapshot"),
+    ("cuts a snapshot off", "snapshot cut off"),
+    ("starts later now", "log truncated"),
+    ("reaps", "reaped"),
+];
+
+/// What must never be noted: equal frontiers with unequal data, and answers that fit no question.
+const UNHEARD_OF: [&str; 4] = ["Diverged", "does not fit its question", "cannot be read", "it sent no slot"];
 
 /// Something is wrong with the group, or with the simulation.
 pub(crate) type Outcome<T = ()> = Result<T, String>;
@@ -40,6 +60,8 @@ pub(crate) struct World {
     pub(crate) trace: Trace,
     /// How often each kind of fault came.
     pub(crate) faults: BTreeMap<&'static str, u64>,
+    /// How often what came to pass.
+    pub(crate) events: BTreeMap<&'static str, u64>,
     /// When each host has its next turn.
     turns: BTreeMap<(Micros, usize), ()>,
     wakes: Vec<Option<Micros>>,
@@ -72,6 +94,7 @@ impl World {
             ledger: Ledger::default(),
             trace: Trace::new(is_shown),
             faults: BTreeMap::new(),
+            events: BTreeMap::new(),
             turns: BTreeMap::new(),
             wakes: vec![None; count],
             turns_taken: 0,
@@ -112,8 +135,23 @@ impl World {
         self.turns_taken += 1;
         let Self { hosts, network, random, ledger, .. } = self;
         let next = hosts[host].turn(network, random, ledger, self.now)?;
+        let mut sprung = None;
         for note in std::mem::take(&mut self.hosts[host].notes) {
             self.note(format_args!("n{host} {note}"));
+            if let Some((_, event)) = EVENTS.iter().find(|(text, _)| note.contains(text)) {
+                *self.events.entry(event).or_default() += 1;
+            }
+            if UNHEARD_OF.iter().any(|text| note.contains(text)) {
+                return Err(format!("n{host} {note}"));
+            }
+            if self.hosts[host].trap.as_ref().is_some_and(|trap| note.contains(trap.text)) {
+                sprung = self.hosts[host].trap.take();
+            }
+        }
+        if let Some(trap) = sprung
+            && self.hosts[host].node.is_some()
+        {
+            return self.spring(host, trap.blow);
         }
         if self.hosts[host].disk.as_ref().is_some_and(|disk| disk.has_stopped()) {
             self.crash(host, true);
@@ -122,6 +160,31 @@ impl World {
         if let Some(at) = next {
             self.wake(host, at.max(self.now));
         }
+        Ok(())
+    }
+
+    fn spring(&mut self, host: usize, blow: Blow) -> Outcome {
+        self.note(format_args!("n{host} is hit in the midst of it: {blow:?}"));
+        self.count("trap");
+        match blow {
+            Blow::PowerLoss | Blow::ProcessCrash => {
+                self.crash(host, matches!(blow, Blow::PowerLoss));
+                return self.start(host);
+            }
+            Blow::PowerLossInWrite(operations) => {
+                if let Some(disk) = &self.hosts[host].disk {
+                    disk.stop_after(operations);
+                }
+            }
+            Blow::Cut => {
+                for other in 0..self.hosts.len() {
+                    for socket in self.network.between(host, other) {
+                        self.network.break_end(socket, true);
+                    }
+                }
+            }
+        }
+        self.wake(host, self.now);
         Ok(())
     }
 
@@ -155,6 +218,9 @@ impl World {
 
     /// Starts a host's node, as often as it takes.
     pub(crate) fn start(&mut self, host: usize) -> Outcome {
+        if self.hosts[host].disk.is_none() {
+            self.hosts[host].node_id = NodeId(number(&mut self.random));
+        }
         for _ in 0..8 {
             let origin = Origin(number(&mut self.random));
             match self.hosts[host].start(origin, self.now) {
