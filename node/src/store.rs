@@ -78,12 +78,12 @@ impl Store {
 #[cfg(any(test, feature = "simulation"))]
 impl Store {
     /// Flips a bit of the key's string. Says whether there is one.
-    pub(crate) fn flip_a_bit(&self, key: &key::Key<'_>) -> bool {
+    pub(crate) fn flip_a_bit(&self, key: &Key<'_>) -> bool {
         self.lock_shard(key.shard()).flip_a_bit(key)
     }
 
     /// Loses the key, without a trace.
-    pub(crate) fn lose(&self, key: &key::Key<'_>) -> bool {
+    pub(crate) fn lose(&self, key: &Key<'_>) -> bool {
         self.lock_shard(key.shard()).lose(key, &self.origins)
     }
 }

@@ -230,7 +230,7 @@ mod tests {
             filtered(b"AclCat", b"TRANSACTION").unwrap(),
             ["multi", "exec", "discard", "watch", "unwatch"]
         );
-        assert_eq!(filtered(b"pattern", b"FEED|F*").unwrap(), ["feed|follow"]);
+        assert_eq!(filtered(b"pattern", b"FEED|F*").unwrap(), ["feed|follow", "feed|forget"]);
         assert!(filtered(b"module", b"any").unwrap().is_empty());
         assert!(filtered(b"nosuch", b"any").is_err());
     }

@@ -169,9 +169,8 @@ impl Conversations {
     /// nothing dead is to be held on to for it.
     fn end_runs_of_predecessors(&mut self, peer: NodeId) {
         let Some(name) = self.peers.get(&peer).map(|talk| talk.name.as_str()) else { return };
-        let is_predecessor = |other: &NodeId| {
-            *other != peer && self.peers.get(other).is_some_and(|talk| talk.name == name)
-        };
+        let is_predecessor =
+            |other: &NodeId| *other != peer && self.peers.get(other).is_some_and(|talk| talk.name == name);
         self.sending.runs.retain(|other, _| !is_predecessor(other));
     }
 }

@@ -321,12 +321,16 @@ impl Receiving {
         }
     }
 
-    /// What a joiner's group has seen of what the joiner holds: the sender's floor tells of the origins that came from
-    /// there, not of the joiner's own.
+    /// What a joiner's group has seen of what the joiner holds: all of the origins of which it held nothing that the
+    /// sender had not, however new. Pages carry what was written after the sender's start frontier, too: written once
+    /// more it would win over what its author has written since, and an author's count would go back.
     fn seen_by_group(&self, node: &Node) -> Frontier {
         let mut seen = self.theirs_shared.clone();
+        for (origin, _) in self.theirs.iter().filter(|(origin, upto)| self.ours.get(*origin) <= *upto) {
+            seen.advance(origin, Timestamp(u64::MAX));
+        }
         for origin in node.store.origins.interned_since(self.known_origins) {
-            seen.advance(origin, self.theirs.floor());
+            seen.advance(origin, Timestamp(u64::MAX));
         }
         seen
     }

@@ -296,7 +296,7 @@ impl Entry {
             Self::Rich(rich) => {
                 let values = rich.cells.iter_mut().filter_map(|(_, cell)| cell.base.as_mut());
                 let mut bytes = values.filter_map(|(_, value)| match value {
-                    Some(super::rich::CellValue::Bytes(bytes)) => bytes.first_mut(),
+                    Some(CellValue::Bytes(bytes)) => bytes.first_mut(),
                     _ => None,
                 });
                 bytes.next().map(|byte| *byte ^= 1).is_some()

@@ -113,7 +113,10 @@ fn a_copied_directory_is_refused_as_a_second_node() {
     second.run(&["SET", "of the copy", "1"]);
     group[0].run(&["SET", "of the original", "1"]);
     group.check_equal();
-    assert_eq!((get(&group[1], "of the original").as_deref(), get(&group[1], "of the copy")), (Some("1"), None));
+    assert_eq!(
+        (get(&group[1], "of the original").as_deref(), get(&group[1], "of the copy")),
+        (Some("1"), None)
+    );
 }
 
 #[test]

@@ -114,7 +114,11 @@ fn check_truncated(serving: &[&str]) {
         // A snapshot is written when the log has grown by what the last one took.
         write(&mut client, 1_000);
         let start: Frontier = group[0].feed_info("log-start").parse().expect("a node tells its log's start");
-        if before.covers_listed(&start) { Err(format!("{start}, and the other has {before}")) } else { Ok(()) }
+        if before.covers_listed(&start) {
+            Err(format!("{start}, and the other has {before}"))
+        } else {
+            Ok(())
+        }
     });
     let back_at = Instant::now();
     group[1].start_agent();
