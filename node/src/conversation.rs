@@ -25,7 +25,7 @@ mod tests;
 
 use std::collections::BTreeMap;
 
-use shared::conversation::{Answer, Greeting, Question, Refusal, YouAre};
+use shared::conversation::{Answer, Greeting, Question, Refusal, YouAre, joins};
 use shared::id::{NodeId, Origin};
 use shared::time::MonoMillis;
 
@@ -219,7 +219,7 @@ impl Conversations {
             return false;
         }
         match group.standing() {
-            Standing::Unmet | Standing::Joining => true,
+            Standing::Unmet | Standing::Joining => !self.knows_larger_group(greeting),
             Standing::Member => {
                 greeting.group_id == group.own().group_id
                     && !group.is_reissuing()
@@ -228,6 +228,16 @@ impl Conversations {
                     })
             }
         }
+    }
+
+    /// Whether another peer is of a group that this one's will join: who has left the one for the other must not return
+    /// to it, only because its link is up first.
+    fn knows_larger_group(&self, greeting: &Greeting) -> bool {
+        let greetings = self.peers.values().filter_map(|talk| talk.greeting.as_ref());
+        greetings.filter(|other| !other.joining && other.group_id.0 != 0).any(|other| {
+            other.group_id != greeting.group_id
+                && joins((greeting.members, greeting.group_id), (other.members, other.group_id))
+        })
     }
 
     /// Takes a peer's answer, or why there is none.

@@ -107,7 +107,7 @@ pub(crate) struct Group {
     formerly: NodeId,
     /// Until all is re-issued, through another join if need be: of which origins its own frontier covers only so much,
     /// though its floor lies above.
-    exceptions: Vec<(Origin, Timestamp)>,
+    unseen: Vec<(Origin, Timestamp)>,
     /// Since when all agree on the end of an origin.
     agreed: BTreeMap<Origin, (Timestamp, MonoMillis)>,
     floor: Timestamp,
@@ -156,7 +156,7 @@ impl Group {
     pub(crate) fn new(mut own: Own, stored: Option<Stored>, timeout_ms: u64, now: MonoMillis) -> Self {
         let stored = stored.unwrap_or_default();
         let Stored { is_joining, is_reissuing, cut, sequence_lead, floor, members, evictions, .. } = stored;
-        let Stored { departed, formerly, exceptions, parted, .. } = stored;
+        let Stored { departed, formerly, unseen, parted, .. } = stored;
         let members = members.into_iter().map(|member| (member.node_id, Counted::new(member, now))).collect();
         let origin = std::mem::replace(&mut own.origin, stored.origin);
         let mut group = Self {
@@ -170,7 +170,7 @@ impl Group {
             evictions: Evictions::new(evictions),
             departed: departed.into_iter().map(|departed| (departed.node_id, departed)).collect(),
             formerly,
-            exceptions,
+            unseen,
             agreed: BTreeMap::new(),
             floor,
             saved_floor: floor,
@@ -226,7 +226,7 @@ impl Group {
             evictions: self.evictions.all().cloned().collect(),
             departed: self.departed.values().copied().collect(),
             formerly: self.formerly,
-            exceptions: self.exceptions.clone(),
+            unseen: self.unseen.clone(),
             parted: self.parted,
         })
     }
@@ -414,9 +414,9 @@ impl Group {
         self.formerly
     }
 
-    /// While it re-issues: of which origins the own frontier covers only so much.
-    pub(crate) fn exceptions(&self) -> &[(Origin, Timestamp)] {
-        &self.exceptions
+    /// While it re-issues: of which origins it holds more than its group has seen, and how much that has.
+    pub(crate) fn unseen(&self) -> &[(Origin, Timestamp)] {
+        &self.unseen
     }
 
     /// What every member has, as far as it is known here; none while a member has never been heard or reached.
@@ -590,14 +590,14 @@ impl Group {
         &mut self,
         enrolment: Enrolment,
         origin: Origin,
-        exceptions: Vec<(Origin, Timestamp)>,
+        unseen: Vec<(Origin, Timestamp)>,
         now: MonoMillis,
     ) {
         self.own.group_id = enrolment.group_id;
         self.run_as(origin);
         self.is_joining = false;
         self.is_reissuing = true;
-        self.exceptions = exceptions;
+        self.unseen = unseen;
         self.formerly = NodeId::default();
         self.departed = enrolment.departed.into_iter().map(|departed| (departed.node_id, departed)).collect();
         self.parted = None;
@@ -612,16 +612,16 @@ impl Group {
     /// Everything is re-issued and durable.
     pub(crate) fn reissued(&mut self) {
         self.is_reissuing = false;
-        self.exceptions.clear();
+        self.unseen.clear();
         self.cut = None;
         self.is_unsaved = true;
     }
 
     /// It could not be noted that everything is.
-    pub(crate) fn resume_reissuing(&mut self, cut: Option<Timestamp>, exceptions: Vec<(Origin, Timestamp)>) {
+    pub(crate) fn resume_reissuing(&mut self, cut: Option<Timestamp>, unseen: Vec<(Origin, Timestamp)>) {
         self.is_reissuing = true;
         self.cut = cut;
-        self.exceptions = exceptions;
+        self.unseen = unseen;
         self.is_unsaved = true;
     }
 

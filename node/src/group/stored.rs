@@ -4,7 +4,7 @@
 //! CRC-32 of the rest, 4 bytes, then MessagePack:
 //! [format, joining, re-issuing, runs, floor, [member...], [eviction...], parting]
 //! runs = [origin, [former origin...], cut or nil, sequence lead]
-//! parting = [[departed...], former node id, [[origin, covered up to]...], floor when others were left behind or nil]
+//! parting = [[departed...], former node id, [[origin, seen up to]...], floor when others were left behind or nil]
 //! ```
 
 use shared::announcement::{Eviction, Member};
@@ -31,7 +31,7 @@ pub(crate) struct Stored {
     pub(crate) evictions: Vec<Eviction>,
     pub(crate) departed: Vec<Departed>,
     pub(crate) formerly: NodeId,
-    pub(crate) exceptions: Vec<(Origin, Timestamp)>,
+    pub(crate) unseen: Vec<(Origin, Timestamp)>,
     /// The floor when this node last left others behind.
     pub(crate) parted: Option<Timestamp>,
 }
@@ -55,9 +55,9 @@ const FORMAT: u8 = 1;
 impl Stored {
     pub(crate) fn encode(&self) -> Vec<u8> {
         let Self { is_joining, is_reissuing, cut, sequence_lead, origin, former, .. } = self;
-        let Self { floor, members, evictions, departed, formerly, exceptions, parted, .. } = self;
+        let Self { floor, members, evictions, departed, formerly, unseen, parted, .. } = self;
         let runs = (origin, former, cut, sequence_lead);
-        let parting = (departed, formerly, exceptions, parted);
+        let parting = (departed, formerly, unseen, parted);
         let body =
             rmp_serde::to_vec(&(FORMAT, is_joining, is_reissuing, runs, floor, members, evictions, parting))
                 .expect("a vector takes every byte and members have no part that MessagePack lacks");
@@ -87,7 +87,7 @@ impl Stored {
             _,
         ) = rmp_serde::from_slice(body).map_err(|_| StoredError::Damaged)?;
         let (origin, former, cut, sequence_lead) = runs;
-        let (departed, formerly, exceptions, parted) = parting;
+        let (departed, formerly, unseen, parted) = parting;
         Ok(Self {
             is_joining,
             is_reissuing,
@@ -100,7 +100,7 @@ impl Stored {
             evictions,
             departed,
             formerly,
-            exceptions,
+            unseen,
             parted,
         })
     }

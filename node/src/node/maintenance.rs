@@ -189,10 +189,10 @@ impl Node {
     /// All is issued anew. It counts as done only once that is durable, too.
     fn end_reissuing(&self, reissue: &mut Reissue, cut: Option<Timestamp>, maintained: &mut Maintained) {
         let mut membership = self.membership.lock();
-        let exceptions = membership.group.exceptions().to_vec();
+        let unseen = membership.group.unseen().to_vec();
         membership.group.reissued();
         if !membership.save() {
-            return membership.group.resume_reissuing(cut, exceptions);
+            return membership.group.resume_reissuing(cut, unseen);
         }
         *reissue = Reissue::default();
         self.is_rewinding.store(false, Ordering::Release);
@@ -201,8 +201,12 @@ impl Node {
 
     /// Says whether it could be done.
     fn reissue_shard(&self, id: ShardId, clocks: Clocks) -> bool {
-        let exceptions = self.membership.lock().group.exceptions().to_vec();
-        let covered = self.log.frontier().except(exceptions);
+        let (unseen, is_cut) = {
+            let group = &self.membership.lock().group;
+            (group.unseen().to_vec(), group.cut().is_some())
+        };
+        // Beyond a cut it is the own frontier that tells what is to be withdrawn.
+        let covered = if is_cut { self.log.frontier().except(unseen) } else { Frontier::all_but(unseen) };
         // First of all: what is issued of a key would fall to a flush from the future.
         if id.index() == 0 && !self.reissue_flushes(&covered, clocks) {
             return false;
