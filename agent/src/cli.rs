@@ -146,13 +146,17 @@ struct Repair {
     json: bool,
 }
 
-/// Have the node write all that it holds anew, under a new origin: after its clock was wrong.
+/// Have the node put back its clock, which was ahead, and write anew what it had stamped with the future. Its host's
+/// clock must be right by now.
 #[derive(FromArgs)]
 #[argh(subcommand, name = "reissue")]
 struct Reissue {
     /// the agent's control socket, as it was given to run
     #[argh(option)]
     control: PathBuf,
+    /// do it although other members are ahead of the node's clock: theirs were wrong, too
+    #[argh(switch)]
+    force: bool,
     /// print lines of JSON
     #[argh(switch)]
     json: bool,
@@ -185,8 +189,8 @@ pub fn main() -> ExitCode {
         Some(Command::Repair(Repair { control, peer, json })) => {
             client::repair(&control, &Request::Repair { peer }, json)
         }
-        Some(Command::Reissue(Reissue { control, json })) => {
-            ended(client::ask(&control, &Request::Reissue, json))
+        Some(Command::Reissue(Reissue { control, force, json })) => {
+            ended(client::ask(&control, &Request::Reissue { force }, json))
         }
         None => fail("say what to do: run, tail, members, forget, verify, repair or reissue; see --help"),
     }

@@ -141,13 +141,10 @@ impl Known {
     }
 }
 
-/// Of one run the higher sequence is the newer; of two runs the one with the later clock.
+/// The higher sequence is the newer, over restarts, too. Not the later clock: one that was ahead may have been put back.
 fn is_newer(one: &Announcement, other: &Announcement) -> bool {
-    if one.member.origin == other.member.origin {
-        one.sequence > other.sequence
-    } else {
-        one.clock > other.clock && one.member.origin != Origin::NONE
-    }
+    let is_run = one.member.origin == other.member.origin || one.member.origin != Origin::NONE;
+    is_run && one.sequence > other.sequence
 }
 
 #[cfg(test)]
@@ -213,6 +210,12 @@ mod tests {
         assert_eq!(members.take_announcements().len(), 1);
         assert_eq!(members.take_announcements().len(), 0);
         assert!(!members.announce(&announcement("a", 1, 9, 5), MonoMillis(0)), "a run before");
+        let mut put_back = (*announcement("a", 1, 11, 7)).clone();
+        put_back.clock = Timestamp(2);
+        assert!(
+            members.announce(&Arc::new(put_back), MonoMillis(0)),
+            "its clock was ahead, and was put back"
+        );
     }
 
     /// A frontier that had grown meanwhile once went out with a clock from before: whoever drew conclusions from the two

@@ -50,8 +50,12 @@ pub(crate) enum Request {
         #[serde(default)]
         peer: Option<String>,
     },
-    /// Write all that the node holds anew, under a new origin.
-    Reissue,
+    /// Put back the node's clock, which was ahead, and write anew what it had stamped with the future.
+    Reissue {
+        /// Although others are ahead of it as well.
+        #[serde(default)]
+        force: bool,
+    },
 }
 
 /// A line of the answer.

@@ -25,7 +25,7 @@ mod tests;
 
 use std::collections::BTreeMap;
 
-use shared::conversation::{Answer, Greeting, Question, Refusal, YouAre};
+use shared::conversation::{Answer, Greeting, Question, Refusal, YouAre, joins};
 use shared::id::{NodeId, Origin};
 use shared::time::MonoMillis;
 
@@ -211,11 +211,15 @@ impl Conversations {
         }
         let membership = node.membership.lock();
         let group = &membership.group;
+        // One whose clock is being put back joins or catches up when that is done.
+        if group.cut().is_some() {
+            return false;
+        }
         if group.has_evicted(peer) || matches!(greeting.you, YouAre::BeingEvicted | YouAre::Evicted) {
             return false;
         }
         match group.standing() {
-            Standing::Unmet | Standing::Joining => true,
+            Standing::Unmet | Standing::Joining => !self.knows_larger_group(greeting),
             Standing::Member => {
                 greeting.group_id == group.own().group_id
                     && !group.is_reissuing()
@@ -224,6 +228,16 @@ impl Conversations {
                     })
             }
         }
+    }
+
+    /// Whether another peer is of a group that this one's will join: who has left the one for the other must not return
+    /// to it, only because its link is up first.
+    fn knows_larger_group(&self, greeting: &Greeting) -> bool {
+        let greetings = self.peers.values().filter_map(|talk| talk.greeting.as_ref());
+        greetings.filter(|other| !other.joining && other.group_id.0 != 0).any(|other| {
+            other.group_id != greeting.group_id
+                && joins((greeting.members, greeting.group_id), (other.members, other.group_id))
+        })
     }
 
     /// Takes a peer's answer, or why there is none.
@@ -407,6 +421,8 @@ pub(crate) enum Notice {
     Joined,
     /// What only it held is written once more, durably: the group may pull it.
     Reissued,
+    /// This node's clock was poisoned, and was put back, under a new origin: what lies in the future is written once more.
+    Rewound { by_ms: u64, origin: Origin },
     /// Slots differ although both sides hold the same changes.
     Diverged { peer: String, slots: usize },
     /// What a reconcile brought cannot be made durable yet.

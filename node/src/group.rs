@@ -34,7 +34,7 @@ mod tests;
 pub(crate) use report::MemberReport;
 pub(crate) use stored::{Stored, StoredError};
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use shared::announcement::{Announcement, Eviction, Member, Role};
 use shared::clock::Timestamp;
@@ -58,6 +58,9 @@ const FLOOR_LAG_MS: u64 = 60_000;
 
 /// A name is free for another node when its holder was not heard for this long.
 const HOLDER_SILENT_MS: u64 = 5_000;
+
+/// So many origins of its own runs a node remembers; what it wrote before them counts as another member's.
+const FORMER_MAX: usize = 1_024;
 
 /// A member is evicted for the sake of memory only if it is at least this far behind.
 const BUDGET_LAG_MS: u64 = 10_000;
@@ -92,6 +95,11 @@ pub(crate) struct Group {
     own: Own,
     is_joining: bool,
     is_reissuing: bool,
+    /// See [`Stored`].
+    cut: Option<Timestamp>,
+    sequence_lead: u64,
+    /// The origins of this node's runs before, the oldest first.
+    former: VecDeque<Origin>,
     members: BTreeMap<NodeId, Counted>,
     evictions: Evictions,
     departed: BTreeMap<NodeId, Departed>,
@@ -99,7 +107,7 @@ pub(crate) struct Group {
     formerly: NodeId,
     /// Until all is re-issued, through another join if need be: of which origins its own frontier covers only so much,
     /// though its floor lies above.
-    exceptions: Vec<(Origin, Timestamp)>,
+    unseen: Vec<(Origin, Timestamp)>,
     /// Since when all agree on the end of an origin.
     agreed: BTreeMap<Origin, (Timestamp, MonoMillis)>,
     floor: Timestamp,
@@ -145,35 +153,63 @@ pub(crate) enum NotEnrolled {
 
 impl Group {
     /// The group as the node left it, or one of its own.
-    pub(crate) fn new(own: Own, stored: Option<Stored>, timeout_ms: u64, now: MonoMillis) -> Self {
-        let Stored {
-            is_joining,
-            is_reissuing,
-            floor,
-            members,
-            evictions,
-            departed,
-            formerly,
-            exceptions,
-            parted,
-        } = stored.unwrap_or_default();
+    pub(crate) fn new(mut own: Own, stored: Option<Stored>, timeout_ms: u64, now: MonoMillis) -> Self {
+        let stored = stored.unwrap_or_default();
+        let Stored { is_joining, is_reissuing, cut, sequence_lead, floor, members, evictions, .. } = stored;
+        let Stored { departed, formerly, unseen, parted, .. } = stored;
         let members = members.into_iter().map(|member| (member.node_id, Counted::new(member, now))).collect();
-        Self {
+        let origin = std::mem::replace(&mut own.origin, stored.origin);
+        let mut group = Self {
             own,
             is_joining,
             is_reissuing,
+            cut,
+            sequence_lead,
+            former: stored.former.into(),
             members,
             evictions: Evictions::new(evictions),
             departed: departed.into_iter().map(|departed| (departed.node_id, departed)).collect(),
             formerly,
-            exceptions,
+            unseen,
             agreed: BTreeMap::new(),
             floor,
             saved_floor: floor,
             is_unsaved: false,
             timeout_ms,
             parted,
+        };
+        group.run_as(origin);
+        group
+    }
+
+    /// The node writes under this origin from now on.
+    fn run_as(&mut self, origin: Origin) {
+        let former = std::mem::replace(&mut self.own.origin, origin);
+        if former == origin {
+            return;
         }
+        if former != Origin::NONE {
+            self.former.push_back(former);
+        }
+        if self.former.len() > FORMER_MAX {
+            self.former.pop_front();
+        }
+        self.is_unsaved = true;
+    }
+
+    /// Whether it was this node that wrote under this origin, in this run or one before.
+    pub(crate) fn is_own(&self, origin: Origin) -> bool {
+        self.own_origins().any(|own| own == origin)
+    }
+
+    /// The origins of this run and of those before it.
+    pub(crate) fn own_origins(&self) -> impl Iterator<Item = Origin> {
+        self.former.iter().copied().chain([self.own.origin])
+    }
+
+    /// At which place this node's name stands among those of the members.
+    pub(crate) fn rank(&self) -> usize {
+        self.still_counted().filter(|counted| counted.member.name < self.own.name).count()
     }
 
     /// What must be durable before anything of it is announced, if it changed.
@@ -181,12 +217,16 @@ impl Group {
         self.is_unsaved.then(|| Stored {
             is_joining: self.is_joining,
             is_reissuing: self.is_reissuing,
+            cut: self.cut,
+            sequence_lead: self.sequence_lead,
+            origin: self.own.origin,
+            former: self.former.iter().copied().collect(),
             floor: self.saved_floor,
             members: self.members.values().map(|counted| counted.member.clone()).collect(),
             evictions: self.evictions.all().cloned().collect(),
             departed: self.departed.values().copied().collect(),
             formerly: self.formerly,
-            exceptions: self.exceptions.clone(),
+            unseen: self.unseen.clone(),
             parted: self.parted,
         })
     }
@@ -291,6 +331,10 @@ impl Group {
         if counted.newest.as_ref().is_some_and(|newest| newest.sequence >= announcement.sequence) {
             return;
         }
+        if counted.newest.as_ref().is_some_and(|newest| newest.member.origin != announcement.member.origin) {
+            // What a run before had may have been lost with its end, or withdrawn: it would be awaited for ever.
+            counted.awaited = None;
+        }
         counted.member = announcement.member.clone();
         counted.heard_at = now;
         counted.newest = Some(announcement.clone());
@@ -370,9 +414,9 @@ impl Group {
         self.formerly
     }
 
-    /// While it re-issues: of which origins the own frontier covers only so much.
-    pub(crate) fn exceptions(&self) -> &[(Origin, Timestamp)] {
-        &self.exceptions
+    /// While it re-issues: of which origins it holds more than its group has seen, and how much that has.
+    pub(crate) fn unseen(&self) -> &[(Origin, Timestamp)] {
+        &self.unseen
     }
 
     /// What every member has, as far as it is known here; none while a member has never been heard or reached.
@@ -398,13 +442,7 @@ impl Group {
     }
 
     /// The point up to which origins that end before it may leave the own frontier. Never goes down.
-    ///
-    /// It stays where it is while nobody else counts: there is nobody to have agreed on it, and others, who have written
-    /// meanwhile, may come.
     pub(crate) fn floor(&mut self, own: &Frontier, clock: Timestamp, now: MonoMillis) -> Timestamp {
-        if !self.has_others() {
-            return self.floor;
-        }
         let Some(stable) = self.stable(own) else { return self.floor };
         let clocks = self.members.values().filter_map(|counted| counted.reached.as_ref());
         let smallest = clocks.map(|reached| reached.clock).fold(clock, Timestamp::min);
@@ -538,6 +576,7 @@ impl Group {
         self.is_joining = true;
         self.is_reissuing = false;
         self.formerly = self.own.node_id;
+        self.cut = None;
         self.own.node_id = node_id;
         self.members.clear();
         self.departed.clear();
@@ -551,14 +590,14 @@ impl Group {
         &mut self,
         enrolment: Enrolment,
         origin: Origin,
-        exceptions: Vec<(Origin, Timestamp)>,
+        unseen: Vec<(Origin, Timestamp)>,
         now: MonoMillis,
     ) {
         self.own.group_id = enrolment.group_id;
-        self.own.origin = origin;
+        self.run_as(origin);
         self.is_joining = false;
         self.is_reissuing = true;
-        self.exceptions = exceptions;
+        self.unseen = unseen;
         self.formerly = NodeId::default();
         self.departed = enrolment.departed.into_iter().map(|departed| (departed.node_id, departed)).collect();
         self.parted = None;
@@ -573,15 +612,56 @@ impl Group {
     /// Everything is re-issued and durable.
     pub(crate) fn reissued(&mut self) {
         self.is_reissuing = false;
-        self.exceptions.clear();
+        self.unseen.clear();
+        self.cut = None;
         self.is_unsaved = true;
     }
 
-    /// What was written by an operator's order is to be written once more, under a new origin.
-    pub(crate) const fn reissue(&mut self, origin: Origin) {
-        self.own.origin = origin;
+    /// It could not be noted that everything is.
+    pub(crate) fn resume_reissuing(&mut self, cut: Option<Timestamp>, unseen: Vec<(Origin, Timestamp)>) {
         self.is_reissuing = true;
+        self.cut = cut;
+        self.unseen = unseen;
         self.is_unsaved = true;
+    }
+
+    /// The clock is to be put back: nobody has accepted what lies beyond `cut`. No origin has ended later than `now`, so
+    /// the floor does not lie above it.
+    pub(crate) fn begin_rewind(&mut self, cut: Timestamp, now: Timestamp) {
+        self.cut = Some(cut);
+        self.is_reissuing = true;
+        self.floor = self.floor.min(now);
+        self.saved_floor = self.saved_floor.min(now);
+        self.agreed.clear();
+        self.is_unsaved = true;
+    }
+
+    /// Beyond what nobody has accepted anything, while the clock is being put back.
+    pub(crate) const fn cut(&self) -> Option<Timestamp> {
+        self.cut
+    }
+
+    /// The clock was put back by this much, and the node writes under this origin now. Its announcements stay in order.
+    pub(crate) fn rewound(&mut self, origin: Origin, by: u64) {
+        self.run_as(origin);
+        self.sequence_lead = self.sequence_lead.saturating_add(by);
+        self.is_unsaved = true;
+    }
+
+    /// How far announcements' sequence is ahead of the clock.
+    pub(crate) const fn sequence_lead(&self) -> u64 {
+        self.sequence_lead
+    }
+
+    /// The newest clocks that other members have announced in this run.
+    pub(crate) fn heard_clocks(&self) -> impl Iterator<Item = Timestamp> {
+        self.members.values().filter_map(|counted| counted.newest.as_ref()).map(|newest| newest.clock)
+    }
+
+    /// The most of an origin that another member has announced to have; none if none was heard in this run.
+    pub(crate) fn held_elsewhere(&self, origin: Origin) -> Option<Timestamp> {
+        let newest = self.members.values().filter_map(|counted| counted.newest.as_ref());
+        newest.map(|newest| newest.frontier.get(origin)).max()
     }
 }
 

@@ -77,8 +77,17 @@ pub(crate) enum Retention {
     Memory { bytes_max: usize },
 }
 
-/// Makes a higher ceiling durable.
-pub(crate) type RaiseCeiling = Box<dyn FnMut(Timestamp) -> std::io::Result<()> + Send>;
+/// What becomes of the clock's durable ceiling.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum MoveCeiling {
+    /// To this, if it is lower.
+    Raise(Timestamp),
+    /// To this, if it is higher: see [`Ceiling::lower`](ceiling::Ceiling::lower).
+    Lower(Timestamp),
+}
+
+/// Makes another ceiling durable.
+pub(crate) type KeepCeiling = Box<dyn FnMut(MoveCeiling) -> std::io::Result<()> + Send>;
 
 /// Why a write gets no timestamp. Nothing was changed.
 #[derive(Debug, thiserror::Error)]
@@ -88,9 +97,18 @@ pub(crate) enum WriteRefused {
     )]
     Disk(String),
     #[error(
-        "CLOCK this node's hybrid clock is {ahead_ms} ms ahead of its wall clock, more than ten times max-clock-drift: writes are refused, lest they win over everybody's. Put the wall clock right, or wait until it has caught up"
+        "CLOCK this node's hybrid clock is {ahead_ms} ms ahead of its wall clock, more than ten times max-clock-drift: writes are refused, lest they win over everybody's. Put the wall clock right; if it is, and was ahead before, have this node write its data once more: tandem-agent reissue"
     )]
     Clock { ahead_ms: u64 },
+    /// It is a peer's.
+    #[error(
+        "CLOCK it is {ahead_ms} ms ahead of this node's wall clock, more than ten times max-clock-drift: put the peer's wall clock right; if it is, and was ahead before, run tandem-agent reissue there"
+    )]
+    PeerClock { ahead_ms: u64 },
+    #[error(
+        "CLOCK this node's clock was ahead, and it is being put back, as an operator wants: writes are taken as soon as that is done, which takes about as long as a snapshot. Reads are served"
+    )]
+    Rewinding,
     #[error(
         "LOADING this node was started again and has met no member of its group yet: writes are taken as soon as it has, or after max-clock-drift. Reads are served"
     )]
@@ -144,7 +162,7 @@ pub(crate) struct Log {
 /// The state behind the lock.
 pub(crate) struct End {
     clock: HybridClock,
-    raise_ceiling: Option<RaiseCeiling>,
+    keep_ceiling: Option<KeepCeiling>,
     frontier: Frontier,
     open: BatchBuilder,
     last_seal_us: u64,
@@ -164,7 +182,7 @@ pub(crate) struct End {
 pub(crate) struct Start {
     pub(crate) origin: Origin,
     pub(crate) clock: HybridClock,
-    pub(crate) raise_ceiling: Option<RaiseCeiling>,
+    pub(crate) keep_ceiling: Option<KeepCeiling>,
     pub(crate) frontier: Frontier,
     pub(crate) end: LogPosition,
     pub(crate) index: LogIndex,
@@ -178,7 +196,7 @@ impl Log {
         Self {
             end: Mutex::new(End {
                 clock: start.clock,
-                raise_ceiling: start.raise_ceiling,
+                keep_ceiling: start.keep_ceiling,
                 frontier: start.frontier,
                 open: BatchBuilder::new(start.origin, Timestamp::ZERO),
                 last_seal_us: 0,
@@ -466,8 +484,9 @@ impl End {
     }
 
     fn raise(&mut self, ceiling: Timestamp) -> Result<(), WriteRefused> {
-        if let Some(raise) = &mut self.raise_ceiling {
-            raise(ceiling).map_err(|error| WriteRefused::Disk(format!("clock ceiling: {error}")))?;
+        if let Some(keep) = &mut self.keep_ceiling {
+            keep(MoveCeiling::Raise(ceiling))
+                .map_err(|error| WriteRefused::Disk(format!("clock ceiling: {error}")))?;
         }
         self.clock.raise_ceiling(ceiling);
         Ok(())

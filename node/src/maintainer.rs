@@ -48,6 +48,11 @@ pub(crate) fn tell(logger: &Logger, peer: &str, notices: Vec<Notice>) {
             }
             Notice::Joined => info!(logger, "this node is a member of its group now"),
             Notice::Reissued => info!(logger, "what only this node held is written once more"),
+            Notice::Rewound { by_ms, origin } => {
+                warn!(logger, "this node's clock was put back, as an operator wants: what it had stamped with the far \
+                    future is written once more, and writes are refused until that is durable";
+                    "put back by ms" => by_ms, "origin" => %origin);
+            }
             Notice::Diverged { peer, slots } => {
                 error!(logger, "data differ although both nodes hold the same changes: memory or disk has failed, or \
                     this program; versions are united, run tandem-agent verify --deep"; "peer" => peer, "slots" => slots);

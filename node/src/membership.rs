@@ -47,7 +47,7 @@ impl Membership {
         }
         Some(Announcement {
             member: self.group.as_member(),
-            sequence: clock.0,
+            sequence: clock.0.saturating_add(self.group.sequence_lead()),
             frontier,
             clock,
             members: self.group.announced_members(),

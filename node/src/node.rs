@@ -8,6 +8,8 @@ pub(crate) mod maintenance;
 
 pub(crate) mod persist;
 
+pub(crate) mod rewind;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU16, AtomicU64, AtomicUsize, Ordering};
 
@@ -58,6 +60,8 @@ pub(crate) struct Node {
     /// Not before it has met a member of its group, or `--max-clock-drift` has passed: else a clock that is behind, or a
     /// directory that was put back, could write below what the group has dropped already.
     takes_writes: AtomicBool,
+    /// See [`rewind`].
+    is_rewinding: AtomicBool,
 }
 
 /// Numbers that nobody can guess; the simulator's are drawn from its seed.
@@ -153,6 +157,7 @@ impl Node {
     ) -> Result<Self, TooManyOrigins> {
         let Belongings { membership, random, started } = belongings;
         let has_others = membership.group.has_others();
+        let is_rewinding = membership.group.cut().is_some();
         Ok(Self {
             own_index: AtomicU16::new(store.origins.intern(start.origin)?.0),
             store,
@@ -171,6 +176,7 @@ impl Node {
             random: Mutex::new(random),
             started,
             takes_writes: AtomicBool::new(!has_others),
+            is_rewinding: AtomicBool::new(is_rewinding),
         })
     }
 

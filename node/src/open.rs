@@ -21,7 +21,7 @@ use crate::log::recovery::{Recovery, RecoveryError, recover};
 use crate::log::segment::{LogError, LogPosition, SegmentLog};
 use crate::log::snapshot::{LoadedSnapshot, SnapshotError, SnapshotHeader, load_newest};
 use crate::log::writer::Writer;
-use crate::log::{RaiseCeiling, Retention, Start};
+use crate::log::{KeepCeiling, MoveCeiling, Retention, Start};
 use crate::membership::{Membership, SaveGroup};
 use crate::node::persist::newest_of;
 use crate::node::{Belongings, Node, Random, ReplayError};
@@ -131,12 +131,17 @@ pub(crate) fn open<D: Disk>(disk: Arc<D>, opening: Opening) -> Result<Opened<D>,
     let clock_start = ceiling_found.max(newest_of(&frontier));
     let mut clock = HybridClock::new(clock_start, ceiling.current());
     clock.raise_ceiling(clock_start);
-    let raise: RaiseCeiling =
-        Box::new(move |to| ceiling.raise(to).map_err(|error| io::Error::other(error.to_string())));
+    let keep: KeepCeiling = Box::new(move |change| {
+        let kept = match change {
+            MoveCeiling::Raise(to) => ceiling.raise(to),
+            MoveCeiling::Lower(to) => ceiling.lower(to),
+        };
+        kept.map_err(|error| io::Error::other(error.to_string()))
+    });
     let start = Start {
         origin,
         clock,
-        raise_ceiling: Some(raise),
+        keep_ceiling: Some(keep),
         frontier,
         end: segments.end(),
         index,
@@ -152,7 +157,9 @@ pub(crate) fn open<D: Disk>(disk: Arc<D>, opening: Opening) -> Result<Opened<D>,
         group_id: identity.group_id,
     };
     let group = Group::new(own, stored, member_timeout_ms, started);
-    let membership = Membership::new(group, save_group(Arc::clone(&disk), identity));
+    let mut membership = Membership::new(group, save_group(Arc::clone(&disk), identity));
+    // Under which origin this run writes must be known to the next ones. If it cannot be saved now, it is tried again.
+    membership.save();
     let node = Node::new(store, start, settings, Belongings { membership, random, started })?;
     let snapshots = Snapshots::new(disk, snapshot.as_ref(), &node);
     let found = Found { snapshot, log, passed_over, log_restarted, ceiling: ceiling_found };

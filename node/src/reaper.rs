@@ -1,20 +1,28 @@
 //! Removes expired keys for good.
 //!
-//! Reads hide an expired key at once; its removal is a logged mark, written by the member that set the TTL. Others
-//! step in a minute later, in case that one is gone.
+//! Reads hide an expired key at once; its removal is a logged mark. If every node wrote one, there would be as many as
+//! nodes. So the member that set the TTL does: who that is, each node knows of itself only. It remembers under which
+//! origins it has run, for every start makes a new one, and a key may expire long after its author was started again.
+//!
+//! That member may be gone, or have forgotten. So the others step in a minute later, one after the other, in the order of
+//! their names: the next of them finds the key removed, unless the one before it was away, too.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
 use shared::change::DATABASES;
+use shared::id::Origin;
 use shared::time::WallMillis;
 use slog::{Logger, debug};
 
+use crate::group::Group;
 use crate::node::count;
 use crate::server::Server;
 use crate::store::ShardSet;
 use crate::store::entry::Entry;
 use crate::store::key::{Key, ShardId};
+use crate::store::rich::Ttl;
 use crate::transaction::{Clocks, Transaction};
 
 /// How often the shards are gone through.
@@ -25,6 +33,27 @@ const RUN_KEYS: usize = 128;
 
 /// How long a key that another member set may be expired before anyone removes it, in milliseconds.
 const FOREIGN_GRACE_MS: u64 = 60_000;
+
+/// How much longer the next of the members waits, in milliseconds: a mark reaches all in less.
+const RANK_GRACE_MS: u64 = 5_000;
+
+/// When this node removes whose keys.
+pub(crate) struct Turn {
+    own: HashSet<Origin>,
+    foreign_grace_ms: u64,
+}
+
+impl Turn {
+    pub(crate) fn of(group: &Group) -> Self {
+        let foreign_grace_ms = FOREIGN_GRACE_MS + group.rank() as u64 * RANK_GRACE_MS;
+        Self { own: group.own_origins().collect(), foreign_grace_ms }
+    }
+
+    fn is_due(&self, ttl: &Ttl, now: WallMillis) -> bool {
+        let grace_ms = if self.own.contains(&ttl.version.origin) { 0 } else { self.foreign_grace_ms };
+        ttl.expiry.is_some_and(|expiry| now.0 > expiry.0.saturating_add(grace_ms))
+    }
+}
 
 /// Removes expired keys until the node stops.
 pub(crate) async fn run(server: Arc<Server>, logger: Logger) {
@@ -39,11 +68,12 @@ pub(crate) async fn run(server: Arc<Server>, logger: Logger) {
 }
 
 fn reap_all(server: &Server) -> usize {
+    let turn = Turn::of(&server.node.membership.lock().group);
     let mut reaped = 0;
     for shard in ShardId::all() {
         for db in 0..DATABASES {
             loop {
-                let run = reap_run(server, shard, db, server.clocks());
+                let run = reap_run(server, &turn, shard, db, server.clocks());
                 reaped += run;
                 if run < RUN_KEYS || server.is_stopping() {
                     break;
@@ -58,8 +88,8 @@ fn reap_all(server: &Server) -> usize {
 }
 
 /// Removes up to [`RUN_KEYS`] keys of a shard's database. Returns how many.
-pub(crate) fn reap_run(server: &Server, shard: ShardId, db: u8, clocks: Clocks) -> usize {
-    let keys = due(server, shard, db, server.node.log.now(clocks.wall));
+pub(crate) fn reap_run(server: &Server, turn: &Turn, shard: ShardId, db: u8, clocks: Clocks) -> usize {
+    let keys = due(server, turn, shard, db, server.node.log.now(clocks.wall));
     if keys.is_empty() {
         return 0;
     }
@@ -79,15 +109,31 @@ pub(crate) fn reap_run(server: &Server, shard: ShardId, db: u8, clocks: Clocks) 
     reaped
 }
 
-fn due(server: &Server, shard: ShardId, db: u8, now: WallMillis) -> Vec<Box<[u8]>> {
-    let origin = server.node.log.origin();
+fn due(server: &Server, turn: &Turn, shard: ShardId, db: u8, now: WallMillis) -> Vec<Box<[u8]>> {
     let origins = &server.node.store.origins;
-    let is_due = |entry: &Entry| {
-        entry.ttl(origins).is_some_and(|ttl| {
-            let own = ttl.version.origin == origin;
-            let grace = if own { 0 } else { FOREIGN_GRACE_MS };
-            ttl.expiry.is_some_and(|expiry| now.0 > expiry.0.saturating_add(grace))
-        })
-    };
+    let is_due = |entry: &Entry| entry.ttl(origins).is_some_and(|ttl| turn.is_due(&ttl, now));
     server.node.store.lock_shard(shard).expired(db, now, RUN_KEYS, is_due)
+}
+
+#[cfg(test)]
+mod tests {
+    use shared::clock::Timestamp;
+    use shared::version::Version;
+
+    use super::*;
+
+    #[test]
+    fn the_member_that_set_the_ttl_is_first_and_the_others_follow_in_turn() {
+        let turn = Turn { own: [Origin(1), Origin(2)].into(), foreign_grace_ms: 65_000 };
+        let check = |origin, now, expected| {
+            let ttl =
+                Ttl { version: Version::new(Timestamp(1), Origin(origin)), expiry: Some(WallMillis(1_000)) };
+            assert_eq!(turn.is_due(&ttl, WallMillis(now)), expected, "origin {origin} at {now}");
+        };
+        check(1, 1_000, false);
+        check(1, 1_001, true);
+        check(2, 1_001, true);
+        check(3, 66_000, false);
+        check(3, 66_001, true);
+    }
 }

@@ -319,7 +319,8 @@ impl SimulatedNode {
 
     /// Removes the keys that have expired. Returns how many.
     pub fn reap(&self, now: Now) -> usize {
-        let run = |shard, db| reaper::reap_run(&self.server, shard, db, clocks(now));
+        let turn = reaper::Turn::of(&self.server.node.membership.lock().group);
+        let run = |shard, db| reaper::reap_run(&self.server, &turn, shard, db, clocks(now));
         ShardId::all().map(|shard| (0..DATABASES).map(|db| run(shard, db)).sum::<usize>()).sum()
     }
 

@@ -208,7 +208,7 @@ pub(crate) fn memory_node(
     let start = Start {
         origin,
         clock: HybridClock::new(Timestamp::ZERO, Timestamp::MAX),
-        raise_ceiling: None,
+        keep_ceiling: None,
         frontier: Frontier::new(),
         end: LogPosition::default(),
         index: LogIndex::new(stride),

@@ -22,6 +22,7 @@ use smallvec::SmallVec;
 use crate::error::CommandError;
 use crate::log::{LogStatus, OpenWrite, WriteRefused};
 use crate::node::Node;
+use crate::store::entry::Entry;
 use crate::store::key::Key;
 use crate::store::rich::{Source, end_of, parse_integer};
 use crate::store::shard::{Shard, Writer, merge_change};
@@ -70,6 +71,19 @@ pub(crate) struct Lookups {
 impl<'a> Transaction<'a> {
     /// Begins a transaction on the keys of these shards. One that writes holds the log until it ends.
     pub(crate) fn begin(
+        node: &'a Node,
+        set: ShardSet,
+        clocks: Clocks,
+        writes: bool,
+    ) -> Result<Self, WriteRefused> {
+        if writes && node.is_rewinding() {
+            return Err(WriteRefused::Rewinding);
+        }
+        Self::begin_even_if_rewinding(node, set, clocks, writes)
+    }
+
+    /// As [`Transaction::begin`], also while the node's clock is being put back: for what does that.
+    pub(crate) fn begin_even_if_rewinding(
         node: &'a Node,
         set: ShardSet,
         clocks: Clocks,
@@ -312,11 +326,19 @@ impl<'a> Transaction<'a> {
         if entry.visible_kind(self.now).is_some() {
             return Ok(());
         }
-        let origins = &self.node.store.origins;
+        let reset = self.reset_above(entry);
+        if reset > entry.reset(&self.node.store.origins) {
+            self.emit(key, Op::ObservedReset(reset))
+        } else {
+            Ok(())
+        }
+    }
+
+    /// The reset above all that is held of a key, at most at this transaction's timestamp.
+    fn reset_above(&self, entry: &Entry) -> Version {
         let veiled = entry.expiry().map_or(shared::clock::Timestamp::ZERO, end_of);
-        let above = entry.newest(origins).next().max(veiled).max(entry.mark_end());
-        let reset = Version::new(above.min(self.writer.at.timestamp), Origin::NONE);
-        if reset > entry.reset(origins) { self.emit(key, Op::ObservedReset(reset)) } else { Ok(()) }
+        let above = entry.newest(&self.node.store.origins).next().max(veiled).max(entry.mark_end());
+        Version::new(above.min(self.writer.at.timestamp), Origin::NONE)
     }
 
     fn was_written_here(&self, key: &Key<'_>) -> bool {

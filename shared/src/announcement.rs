@@ -60,7 +60,7 @@ pub struct Eviction {
 pub struct Announcement {
     /// Who speaks.
     pub member: Member,
-    /// Its clock as a number: of two of one run the higher is the newer.
+    /// The higher is the newer: its clock as a number, and more than that once a clock that was ahead was put back.
     pub sequence: u64,
     /// What it has.
     pub frontier: Frontier,

@@ -32,7 +32,7 @@
 //! FEED VERIFY node-id deep|shallow   -> +OK: the node begins to compare itself with that peer's
 //! FEED VERIFIED node-id              -> JSON text: how far that is, a VerifyStatus
 //! FEED REPAIR node-id                -> +OK: it begins to make good the differences; FEED VERIFIED says how far it is
-//! FEED REISSUE                       -> JSON text
+//! FEED REISSUE [force]               -> JSON text: the node begins to put back its clock, which was ahead
 //! ```
 //!
 //! A node's *frontier* says what it has, and is what peers are told. Its *pull frontier* is ahead of that while it takes

@@ -100,6 +100,12 @@ impl Frontier {
         judged
     }
 
+    /// Everything of every origin, but of some only so much. As with [`Frontier::except`].
+    #[must_use]
+    pub fn all_but(origins: impl IntoIterator<Item = (Origin, Timestamp)>) -> Self {
+        Self { floor: Timestamp::MAX, entries: origins.into_iter().collect() }
+    }
+
     /// The smaller of each component.
     #[must_use]
     pub fn meet(&self, other: &Self) -> Self {

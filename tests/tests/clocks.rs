@@ -241,3 +241,112 @@ fn a_node_in_a_crash_loop_does_not_run_ahead_of_its_wall_clock() {
     assert!(ahead_ms < 5 * SECOND, "after 20 crashes the hybrid clock is {ahead_ms} ms ahead");
     assert_eq!(get(&group[0], "key").as_deref(), Some("19"));
 }
+
+const YEAR: i64 = 365 * 24 * HOUR;
+
+/// Three linked hosts. The last one's clock is returned; its agent has a control socket.
+fn group_with_operator() -> (Group, SkewedClock) {
+    let mut group = Group::new(&programs!(), 3);
+    let clock = SkewedClock::new(group.dir(), "clock");
+    clock.give_to(&mut group[2]);
+    let control = control_of(&group);
+    group[2].agent_flags = ["--control", &control].map(ToOwned::to_owned).to_vec();
+    // What is acknowledged is not to be lost when it is killed.
+    group[2].node_flags = ["--fsync", "always"].map(ToOwned::to_owned).to_vec();
+    group.connect(Topology::Mesh);
+    group.start_all();
+    (group, clock)
+}
+
+fn control_of(group: &Group) -> String {
+    group.dir().join("control").display().to_string()
+}
+
+/// What `tandem-agent reissue` says, and whether it is content.
+fn reissue(group: &Group) -> (bool, String) {
+    let output = std::process::Command::new(programs!().agent)
+        .args(["reissue", "--control", &control_of(group)])
+        .output()
+        .expect("the agent's program runs");
+    let text = [output.stdout, output.stderr].concat();
+    (output.status.success(), String::from_utf8_lossy(&text).into_owned())
+}
+
+/// A write that the poisoned node took in its future, and that it alone has, is not lost, and stands in nobody's way.
+#[test]
+fn a_node_that_was_a_year_ahead_is_made_whole_by_an_operator() {
+    let (group, clock) = group_with_operator();
+    check_made_whole(group, &clock, false);
+}
+
+/// As above, but nobody knows any more what the others have of its future: they take over its state.
+#[test]
+fn a_node_that_was_a_year_ahead_and_started_again_is_made_whole_by_an_operator() {
+    let (group, clock) = group_with_operator();
+    check_made_whole(group, &clock, true);
+}
+
+#[track_caller]
+fn check_made_whole(mut group: Group, clock: &SkewedClock, is_restarted: bool) {
+    set(&group[2], "both", "before").expect("writes are taken");
+    group.check_equal();
+    clock.set_ahead_ms(YEAR);
+    set(&group[2], "future", "survives").expect("its own clock says that it is the present");
+    set(&group[2], "both", "in the future").expect("its own clock says that it is the present");
+    let increment = redis::cmd("INCR").arg("counter").exec(&mut group[2].client());
+    increment.expect("its own clock says that it is the present");
+    clock.set_ahead_ms(0);
+    if is_restarted {
+        group[2].kill_agent();
+        group[2].kill_node();
+        group[2].start_node();
+        group[2].start_agent();
+    }
+    wait_until("writes to be refused for the clock", || {
+        set(&group[2], "key", "refused").is_err_and(|error| {
+            error.code() == Some("CLOCK") && error.to_string().contains("tandem-agent reissue")
+        })
+    });
+    set(&group[0], "present", "1").expect("the group goes on");
+    wait_until("the group to go on", || get(&group[1], "present").is_some());
+    assert_eq!(get(&group[1], "future"), None, "a change from the far future was merged");
+
+    let (is_content, text) = reissue(&group);
+    assert!(is_content && text.contains("begun"), "{text}");
+    wait_until("writes to be taken", || set(&group[2], "key", "taken").is_ok());
+    let log = group[2].node_log();
+    assert!(log.contains("this node's clock was put back") && log.contains("is written once more"), "{log}");
+    group.check_equal();
+    check_all_hold(&group, "future", "survives");
+    check_all_hold(&group, "both", "in the future");
+    check_all_hold(&group, "counter", "1");
+    check_all_hold(&group, "present", "1");
+    check_all_hold(&group, "key", "taken");
+    let ahead_ms = hybrid_ahead_ms(&group[2]);
+    assert!(ahead_ms < 5 * SECOND, "the hybrid clock is still {ahead_ms} ms ahead");
+
+    for host in group.hosts() {
+        assert!(!host.node_log().contains("data differ"), "a false alarm: {}", host.node_log());
+    }
+
+    // What is written now wins, wherever it is.
+    set(&group[0], "future", "is past").expect("writes are taken");
+    set(&group[2], "both", "in the present").expect("writes are taken");
+    redis::cmd("INCR").arg("counter").exec(&mut group[1].client()).expect("writes are taken");
+    group.check_equal();
+    check_all_hold(&group, "future", "is past");
+    check_all_hold(&group, "both", "in the present");
+    check_all_hold(&group, "counter", "2");
+
+    let (is_content, text) = reissue(&group);
+    assert!(!is_content && text.contains("nothing lies in the future"), "{text}");
+
+    // Nothing of it comes back with a restart.
+    group[2].kill_agent();
+    group[2].kill_node();
+    group[2].start_node();
+    group[2].start_agent();
+    wait_until("writes to be taken again", || set(&group[2], "key", "after a restart").is_ok());
+    group.check_equal();
+    check_all_hold(&group, "key", "after a restart");
+}

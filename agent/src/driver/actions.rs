@@ -82,7 +82,7 @@ impl Driver {
             }
             PullRefusal::Suspended => {
                 error!(self.logger, "a change lies too far in the future: its origin is suspended and tried again every \
-                    few seconds; put its author's clock right"; "origin" => origin_text);
+                    few seconds; put its author's clock right, then run tandem-agent reissue there"; "origin" => origin_text);
             }
             PullRefusal::Closed => {
                 warn!(self.logger, "an origin was evicted from the group, and is not taken from a peer that has not heard of \

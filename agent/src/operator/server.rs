@@ -122,7 +122,8 @@ impl Desk {
         match request {
             Request::Members => self.pass_on(&mut client, &[b"MEMBERS"]).await,
             Request::Forget { name } => self.pass_on(&mut client, &[b"FORGET", name.as_bytes()]).await,
-            Request::Reissue => self.pass_on(&mut client, &[b"REISSUE"]).await,
+            Request::Reissue { force: false } => self.pass_on(&mut client, &[b"REISSUE"]).await,
+            Request::Reissue { force: true } => self.pass_on(&mut client, &[b"REISSUE", b"FORCE"]).await,
             Request::Verify { peer, deep } => {
                 let depth: &[u8] = if deep { b"deep" } else { b"shallow" };
                 self.compare(&mut client, peer.as_deref(), b"VERIFY", &[depth]).await

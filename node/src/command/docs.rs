@@ -121,6 +121,12 @@ const SERVER: &[Row] = &[
     ("feed|heard", "0.1.0", "O(1)", "Moves the clock past that of a peer."),
     ("feed|help", "0.1.0", "O(1)", "Lists the subcommands."),
     ("feed|info", "0.1.0", "O(N), N the origins", "Tells the node's identity, frontier and clock."),
+    (
+        "feed|reissue",
+        "0.1.0",
+        "O(N), N the keys, in the background",
+        "Puts back a clock that was ahead, and writes once more what it stamped.",
+    ),
     ("feed|forget", "0.1.0", "O(N), N the members", "Evicts a member of the group for good."),
     ("feed|members", "0.1.0", "O(N), N the members", "Lists the members of the group."),
     ("feed|repair", "0.1.0", "O(1)", "Begins to take over what differs from a peer's data."),

@@ -15,7 +15,7 @@
 //! A reconcile that is cut off goes on where it stood, or begins again at another sender: slots that were taken are equal
 //! then.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 
 use shared::announcement::Member;
 use shared::clock::Timestamp;
@@ -42,8 +42,9 @@ pub(crate) struct Receiving {
     /// The origins of all that it held then.
     origins: Vec<Origin>,
     formerly: NodeId,
-    exceptions: Vec<(Origin, Timestamp)>,
-    /// Those of a join before this, after which it did not come to re-issuing everything.
+    /// Of which origins this node holds more than the sender's group has seen: what is to be re-issued.
+    unseen: Vec<(Origin, Timestamp)>,
+    /// That of a join before this, after which it did not come to re-issuing everything.
     pending: Vec<(Origin, Timestamp)>,
     is_joiner: bool,
     run: u64,
@@ -79,8 +80,8 @@ impl Receiving {
         let (is_joiner, formerly, shared_floor, pending) = {
             let membership = node.membership.lock();
             let group = &membership.group;
-            let pending = group.exceptions().to_vec();
-            (group.is_joining(), group.formerly(), group.floor_shared_with(group_id), pending)
+            let shared_floor = group.floor_shared_with(group_id);
+            (group.is_joining(), group.formerly(), shared_floor, group.unseen().to_vec())
         };
         let ours = node.log.frontier();
         // A member's floor and its sender's tell of the same members, a joiner's does not.
@@ -90,7 +91,7 @@ impl Receiving {
             ours: ours.except(pending.iter().copied()),
             origins,
             formerly,
-            exceptions: Vec::new(),
+            unseen: Vec::new(),
             pending,
             is_joiner,
             run: 0,
@@ -227,8 +228,8 @@ impl Receiving {
         if !self.is_joiner {
             node.pull_from(&frontier);
         }
-        self.exceptions = self.exceptions(&frontier, known_until, &closed);
-        self.judged = frontier.except(self.exceptions.iter().copied());
+        self.judged = frontier.except(self.exceptions(&frontier, known_until, &closed));
+        self.unseen = self.unseen(node, &frontier);
         self.theirs = frontier;
         self.phase = Phase::Digests;
     }
@@ -252,8 +253,24 @@ impl Receiving {
             let end = closed.iter().find(|end| end.origin == origin).map_or(floor, |end| end.timestamp);
             pending(origin).map_or(end, |at| end.min(at))
         };
-        let unlisted = self.origins.iter().copied().filter(|origin| !theirs.lists(*origin));
-        unlisted.map(|origin| (origin, held(origin))).collect()
+        let known = self.origins.iter().copied().chain(self.pending.iter().map(|(origin, _)| *origin));
+        known.filter(|origin| !theirs.lists(*origin)).map(|origin| (origin, held(origin))).collect()
+    }
+
+    /// Of which origins this node holds more than the sender's group has seen, and how much that has. Only what was here
+    /// before the reconcile counts: pages carry what was written after the sender's start frontier, too, and that, written
+    /// once more, would win over what its author has written since.
+    fn unseen(&self, node: &Node, theirs: &Frontier) -> Vec<(Origin, Timestamp)> {
+        if !self.is_joiner {
+            return Vec::new();
+        }
+        let own = node.log.origin();
+        let is_unseen = |origin: &Origin| {
+            *origin == own || !theirs.lists(*origin) || self.ours.get(*origin) > theirs.get(*origin)
+        };
+        let pending = self.pending.iter().map(|(origin, _)| *origin);
+        let known: BTreeSet<Origin> = self.origins.iter().copied().chain(pending).chain([own]).collect();
+        known.into_iter().filter(is_unseen).map(|origin| (origin, self.judged.get(origin))).collect()
     }
 
     fn on_digests(&mut self, node: &Node, digests: &[u64], notices: &mut Vec<Notice>) {
@@ -387,8 +404,8 @@ impl Receiving {
                 return notices.push(Notice::Unexpected { what: "too many origins are known" });
             }
             let mut membership = node.membership.lock();
-            let exceptions = std::mem::take(&mut self.exceptions);
-            membership.group.join(enrolment, origin, exceptions, super::mono(clocks));
+            let unseen = std::mem::take(&mut self.unseen);
+            membership.group.join(enrolment, origin, unseen, super::mono(clocks));
             membership.save();
             node.readiness.lock().joined(super::mono(clocks));
             notices.push(Notice::Joined);

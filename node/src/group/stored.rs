@@ -2,8 +2,9 @@
 //!
 //! ```text
 //! CRC-32 of the rest, 4 bytes, then MessagePack:
-//! [format, joining, re-issuing, floor, [member...], [eviction...], [departed...], former node id,
-//!  [[origin, covered up to]...], floor when others were left behind or nil]
+//! [format, joining, re-issuing, runs, floor, [member...], [eviction...], parting]
+//! runs = [origin, [former origin...], cut or nil, sequence lead]
+//! parting = [[departed...], former node id, [[origin, seen up to]...], floor when others were left behind or nil]
 //! ```
 
 use shared::announcement::{Eviction, Member};
@@ -16,13 +17,21 @@ use shared::id::{NodeId, Origin};
 pub(crate) struct Stored {
     pub(crate) is_joining: bool,
     pub(crate) is_reissuing: bool,
+    /// The clock was poisoned, and is being put back: nobody has accepted what lies beyond this.
+    pub(crate) cut: Option<Timestamp>,
+    /// How far announcements' sequence is ahead of the clock, which was put back by so much.
+    pub(crate) sequence_lead: u64,
+    /// The origin of the last run.
+    pub(crate) origin: Origin,
+    /// Those of the runs before it, the oldest first.
+    pub(crate) former: Vec<Origin>,
     /// Origins that are not listed in the frontier are complete up to this.
     pub(crate) floor: Timestamp,
     pub(crate) members: Vec<Member>,
     pub(crate) evictions: Vec<Eviction>,
     pub(crate) departed: Vec<Departed>,
     pub(crate) formerly: NodeId,
-    pub(crate) exceptions: Vec<(Origin, Timestamp)>,
+    pub(crate) unseen: Vec<(Origin, Timestamp)>,
     /// The floor when this node last left others behind.
     pub(crate) parted: Option<Timestamp>,
 }
@@ -45,31 +54,13 @@ const FORMAT: u8 = 1;
 
 impl Stored {
     pub(crate) fn encode(&self) -> Vec<u8> {
-        let Self {
-            is_joining,
-            is_reissuing,
-            floor,
-            members,
-            evictions,
-            departed,
-            formerly,
-            exceptions,
-            parted,
-        } = self;
-        let fields = (
-            FORMAT,
-            is_joining,
-            is_reissuing,
-            floor,
-            members,
-            evictions,
-            departed,
-            formerly,
-            exceptions,
-            parted,
-        );
-        let body = rmp_serde::to_vec(&fields)
-            .expect("a vector takes every byte and members have no part that MessagePack lacks");
+        let Self { is_joining, is_reissuing, cut, sequence_lead, origin, former, .. } = self;
+        let Self { floor, members, evictions, departed, formerly, unseen, parted, .. } = self;
+        let runs = (origin, former, cut, sequence_lead);
+        let parting = (departed, formerly, unseen, parted);
+        let body =
+            rmp_serde::to_vec(&(FORMAT, is_joining, is_reissuing, runs, floor, members, evictions, parting))
+                .expect("a vector takes every byte and members have no part that MessagePack lacks");
         let mut bytes = crc32fast::hash(&body).to_le_bytes().to_vec();
         bytes.extend_from_slice(&body);
         bytes
@@ -85,30 +76,31 @@ impl Stored {
         {
             return Err(StoredError::Format(*format));
         }
-        type Fields = (
+        let (_, is_joining, is_reissuing, runs, floor, members, evictions, parting): (
             u8,
-            bool,
-            bool,
-            Timestamp,
-            Vec<Member>,
-            Vec<Eviction>,
-            Vec<Departed>,
-            NodeId,
-            Vec<(Origin, Timestamp)>,
-            Option<Timestamp>,
-        );
-        let fields: Fields = rmp_serde::from_slice(body).map_err(|_| StoredError::Damaged)?;
-        let (_, is_joining, is_reissuing, floor, members, evictions, departed, formerly, exceptions, parted) =
-            fields;
+            _,
+            _,
+            _,
+            _,
+            _,
+            _,
+            _,
+        ) = rmp_serde::from_slice(body).map_err(|_| StoredError::Damaged)?;
+        let (origin, former, cut, sequence_lead) = runs;
+        let (departed, formerly, unseen, parted) = parting;
         Ok(Self {
             is_joining,
             is_reissuing,
+            cut,
+            sequence_lead,
+            origin,
+            former,
             floor,
             members,
             evictions,
             departed,
             formerly,
-            exceptions,
+            unseen,
             parted,
         })
     }

@@ -241,10 +241,60 @@ fn what_must_survive_a_restart_does() {
     let stored = hosts[0].group.unsaved().unwrap();
     let read = Stored::decode(&stored.encode()).unwrap();
     assert_eq!(read, stored);
-    let again = Group::new(own(1), Some(read), TIMEOUT_MS, MonoMillis(0));
+    let again = Group::new(Own { origin: Origin(11), ..own(1) }, Some(read), TIMEOUT_MS, MonoMillis(0));
+    assert!(again.is_own(Origin(10)) && again.is_own(Origin(11)) && !again.is_own(Origin(20)));
     assert!(again.has_evicted(NodeId(3)));
     assert_eq!(again.judge(NodeId(3)), YouAre::BeingEvicted);
     let mut damaged = stored.encode();
     damaged[7] ^= 1;
     assert_eq!(Stored::decode(&damaged), Err(StoredError::Damaged));
+}
+
+#[test]
+fn origins_of_runs_before_are_remembered_up_to_a_limit_and_members_have_ranks() {
+    let hosts = hosts(3);
+    assert_eq!(hosts.iter().map(|host| host.group.rank()).collect::<Vec<_>>(), [0, 1, 2]);
+    let mut stored = None;
+    for origin in 1..=FORMER_MAX as u64 + 5 {
+        let own = Own { origin: Origin(origin), ..own(1) };
+        stored = Group::new(own, stored, TIMEOUT_MS, MonoMillis(0)).unsaved();
+    }
+    let group = Group::new(own(9), stored, TIMEOUT_MS, MonoMillis(0));
+    assert_eq!(group.own_origins().count(), FORMER_MAX + 1);
+    assert!(!group.is_own(Origin(5)) && group.is_own(Origin(6)) && group.is_own(Origin(90)));
+}
+
+/// What a crash took with it, or what lay in the far future and was withdrawn, would be awaited for ever.
+#[test]
+fn an_announcement_of_a_run_before_is_not_awaited() {
+    let mut hosts = hosts(2);
+    hosts[1].holds(20, 50);
+    let lost = hosts[1].announcement();
+    hosts[0].hear(&lost);
+    assert_eq!(hosts[0].stable(20), None);
+    // It is put back: its clock and what it has are behind those of before, its announcements are not.
+    hosts[1].group.begin_rewind(Timestamp(30), Timestamp(10));
+    assert!(hosts[1].group.is_reissuing());
+    hosts[1].group.rewound(Origin(21), 40);
+    hosts[1].group.reissued();
+    hosts[1].frontier = Frontier::new();
+    hosts[1].holds(21, 12);
+    let sequence = 12 + hosts[1].group.sequence_lead();
+    let again = Announcement { sequence, clock: Timestamp(12), ..hosts[1].announcement() };
+    hosts[0].holds(21, 12);
+    hosts[0].hear(&again);
+    assert_eq!(hosts[0].stable(21), Some(12));
+}
+
+#[test]
+fn while_the_clock_is_put_back_the_floor_is_not_ahead_of_it() {
+    let mut group = Group::new(own(1), None, TIMEOUT_MS, MonoMillis(0));
+    let minutes = |count: u64| Timestamp::of_wall(WallMillis(count * MINUTE_MS));
+    assert_eq!(group.floor(&Frontier::new(), minutes(90), MonoMillis(0)), minutes(89));
+    group.save_floor();
+    group.begin_rewind(minutes(11), minutes(10));
+    let stored = group.unsaved().unwrap();
+    assert_eq!((stored.floor, stored.cut, stored.is_reissuing), (minutes(10), Some(minutes(11)), true));
+    let again = Group::new(own(1), Some(stored), TIMEOUT_MS, MonoMillis(0));
+    assert_eq!(again.cut(), Some(minutes(11)));
 }

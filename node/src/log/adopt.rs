@@ -7,7 +7,11 @@
 //! ```text
 //! jump      Log::jump_header      -> snapshot durable -> Log::jump         the frontier is the larger of each component
 //! restart   Log::restart_header   -> snapshot durable -> Log::restart      the frontier is replaced, and the origin
+//! rewind    Log::rewind -> snapshot durable -> Log::lower_ceiling           so are both, and the clock goes back
 //! ```
+//!
+//! A rewind can do the step first, for what is left to do is known by more than the log: see
+//! [`rewind`](crate::node::rewind).
 //!
 //! Batches that are pulled meanwhile and begin beyond what is held are appended by [`Log::append_unheld`]. A start that
 //! finds them before (or without) such a snapshot passes them over; one that finds them behind it merges them.
@@ -16,13 +20,14 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use shared::batch::{BatchBuilder, BatchHeader};
-use shared::clock::Timestamp;
+use shared::clock::{HybridClock, Timestamp};
 use shared::id::Origin;
+use shared::time::WallMillis;
 use shared::version::Frontier;
 
 use super::segment::LogPosition;
 use super::snapshot::SnapshotHeader;
-use super::{End, Log};
+use super::{End, Log, MoveCeiling, WriteRefused, ceiling_above};
 
 impl Log {
     /// The header of a snapshot that begins now. Nobody may be merging a batch: what is appended and not yet held
@@ -77,14 +82,44 @@ impl Log {
     /// was written under the old origin is sealed before. `locked` runs under the log's lock, when it is done.
     pub(crate) fn restart(&self, frontier: Frontier, origin: Origin, locked: impl FnOnce()) {
         let mut end = self.end.lock();
-        end.seal_open();
-        end.open = BatchBuilder::new(origin, Timestamp::ZERO);
-        let position = end.end;
-        end.index.restart(frontier.clone(), position);
-        end.frontier = frontier;
+        end.restart(frontier, origin);
         locked();
         self.note_jump();
         self.announce_sealed(&end);
+    }
+
+    /// As [`Log::restart`], and the clock goes back to `start`, which no lower than anything in the frontier may lie. The
+    /// durable ceiling stays where it is until [`Log::lower_ceiling`]. Returns how far the clock went back.
+    pub(crate) fn rewind(
+        &self,
+        frontier: Frontier,
+        origin: Origin,
+        start: Timestamp,
+        locked: impl FnOnce(),
+    ) -> u64 {
+        let mut end = self.end.lock();
+        let before = end.clock.last();
+        end.restart(frontier, origin);
+        end.clock = HybridClock::new(start, end.clock.ceiling());
+        self.clock.store(start.0, Ordering::Relaxed);
+        locked();
+        self.note_jump();
+        self.announce_sealed(&end);
+        before.0.saturating_sub(start.0)
+    }
+
+    /// Lets the durable ceiling follow a clock that went back. An error changes nothing for those who write: what is above
+    /// the lower ceiling is made durable again before it is issued.
+    pub(crate) fn lower_ceiling(&self, wall: WallMillis) -> Result<(), WriteRefused> {
+        let mut end = self.end.lock();
+        let last = end.clock.last();
+        let ceiling = ceiling_above(last, wall, 1);
+        end.clock = HybridClock::new(last, ceiling);
+        if let Some(keep) = &mut end.keep_ceiling {
+            keep(MoveCeiling::Lower(ceiling))
+                .map_err(|error| WriteRefused::Disk(format!("clock ceiling: {error}")))?;
+        }
+        Ok(())
     }
 
     /// Raises the floor of the frontier: origins that ended at or before it leave.
@@ -118,6 +153,13 @@ impl Log {
 }
 
 impl End {
+    fn restart(&mut self, frontier: Frontier, origin: Origin) {
+        self.seal_open();
+        self.open = BatchBuilder::new(origin, Timestamp::ZERO);
+        self.index.restart(frontier.clone(), self.end);
+        self.frontier = frontier;
+    }
+
     fn header(&mut self, retention: u64) -> SnapshotHeader {
         self.seal_open();
         let keep_from = LogPosition(self.end.0.saturating_sub(retention));

@@ -87,12 +87,36 @@ impl<D: Disk> Ceiling<D> {
         if to <= self.current {
             return Ok(());
         }
-        let copy = encode(to);
+        self.write_spare(to)?;
+        self.current = to;
+        Ok(())
+    }
+
+    /// Takes back a promise: from now on the ceiling is this, though it was higher.
+    ///
+    /// That is right only for a node whose clock was poisoned, when nobody holds anything above the lower ceiling any
+    /// more: peers take nothing from the far future, and what the node itself had from there it has withdrawn, as a
+    /// durable snapshot says. See [`rewind`](crate::node::rewind).
+    ///
+    /// Both slots are written, one after the other: a crash in between leaves the higher ceiling, which is harmless.
+    ///
+    /// # Errors
+    /// The ceiling is this or the one before; it counts as this, and may be lowered again.
+    pub(crate) fn lower(&mut self, to: Timestamp) -> Result<(), DiskError> {
+        self.current = self.current.min(to);
+        for _ in 0..SLOTS {
+            self.write_spare(self.current)?;
+        }
+        Ok(())
+    }
+
+    /// Writes the spare slot, which so becomes the one that is not.
+    fn write_spare(&mut self, ceiling: Timestamp) -> Result<(), DiskError> {
+        let copy = encode(ceiling);
         for page in pages(self.spare) {
             self.file.write(page, &copy)?;
         }
         self.file.sync()?;
-        self.current = to;
         self.spare = SLOTS - 1 - self.spare;
         Ok(())
     }
@@ -174,6 +198,33 @@ mod tests {
         assert_eq!(ceiling.current(), Timestamp(12));
         disk.restart(Crash::Power);
         assert_eq!(open(&disk).0, Timestamp(12));
+    }
+
+    #[test]
+    fn lowered_it_is_the_one_before_or_the_new_one_wherever_it_crashes() {
+        let (mut old, mut new) = (0, 0);
+        for seed in 0..60 {
+            for crash_at in 0..6 {
+                let disk = SimulatedDisk::new(seed);
+                let (_, mut ceiling) = open(&disk);
+                ceiling.raise(Timestamp(1_000_000)).unwrap();
+                disk.crash_at(disk.operations() + crash_at);
+                let is_lowered = ceiling.lower(Timestamp(50)).is_ok();
+                assert_eq!(ceiling.current(), Timestamp(50));
+                disk.restart(Crash::Power);
+                let (found, mut ceiling) = open(&disk);
+                assert!(
+                    found == Timestamp(50) || (found == Timestamp(1_000_000) && !is_lowered),
+                    "{found:?}"
+                );
+                *(if found == Timestamp(50) { &mut new } else { &mut old }) += 1;
+                ceiling.lower(Timestamp(40)).unwrap();
+                ceiling.raise(Timestamp(60)).unwrap();
+                disk.restart(Crash::Power);
+                assert_eq!(open(&disk).0, Timestamp(60));
+            }
+        }
+        assert!(old > 20 && new > 20, "both happen: {old}, {new}");
     }
 
     #[test]

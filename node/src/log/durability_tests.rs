@@ -31,6 +31,7 @@ pub(crate) struct Life {
 }
 
 pub(crate) fn start(disk: &SimulatedDisk, origin: Origin) -> Result<Life, String> {
+    let mut drawn = origin.0 << 32;
     let opening = Opening {
         name: "a".to_owned(),
         node_id: NodeId(1),
@@ -38,7 +39,10 @@ pub(crate) fn start(disk: &SimulatedDisk, origin: Origin) -> Result<Life, String
         settings: test_settings(),
         max_drift_ms: 5_000,
         member_timeout_ms: 86_400_000,
-        random: Box::new(|| 7),
+        random: Box::new(move || {
+            drawn += 1;
+            drawn
+        }),
         started: MonoMillis(0),
         segment_bytes_max: SEGMENT_BYTES,
     };

@@ -52,7 +52,7 @@ impl Node {
     /// not count, lest it poison this one: what its node writes will be refused, and nothing else. While the disk is full
     /// nothing is written anyway, and to meet a member then does not yet permit it.
     pub(crate) fn hear_clock(&self, clock: Timestamp, clocks: Clocks) {
-        if matches!(self.move_past(clock, clocks), Ok(()) | Err(WriteRefused::Clock { .. })) {
+        if matches!(self.move_past(clock, clocks), Ok(()) | Err(WriteRefused::PeerClock { .. })) {
             self.take_writes();
         }
     }
@@ -61,7 +61,7 @@ impl Node {
     pub(crate) fn move_past(&self, clock: Timestamp, clocks: Clocks) -> Result<(), WriteRefused> {
         let ahead_ms = clock.wall().0.saturating_sub(clocks.wall.0);
         if ahead_ms > self.log.poison_ms() {
-            return Err(WriteRefused::Clock { ahead_ms });
+            return Err(WriteRefused::PeerClock { ahead_ms });
         }
         self.log.observe(clock, clocks.wall)
     }
@@ -71,7 +71,10 @@ impl Node {
     /// The log's status is handed in, for the caller may hold its lock.
     pub(crate) fn is_ready(&self, status: &LogStatus, clocks: Clocks) -> bool {
         let ahead_ms = status.clock.wall().0.saturating_sub(clocks.wall.0);
-        let refuses = !self.takes_writes() || status.fault.is_some() || ahead_ms > self.log.poison_ms();
+        let refuses = !self.takes_writes()
+            || self.is_rewinding()
+            || status.fault.is_some()
+            || ahead_ms > self.log.poison_ms();
         let (standing, is_joining, has_others, has_name) = {
             let group = &self.membership.lock().group;
             (group.standing(), group.is_joining(), group.has_others(), group.own().group.is_some())

@@ -1,14 +1,20 @@
 //! What a node does of its own accord, a few times a second: it drops what is dead and stable, lets ended origins go, looks
-//! after its group, adopts what a reconcile has brought, and re-issues what only it holds.
+//! after its group, puts its clock back if it is told to, adopts what a reconcile has brought, and re-issues what only it
+//! holds.
+
+use std::sync::atomic::Ordering;
 
 use shared::change::DATABASES;
+use shared::clock::Timestamp;
 use shared::state::{Page, PageBuilder};
 use shared::time::MonoMillis;
 use shared::version::Frontier;
 
 use super::Node;
+use super::persist::newest_of;
 use crate::conversation::Notice;
 use crate::log::segment::LogPosition;
+use crate::snapshots::Ticket;
 use crate::store::ShardSet;
 use crate::store::key::{Key, SHARDS, SLOTS_PER_SHARD, ShardId};
 use crate::store::state::What;
@@ -24,15 +30,24 @@ const DEAD_RUNS: usize = 256;
 const FLOOR_SAVED_MS: u64 = 60_000;
 
 /// How far re-issuing is.
+#[derive(Debug, Default)]
+pub(crate) struct Reissue {
+    pub(super) step: Step,
+    /// The log was put back before: see [`rewind`](super::rewind).
+    pub(super) is_rewound: bool,
+}
+
 #[derive(Debug)]
-pub(crate) enum Reissue {
+pub(super) enum Step {
     /// The next shard.
     From(usize),
     /// Waits until the log is durable up to here.
     Syncing(LogPosition),
+    /// Waits for a snapshot without what was withdrawn.
+    Saving(Ticket),
 }
 
-impl Default for Reissue {
+impl Default for Step {
     fn default() -> Self {
         Self::From(0)
     }
@@ -56,8 +71,9 @@ impl Node {
         if now.since(self.started) >= self.log.max_drift_ms() {
             self.take_writes();
         }
+        self.rewind(clocks, &mut maintained);
         self.look_after_group(clocks, now, &mut maintained);
-        maintained.notices = self.conversations.lock().on_tick(self, clocks);
+        maintained.notices.extend(self.conversations.lock().on_tick(self, clocks));
         self.reissue(clocks, &mut maintained);
         maintained
     }
@@ -77,11 +93,14 @@ impl Node {
             maintained.evicted.push((name, "tombstones that wait for it take more memory than permitted"));
         }
         let saved_floor = group.saved_floor();
-        let floor = group.floor(&frontier, clock, now);
+        // By the wall clock, if the hybrid clock is ahead: it may be poisoned.
+        let floor = group.floor(&frontier, clock.min(Timestamp::of_wall(clocks.wall)), now);
         if floor.wall().0.saturating_sub(saved_floor.wall().0) >= FLOOR_SAVED_MS {
             group.save_floor();
         }
-        let stable = group.stable(&frontier);
+        // Nothing is forgotten that may yet be withdrawn.
+        let future = self.far_future(clocks);
+        let stable = group.stable(&frontier).filter(|stable| newest_of(stable) <= future);
         let is_saved = membership.save();
         drop(membership);
         // Only what a restart would know again: else it would count as missing what it had let go.
@@ -116,40 +135,86 @@ impl Node {
 
     /// Writes once more what this node's own frontier does not cover.
     fn reissue(&self, clocks: Clocks, maintained: &mut Maintained) {
-        if !self.membership.lock().group.is_reissuing() {
+        let (is_reissuing, cut) = {
+            let group = &self.membership.lock().group;
+            (group.is_reissuing(), group.cut())
+        };
+        let mut reissue = self.reissue.lock();
+        if !is_reissuing {
+            // One that was given up, to join another group, leaves nothing behind.
+            *reissue = Reissue::default();
             return;
         }
-        let mut reissue = self.reissue.lock();
-        match *reissue {
-            Reissue::From(first) => {
+        if cut.is_some() && !reissue.is_rewound {
+            return;
+        }
+        match &reissue.step {
+            Step::From(first) => {
                 // What cannot be written now, for the disk is full or the clock is wrong, is tried again.
-                let left = (first..SHARDS).find(|shard| !self.reissue_shard(ShardId(*shard as u8), clocks));
-                *reissue = match left {
-                    Some(shard) => Reissue::From(shard),
+                let left = (*first..SHARDS).find(|shard| !self.reissue_shard(ShardId(*shard as u8), clocks));
+                reissue.step = match left {
+                    Some(shard) => Step::From(shard),
                     None => {
                         self.log.seal(clocks.mono_us);
-                        Reissue::Syncing(self.log.ask_sync())
+                        let position = self.log.ask_sync();
+                        if cut.is_some() {
+                            Step::Saving(self.request_snapshot())
+                        } else {
+                            Step::Syncing(position)
+                        }
                     }
                 };
             }
-            Reissue::Syncing(position) if self.log.is_durable(position) => {
-                *reissue = Reissue::default();
-                let mut membership = self.membership.lock();
-                membership.group.reissued();
-                membership.save();
-                maintained.notices.push(Notice::Reissued);
+            Step::Syncing(position) if self.log.is_durable(*position) => {
+                self.end_reissuing(&mut reissue, cut, maintained);
             }
-            Reissue::Syncing(_) => {}
+            Step::Syncing(_) => {}
+            Step::Saving(ticket) => match ticket.outcome() {
+                None => {}
+                // What the ceiling promised is void once nobody holds anything from the future, on disk neither.
+                Some(Ok(()))
+                    if self.membership.lock().save() && self.log.lower_ceiling(clocks.wall).is_ok() =>
+                {
+                    self.end_reissuing(&mut reissue, cut, maintained);
+                }
+                Some(Ok(())) => {}
+                Some(Err(text)) => {
+                    maintained.notices.push(Notice::Unsaved { text });
+                    reissue.step = Step::Saving(self.request_snapshot());
+                }
+            },
         }
+    }
+
+    /// All is issued anew. It counts as done only once that is durable, too.
+    fn end_reissuing(&self, reissue: &mut Reissue, cut: Option<Timestamp>, maintained: &mut Maintained) {
+        let mut membership = self.membership.lock();
+        let unseen = membership.group.unseen().to_vec();
+        membership.group.reissued();
+        if !membership.save() {
+            return membership.group.resume_reissuing(cut, unseen);
+        }
+        *reissue = Reissue::default();
+        self.is_rewinding.store(false, Ordering::Release);
+        maintained.notices.push(Notice::Reissued);
     }
 
     /// Says whether it could be done.
     fn reissue_shard(&self, id: ShardId, clocks: Clocks) -> bool {
-        let exceptions = self.membership.lock().group.exceptions().to_vec();
-        let covered = self.log.frontier().except(exceptions);
+        let (unseen, is_cut) = {
+            let group = &self.membership.lock().group;
+            (group.unseen().to_vec(), group.cut().is_some())
+        };
+        // Beyond a cut it is the own frontier that tells what is to be withdrawn.
+        let covered = if is_cut { self.log.frontier().except(unseen) } else { Frontier::all_but(unseen) };
+        // First of all: what is issued of a key would fall to a flush from the future.
+        if id.index() == 0 && !self.reissue_flushes(&covered, clocks) {
+            return false;
+        }
         for (db, key) in self.uncovered(id, &covered) {
             let key = Key::new(db, &key);
-            let Ok(mut transaction) = Transaction::begin(self, ShardSet::of(id), clocks, true) else {
+            let set = ShardSet::of(id);
+            let Ok(mut transaction) = Transaction::begin_even_if_rewinding(self, set, clocks, true) else {
                 return false;
             };
             let is_done = transaction.reissue(&key, &covered).is_ok();
@@ -158,12 +223,15 @@ impl Node {
                 return false;
             }
         }
-        id.index() > 0 || self.reissue_flushes(&covered, clocks)
+        if self.is_rewinding() {
+            self.store.lock_shard(id).withdraw_lasts(&self.log.frontier());
+        }
+        true
     }
 
     fn reissue_flushes(&self, covered: &Frontier, clocks: Clocks) -> bool {
         (0..DATABASES).all(|db| {
-            let begun = Transaction::begin(self, ShardSet::ALL, clocks, true);
+            let begun = Transaction::begin_even_if_rewinding(self, ShardSet::ALL, clocks, true);
             begun.is_ok_and(|mut transaction| {
                 let is_done = transaction.reissue_flush(db, covered).is_ok();
                 transaction.commit();

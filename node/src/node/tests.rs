@@ -29,7 +29,7 @@ fn start_of(origin: Origin) -> Start {
     Start {
         origin,
         clock: HybridClock::new(Timestamp::ZERO, Timestamp::MAX),
-        raise_ceiling: None,
+        keep_ceiling: None,
         frontier: Frontier::new(),
         end: LogPosition::default(),
         index: LogIndex::new(STRIDE_BYTES),

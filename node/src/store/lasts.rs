@@ -44,6 +44,19 @@ impl Lasts {
         first.into_iter().chain(self.others.iter().flat_map(|others| others.iter().copied()))
     }
 
+    /// In place of those that are not covered, for they were withdrawn, stands what is covered of their origins: that is
+    /// no older than what reached the slot before them, so nobody compares it too early.
+    pub(super) fn withdraw(&mut self, covered: &Frontier) {
+        let entries: Vec<Version> = self.iter().collect();
+        if entries.iter().all(|entry| covered.covers(*entry)) {
+            return;
+        }
+        *self = Self::default();
+        for Version { timestamp, origin } in entries {
+            self.note(Version::new(timestamp.min(covered.get(origin)), origin));
+        }
+    }
+
     /// Forgets those that `stable` covers: everybody has them.
     pub(super) fn forget(&mut self, stable: &Frontier) {
         let kept: Vec<Version> = self.iter().filter(|entry| !stable.covers(*entry)).collect();

@@ -390,6 +390,25 @@ impl RichKey {
         self.count_cells();
     }
 
+    /// Takes out what lies in the future: parts whose log entry is later than `at`, and not covered. Where that is the
+    /// reset, a flush up to `flushed` is what is left. What they had replaced does not come back.
+    ///
+    /// For a node whose clock was poisoned, see [`rewind`](crate::node::rewind): nobody else has these parts.
+    pub(crate) fn withdraw(&mut self, covered: &Frontier, at: Timestamp, flushed: Flushed) {
+        let stays = |entry: Version| entry.timestamp <= at || covered.covers(entry);
+        self.ttl = self.ttl.filter(|ttl| stays(ttl.version));
+        self.mark = self.mark.filter(|mark| stays(mark.entry));
+        if !stays(self.reset_entry) {
+            (self.reset, self.reset_entry) = (flushed.version, flushed.entry);
+        }
+        self.cells.retain_mut(|(_, cell)| {
+            cell.base = cell.base.take_if(|(version, _)| stays(*version));
+            cell.contributions.retain(|(_, own)| stays(own.entry()));
+            !cell.is_empty()
+        });
+        self.count_cells();
+    }
+
     /// The log entries of what is dead of the key as a whole: reset, TTL register that says none, mark.
     pub(crate) fn dead_parts(&self, flushed: Version) -> DeadParts {
         let ttl = self.ttl.filter(|ttl| ttl.expiry.is_none());

@@ -6,6 +6,8 @@ mod compare;
 
 mod sweep;
 
+mod withdraw;
+
 use std::collections::HashMap;
 use std::hash::BuildHasher;
 use std::sync::Arc;
@@ -40,6 +42,9 @@ pub(crate) struct Shard {
     /// Who watches which key, for WATCH. Empty nearly always.
     watchers: HashMap<(u8, Box<[u8]>), Vec<Watcher>>,
 }
+
+/// For each expired key that is asked for, so many are looked at: those that are another's to remove stand among them.
+const LOOKED_AT_PER_KEY: usize = 16;
 
 /// Set when a watched key changes. Bounded by the clients' WATCHes.
 pub(crate) type Watcher = Arc<AtomicBool>;
@@ -299,8 +304,8 @@ impl Shard {
         slots.into_iter().flat_map(|slots| slots.iter().map(|slot| slot.table.len()))
     }
 
-    /// The keys that expired before `now` and that `is_due` tells to remove, at most `limit` of those that are
-    /// looked at, the longest expired first.
+    /// The keys that expired before `now` and that `is_due` tells to remove, at most `limit`, the longest expired first.
+    /// Not too many are looked at for these.
     pub(crate) fn expired(
         &self,
         db: u8,
@@ -310,13 +315,14 @@ impl Shard {
     ) -> Vec<Box<[u8]>> {
         let expiries = self.databases[usize::from(db)].expiries.range(..(now, 0));
         expiries
-            .take(limit)
+            .take(limit.saturating_mul(LOOKED_AT_PER_KEY))
             .flat_map(|(expiry, hash)| {
                 let named =
                     move |entry: &&Entry| entry.expiry() == Some(*expiry) && key_hash(entry.key()) == *hash;
                 self.slot(db, slot_of(*hash)).filter(named)
             })
             .filter(|entry| is_due(entry))
+            .take(limit)
             .map(|entry| entry.key().into())
             .collect()
     }

@@ -241,8 +241,7 @@ fn stalled_upstream(seed: u64, is_shown: bool) -> Outcome {
     s.ms(200)?;
     s.block(0, 1);
     s.at(0, "SET k 2")?;
-    // Long before the silence would end the link.
-    s.ms(3_000)?;
+    s.ms(9_000)?;
     s.expect(1, "GET k", "$1 2")?;
     s.heal()
 }

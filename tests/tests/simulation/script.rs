@@ -135,7 +135,7 @@ impl Script {
         if found.trim_end() == reply {
             Ok(())
         } else {
-            Err(format!("n{host}: {command} -> {found}, not {reply}"))
+            Err(format!("n{host}: {command} -> {found}, not {reply}\n{}", checker::standings(&self.world)))
         }
     }
 

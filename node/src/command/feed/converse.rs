@@ -4,7 +4,7 @@ use serde_json::json;
 use shared::feed::{DifferingKey, VERIFY_KEYS_MAX, VerifyState, VerifyStatus};
 use shared::id::NodeId;
 use shared::time::MonoMillis;
-use slog::info;
+use slog::{info, warn};
 
 use super::{check_permitted, parse};
 use crate::command::arguments::lossy;
@@ -12,6 +12,7 @@ use crate::command::context::Context;
 use crate::conversation::verifying::Job;
 use crate::error::{CommandError, CommandResult};
 use crate::group::MemberReport;
+use crate::node::rewind::RewindBegun;
 
 /// FEED HEARD clock.
 pub(super) fn heard(context: &mut Context<'_, '_>, arguments: &[&[u8]]) -> CommandResult {
@@ -127,6 +128,33 @@ pub(super) fn forget(context: &mut Context<'_, '_>, arguments: &[&[u8]]) -> Comm
     }
     info!(context.server.logger, "member is forgotten, as an operator wants"; "member" => &name);
     let text = json!({ "name": forgotten.name, "node_id": forgotten.node_id.to_string() });
+    context.reply.bulk(text.to_string().as_bytes());
+    Ok(())
+}
+
+/// FEED REISSUE [force].
+pub(super) fn reissue(context: &mut Context<'_, '_>, arguments: &[&[u8]]) -> CommandResult {
+    check_permitted(context)?;
+    let force = match &arguments[2..] {
+        [] => false,
+        [word] if word.eq_ignore_ascii_case(b"force") => true,
+        _ => return Err(CommandError::text("ERR expected nothing else, or FORCE")),
+    };
+    let RewindBegun { is_under_way, ahead_ms, origin } = context
+        .server
+        .node
+        .begin_rewind(force, context.clocks)
+        .map_err(|error| CommandError::composed(error.to_string()))?;
+    if !is_under_way {
+        warn!(context.server.logger, "the clock is to be put back, as an operator wants";
+            "ahead ms" => ahead_ms, "origin" => %origin, "forced" => force);
+    }
+    let text = json!({
+        "state": if is_under_way { "under-way" } else { "begun" },
+        "clock_ahead_ms": ahead_ms,
+        "ended_origin": origin.to_string(),
+        "next": "writes are refused until it is done; then they are taken, and the node's log says so",
+    });
     context.reply.bulk(text.to_string().as_bytes());
     Ok(())
 }
