@@ -369,11 +369,15 @@ impl Conversations {
         self.sending.tidy(now);
         self.peers.retain(|_, talk| now.since(talk.talked_at) < FORGET_MS);
         // The sender is gone: another peer may take its place.
-        if let Some(receiving) = &self.receiving
-            && receiving.needs_sender()
-            && self.is_gone(node, receiving.sender(), now)
+        if let Some(sender) = self.receiving.as_ref().map(Receiving::sender)
+            && self.is_gone(node, sender, now)
+            && let Some(receiving) = &mut self.receiving
         {
-            self.give_up_receiving(node);
+            if receiving.needs_sender() {
+                self.give_up_receiving(node);
+            } else {
+                receiving.on_sender_gone();
+            }
         }
     }
 

@@ -362,6 +362,12 @@ impl SimulatedNode {
         self.server.node.membership.lock().group.is_joining()
     }
 
+    /// How many members its group has, as far as it knows, itself included.
+    #[must_use]
+    pub fn members(&self) -> usize {
+        self.server.node.membership.lock().group.size()
+    }
+
     /// Whether it is a member of a group, and has taken over and written once more all that it is to.
     #[must_use]
     pub fn is_settled(&self) -> bool {

@@ -1,7 +1,8 @@
 //! Two nodes find out whether they belong together, and if not, who joins whom.
 //!
 //! - Two that have met nobody: the one with the larger node id founds the group, the other joins it.
-//! - One that has met nobody joins whoever has a group.
+//! - One that has met nobody joins whoever has a group. It founds one with a node that is about to join: the group that
+//!   one was a member of may be gone.
 //! - Two groups of one name: the one with fewer members joins the other, member by member.
 //! - Whoever was evicted joins again, once the eviction is in effect. Of two that have evicted each other the one with
 //!   fewer members left gives way; of equals, the one whose smallest name is the larger.
@@ -92,6 +93,7 @@ fn decide(
         Standing::Unmet if peer.group_id == none => {
             founds(own.node_id, peer.member.node_id).then_some(Step::Found)
         }
+        Standing::Unmet if peer.joining => Some(Step::Found),
         Standing::Unmet | Standing::Joining => None,
         Standing::Member if peer.group_id == none || peer.joining => None,
         Standing::Member if peer.group_id != own.group_id => {

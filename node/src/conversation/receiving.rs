@@ -130,6 +130,28 @@ impl Receiving {
         }
     }
 
+    /// From whom, and how far it is, as text.
+    #[cfg(feature = "simulation")]
+    pub(crate) fn describe(&self) -> String {
+        let phase = match &self.phase {
+            Phase::Beginning => "beginning",
+            Phase::Digests => "digests",
+            Phase::States(_) => "states",
+            Phase::Dead(_) => "dead",
+            Phase::Enrolling(_) => "enrolling",
+            Phase::Ending(_) => "ending",
+            Phase::Merged(_) => "merged",
+            Phase::Saving(..) => "saving",
+            Phase::Done => "done",
+        };
+        format!("receiving from {} ({phase}), ", self.sender)
+    }
+
+    /// The sender is gone. It has told all, if this was only to say goodbye.
+    pub(super) fn on_sender_gone(&mut self) {
+        self.on_ended();
+    }
+
     /// The sender does not know of it any more.
     pub(super) fn begin_again(&mut self, node: &Node) {
         node.end_pull();

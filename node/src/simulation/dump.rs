@@ -6,6 +6,7 @@ use shared::change::{DATABASES, Kind};
 use shared::time::WallMillis;
 
 use super::SimulatedNode;
+use crate::conversation::receiving::Receiving;
 use crate::store::ShardSet;
 use crate::store::canonical;
 use crate::store::key::{Key, SLOTS, SLOTS_PER_SHARD, ShardId};
@@ -83,12 +84,14 @@ impl SimulatedNode {
     /// How the node stands to its group and what it has, as text.
     #[must_use]
     pub fn describe(&self) -> String {
+        let conversations = self.server.node.conversations.lock();
+        let receiving = conversations.receiving.as_ref().map(Receiving::describe).unwrap_or_default();
         let membership = self.server.node.membership.lock();
         let group = &membership.group;
         let standing =
             if group.is_reissuing() { "reissuing".to_owned() } else { format!("{:?}", group.standing()) };
         format!(
-            "{standing} of {} members in {}, origin {}, {}",
+            "{standing} of {} members in {}, {receiving}origin {}, {}",
             group.size(),
             group.own().group_id,
             self.origin(),

@@ -19,6 +19,11 @@ pub(crate) fn has_converged(world: &World) -> bool {
         && frontiers[1..].iter().all(|frontier| world.ledger.are_equal(&frontiers[0], frontier))
 }
 
+/// Whether every node counts every host.
+pub(crate) fn is_one_group(world: &World) -> bool {
+    nodes(world).all(|node| node.members() == world.hosts.len())
+}
+
 fn frontiers(world: &World) -> Vec<Frontier> {
     nodes(world).map(SimulatedNode::frontier).collect()
 }

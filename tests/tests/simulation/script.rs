@@ -4,7 +4,7 @@ use node::simulation::Durability;
 
 use crate::agent::Pace;
 use crate::checker;
-use crate::host::Nature;
+use crate::host::{Blow, Nature, Trap};
 use crate::network::Path;
 use crate::schedule::heal;
 use crate::topology::Topology;
@@ -29,11 +29,21 @@ impl Script {
         seed: u64,
         is_shown: bool,
     ) -> Outcome<Self> {
+        Self::of_nature(topology, seed, is_shown, |nature| nature.durability = durability)
+    }
+
+    /// As [`Script::of`], with hosts that differ in this from what scenarios' hosts are like.
+    pub(crate) fn of_nature(
+        topology: Topology,
+        seed: u64,
+        is_shown: bool,
+        change: impl FnOnce(&mut Nature),
+    ) -> Outcome<Self> {
         let (Topology::Chain(hosts) | Topology::Ring(hosts) | Topology::Star(hosts) | Topology::Mesh(hosts)) =
             topology;
-        let nature = Nature {
+        let mut nature = Nature {
             has_disk: true,
-            durability,
+            durability: Durability::Always,
             seal_after: 200,
             write_after: 1_000,
             pace: Pace { apply: 200, report: 500 },
@@ -45,6 +55,7 @@ impl Script {
             maintain_every: 100_000,
             snapshot_step: 1_500,
         };
+        change(&mut nature);
         let mut world = World::new(seed, vec![nature; hosts], |_| Path::new(500, 500), is_shown);
         for (host, peers) in topology.peers(&mut world.random).into_iter().enumerate() {
             world.hosts[host].peers = peers;
@@ -53,7 +64,14 @@ impl Script {
             world.start(host)?;
         }
         // Until all have joined one group: what is written before that is written once more.
-        world.run(30_000_000)?;
+        for _ in 0..60 {
+            world.run(1_000_000)?;
+            if checker::has_converged(&world) && checker::is_one_group(&world) {
+                break;
+            }
+        }
+        // Agents have dialled again by then, and avoid nobody any more.
+        world.run(18_000_000)?;
         Ok(Self { world })
     }
 
@@ -66,6 +84,23 @@ impl Script {
             Some(executed) => Err(format!("n{host}: {}", String::from_utf8_lossy(&executed.reply))),
             None => Err(format!("n{host} is down")),
         }
+    }
+
+    /// A client's command at a host that may refuse it.
+    pub(crate) fn try_at(&mut self, host: usize, command: &str) {
+        let command = words(command);
+        let command: Vec<&[u8]> = command.iter().map(Vec::as_slice).collect();
+        let _refused = self.world.execute(host, &command);
+    }
+
+    /// An operator has a host forget a member.
+    pub(crate) fn forget(&mut self, host: usize, name: &str) {
+        let _known = self.world.hosts[host].node.as_ref().is_some_and(|node| node.forget(name));
+    }
+
+    /// A host loses power as soon as it notes this.
+    pub(crate) fn trap(&mut self, host: usize, text: &'static str) {
+        self.world.hosts[host].trap = Some(Trap { text, blow: Blow::PowerLoss });
     }
 
     /// Time passes.
