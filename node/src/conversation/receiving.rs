@@ -39,6 +39,10 @@ pub(crate) struct Receiving {
     sender: NodeId,
     /// What this node had when it began, by which its own removals are told from what it never had.
     ours: Frontier,
+    /// As that, for judging what the sender holds and this node does not. A joiner knows of nothing that it is a removal:
+    /// what those that it counted had all seen removed it has forgotten, and the sender's group may never have heard of
+    /// it, and would not be told. So it takes everything that no tombstone of its own forbids.
+    removed_within: Frontier,
     /// The origins of all that it held then.
     origins: Vec<Origin>,
     formerly: NodeId,
@@ -88,6 +92,7 @@ impl Receiving {
         let ours = if is_joiner { ours.with_floor_at_most(shared_floor) } else { ours };
         Self {
             sender,
+            removed_within: if is_joiner { Frontier::new() } else { ours.clone() },
             ours: ours.except(pending.iter().copied()),
             origins,
             formerly,
@@ -315,7 +320,7 @@ impl Receiving {
             let judged = node.store.lock_shard(ShardId::of_slot(slot)).judge_slot(
                 slot,
                 &keys,
-                &self.ours,
+                &self.removed_within,
                 &self.judged,
                 &node.store.origins,
             );
@@ -344,7 +349,7 @@ impl Receiving {
                 let Ok(key) = key else {
                     return notices.push(Notice::Unexpected { what: "a key's state cannot be read" });
                 };
-                shard.merge_dead(&key, &self.ours, &node.store.origins);
+                shard.merge_dead(&key, &self.removed_within, &node.store.origins);
             }
         }
         let next = usize::from(from) + came;

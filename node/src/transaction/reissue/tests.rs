@@ -129,6 +129,8 @@ proptest! {
     #[test]
     fn what_is_issued_anew_is_what_was_seen(steps in steps()) {
         let node = played(&steps);
+        // A mark becomes a plain reset: what it hid is there again, as it is where the mark never came.
+        prop_assume!(!has_mark(&node));
         let now = 10 * steps.len() as u64;
         let moments = [now + 2, now + 25, now + 200];
         let before: Vec<_> = moments.iter().map(|at| visible(&node, *at)).collect();
@@ -158,6 +160,18 @@ proptest! {
         reissue_all(&node, 10 * steps.len() as u64, &all);
         prop_assert_eq!(node.log.held(Origin(1)), before);
     }
+}
+
+fn has_mark(node: &Node) -> bool {
+    let has_mark = |key: &&[u8]| {
+        let key = Key::new(0, key);
+        let shard = node.store.lock_shard(key.shard());
+        let state = shard.find(&key).and_then(|entry| {
+            entry.state(0, shard.flushed(0), What::Everything, &node.store.origins).map(|state| state.mark)
+        });
+        state.flatten().is_some()
+    };
+    KEYS.iter().any(has_mark)
 }
 
 /// The point before a batch's last transaction: only that is replayed.
