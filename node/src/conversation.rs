@@ -64,8 +64,6 @@ const PEERS_MAX: usize = 1_024;
 pub(crate) struct Conversations {
     peers: BTreeMap<NodeId, Talk>,
     pub(crate) receiving: Option<Receiving>,
-    /// The origins of what was held here before a reconcile began, though it was begun again since.
-    origins_before: Option<Vec<Origin>>,
     pub(crate) sending: Sending,
     /// Origins that cannot be pulled from anybody, as logs start later, each with a peer that is ahead.
     truncated: BTreeMap<Origin, NodeId>,
@@ -185,7 +183,8 @@ impl Conversations {
         if self.receiving.is_none() && self.wants_reconcile(node, peer) {
             self.counters.reconciles_begun += 1;
             let group_id = self.peers.get(&peer)?.greeting.as_ref()?.group_id;
-            let origins = self.origins_before.get_or_insert_with(|| node.store.origins.all()).clone();
+            // What came with a reconcile that was cut off counts: its author may have lost it.
+            let origins = node.store.origins.all();
             let receiving = self.receiving.insert(Receiving::new(node, peer, group_id, origins));
             return receiving.next_question(node).map(|question| (Asker::Receiving, question));
         }
@@ -338,7 +337,6 @@ impl Conversations {
             if receiving.is_done() {
                 self.receiving = None;
                 self.truncated.clear();
-                self.origins_before = None;
                 self.counters.reconciles_done += 1;
             }
         }

@@ -59,9 +59,7 @@ impl Conversations {
         match step {
             None => {}
             Some(Step::Found) => {
-                // What came with a reconcile that was cut off is this node's now: its author may have lost it.
                 self.give_up_receiving(node);
-                self.origins_before = None;
                 let mut membership = node.membership.lock();
                 membership.group.found(GroupId(node.random()));
                 membership.save();
@@ -69,7 +67,6 @@ impl Conversations {
             }
             Some(Step::Join(why)) => {
                 self.give_up_receiving(node);
-                self.origins_before = None;
                 let mut membership = node.membership.lock();
                 membership.group.begin_joining(NodeId(node.random()));
                 membership.save();
