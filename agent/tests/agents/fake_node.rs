@@ -95,7 +95,7 @@ impl FakeNode {
             node_id: NodeId(node_id),
             origin: Origin(0x1000 + node_id),
             group: String::new(),
-            group_id: GroupId(0),
+            group_id: GroupId(7),
             joining: false,
             clock: Timestamp::of_wall(WallMillis(wall())),
             clock_ahead_ms: 0,
