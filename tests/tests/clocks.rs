@@ -249,8 +249,6 @@ fn group_with_operator() -> (Group, SkewedClock) {
     let mut group = Group::new(&programs!(), 3);
     let clock = SkewedClock::new(group.dir(), "clock");
     clock.give_to(&mut group[2]);
-    let control = control_of(&group);
-    group[2].agent_flags = ["--control", &control].map(ToOwned::to_owned).to_vec();
     // What is acknowledged is not to be lost when it is killed.
     group[2].node_flags = ["--fsync", "always"].map(ToOwned::to_owned).to_vec();
     group.connect(Topology::Mesh);
@@ -259,7 +257,7 @@ fn group_with_operator() -> (Group, SkewedClock) {
 }
 
 fn control_of(group: &Group) -> String {
-    group.dir().join("control").display().to_string()
+    group[2].control().display().to_string()
 }
 
 /// What `tandem-agent reissue` says, and whether it is content.
