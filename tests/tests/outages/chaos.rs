@@ -40,7 +40,7 @@ fn nothing_acknowledged_is_lost_while_everything_fails_at_random() {
     let seed = seed();
     let mut random = Rng::with_seed(seed);
     let seconds = std::env::var("SECONDS").ok().and_then(|text| text.parse().ok());
-    let duration = Duration::from_secs(seconds.unwrap_or(size(45, 300) as u64));
+    let duration = Duration::from_secs(seconds.unwrap_or_else(|| size(45, 300) as u64));
     let mut group = mesh(3, &["--fsync", "always"]);
     let mut clerks: Vec<Clerk> = (0..3 * CLERKS)
         .map(|number| Clerk::new(&format!("clerk{number}"), PIPELINE, random.u64(..)))

@@ -63,7 +63,7 @@ fn a_lost_key_is_an_alarm_and_comes_back_by_itself() {
         wait_for("an alarm in the log", || {
             let log = host.node_log();
             let is_told = |line: &&str| line.contains("ERRO") && line.contains("data differ although");
-            log.lines().find(is_told).map(drop).ok_or(log.clone())
+            log.lines().find(is_told).map(drop).ok_or_else(|| log.clone())
         });
     }
     wait_for("the keys to be back", || {

@@ -148,7 +148,7 @@ fn a_name_whose_holder_is_heard_is_not_given_to_another() {
     let line = wait_for("a refusal that names both", || {
         let log = second.agent_log();
         let names_both = |line: &&str| line.contains(&ids[0]) && line.contains(&ids[1]);
-        log.lines().find(names_both).map(str::to_owned).ok_or(log.clone())
+        log.lines().find(names_both).map(str::to_owned).ok_or_else(|| log.clone())
     });
     eprintln!("named alike, at a third: {line}");
     assert_eq!(second.feed_info("joining"), "1");
