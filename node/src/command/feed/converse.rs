@@ -132,7 +132,7 @@ pub(super) fn forget(context: &mut Context<'_, '_>, arguments: &[&[u8]]) -> Comm
     Ok(())
 }
 
-/// FEED REISSUE [force].
+/// `FEED REISSUE [force]`.
 pub(super) fn reissue(context: &mut Context<'_, '_>, arguments: &[&[u8]]) -> CommandResult {
     check_permitted(context)?;
     let force = match &arguments[2..] {
