@@ -62,8 +62,11 @@ const HOLDER_SILENT_MS: u64 = 5_000;
 /// So many origins of its own runs a node remembers; what it wrote before them counts as another member's.
 const FORMER_MAX: usize = 1_024;
 
-/// A member is evicted for the sake of memory only if it is at least this far behind.
+/// A member is evicted for the sake of memory only if it is at least this far behind, and had as long to be heard.
 const BUDGET_LAG_MS: u64 = 10_000;
+
+/// A node that did not look after its group for this long was asleep: a frozen process, a suspended machine.
+const ASLEEP_MS: u64 = 2_000;
 
 /// How a node stands to its group.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -114,6 +117,10 @@ pub(crate) struct Group {
     saved_floor: Timestamp,
     is_unsaved: bool,
     timeout_ms: u64,
+    attended_at: MonoMillis,
+    /// Since when this node was never asleep. That nobody was heard while it was says nothing of the others: it would
+    /// evict them all.
+    awake_since: MonoMillis,
     /// The floor when this node last left others behind: from then on it says nothing of what they write.
     parted: Option<Timestamp>,
 }
@@ -122,6 +129,7 @@ pub(crate) struct Group {
 #[derive(Debug)]
 struct Counted {
     member: Member,
+    counted_at: MonoMillis,
     heard_at: MonoMillis,
     /// The newest announcement that was heard, and the one that is being reached: under load the newest is always a
     /// little ahead.
@@ -176,6 +184,8 @@ impl Group {
             saved_floor: floor,
             is_unsaved: false,
             timeout_ms,
+            attended_at: now,
+            awake_since: now,
             parted,
         };
         group.run_as(origin);
@@ -473,6 +483,14 @@ impl Group {
         self.is_unsaved = true;
     }
 
+    /// This node looks after its group now: to be called before anybody is evicted.
+    pub(crate) fn attend(&mut self, now: MonoMillis) {
+        if now.since(self.attended_at) >= ASLEEP_MS {
+            self.awake_since = now;
+        }
+        self.attended_at = now;
+    }
+
     /// Evicts whoever has been silent for too long. Returns their names.
     pub(crate) fn evict_silent(&mut self, now: MonoMillis) -> Vec<String> {
         if self.standing() != Standing::Member {
@@ -480,17 +498,23 @@ impl Group {
         }
         let silent: Vec<Member> = self
             .still_counted()
-            .filter(|counted| now.since(counted.heard_at) >= self.timeout_ms)
+            .filter(|counted| now.since(counted.heard_at.max(self.awake_since)) >= self.timeout_ms)
             .map(|counted| counted.member.clone())
             .collect();
         silent.into_iter().map(|member| self.evict(&member)).collect()
     }
 
     /// Evicts the member that is furthest behind, if it is far behind: dead things take too much memory.
-    pub(crate) fn evict_furthest_behind(&mut self, clock: Timestamp) -> Option<String> {
+    ///
+    /// Not before it could be heard: a member that has just joined, or was asleep, holds tombstones and knows nothing of
+    /// the others yet.
+    pub(crate) fn evict_furthest_behind(&mut self, clock: Timestamp, now: MonoMillis) -> Option<String> {
         let reached =
             |counted: &&Counted| counted.reached.as_ref().map_or(Timestamp::ZERO, |reached| reached.clock);
-        let furthest = self.still_counted().min_by_key(reached)?;
+        let furthest = self
+            .still_counted()
+            .filter(|counted| now.since(counted.counted_at.max(self.awake_since)) >= BUDGET_LAG_MS)
+            .min_by_key(reached)?;
         let behind_ms = clock.wall().0.saturating_sub(reached(&furthest).wall().0);
         let member = furthest.member.clone();
         (behind_ms >= BUDGET_LAG_MS).then(|| self.evict(&member))
@@ -667,7 +691,7 @@ impl Group {
 
 impl Counted {
     fn new(member: Member, now: MonoMillis) -> Self {
-        Self { member, heard_at: now, newest: None, awaited: None, reached: None }
+        Self { member, counted_at: now, heard_at: now, newest: None, awaited: None, reached: None }
     }
 
     fn advance(&mut self, own: &Frontier) {

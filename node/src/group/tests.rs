@@ -178,6 +178,35 @@ fn what_an_evicted_member_says_of_the_group_counts_for_nothing() {
 }
 
 #[test]
+fn who_was_asleep_evicts_nobody_before_it_could_hear_them() {
+    let mut hosts = hosts(2);
+    tell_all(&mut hosts);
+    let group = &mut hosts[0].group;
+    let ahead = Timestamp::of_wall(WallMillis(TIMEOUT_MS));
+    let woken = MonoMillis(TIMEOUT_MS);
+    group.attend(woken);
+    assert_eq!(group.evict_silent(woken), [""; 0]);
+    assert_eq!(group.evict_furthest_behind(ahead, woken), None);
+    for second in 1..=BUDGET_LAG_MS / 1_000 {
+        group.attend(woken.after_ms(second * 1_000));
+    }
+    assert_eq!(group.evict_furthest_behind(ahead, woken.after_ms(BUDGET_LAG_MS - 1)), None);
+    assert_eq!(group.evict_furthest_behind(ahead, woken.after_ms(BUDGET_LAG_MS)).as_deref(), Some("n2"));
+}
+
+#[test]
+fn who_has_just_been_counted_is_not_taken_for_far_behind() {
+    let mut hosts = hosts(1);
+    let group = &mut hosts[0].group;
+    let ahead = Timestamp::of_wall(WallMillis(TIMEOUT_MS));
+    let now = MonoMillis(MINUTE_MS);
+    let newcomer = Group::new(own(2), None, TIMEOUT_MS, now).as_member();
+    group.enrol(newcomer, ahead, now).expect("it is enrolled");
+    assert_eq!(group.evict_furthest_behind(ahead, now.after_ms(BUDGET_LAG_MS - 1)), None);
+    assert_eq!(group.evict_furthest_behind(ahead, now.after_ms(BUDGET_LAG_MS)).as_deref(), Some("n2"));
+}
+
+#[test]
 fn silence_for_too_long_evicts() {
     let mut hosts = hosts(2);
     tell_all(&mut hosts);

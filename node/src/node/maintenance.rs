@@ -84,11 +84,12 @@ impl Node {
         let mut membership = self.membership.lock();
         let group = &mut membership.group;
         group.advance(&frontier);
+        group.attend(now);
         for name in group.evict_silent(now) {
             maintained.evicted.push((name, "it was silent for longer than --member-timeout"));
         }
         if dead_bytes > self.settings.tombstone_budget()
-            && let Some(name) = group.evict_furthest_behind(clock)
+            && let Some(name) = group.evict_furthest_behind(clock, now)
         {
             maintained.evicted.push((name, "tombstones that wait for it take more memory than permitted"));
         }
