@@ -535,11 +535,12 @@ impl Group {
         name
     }
 
-    /// Takes in a node that has taken over this group's state. It counts once this is durable.
+    /// Takes in a node that has taken over this group's state: this node holds `frontier`, and its clock is `clock`. It
+    /// counts once this is durable.
     pub(crate) fn enrol(
         &mut self,
         member: Member,
-        clock: Timestamp,
+        (frontier, clock): (Frontier, Timestamp),
         now: MonoMillis,
     ) -> Result<Enrolment, NotEnrolled> {
         if self.standing() != Standing::Member {
@@ -576,6 +577,7 @@ impl Group {
         Ok(Enrolment {
             group_id: self.own.group_id,
             clock,
+            frontier,
             members,
             evictions: self.announced_evictions(),
             departed: self.departed.values().copied().collect(),
@@ -588,10 +590,22 @@ impl Group {
         Member { name, node_id, origin, role }
     }
 
-    /// Founds a group, of which this node is the only member.
-    pub(crate) fn found(&mut self, group_id: GroupId) {
+    /// Founds a group, of which this node is the only member: at once, or when it has re-issued what a reconcile that was
+    /// given up has brought, for its frontier does not cover that. Says whether it has.
+    pub(crate) fn found(&mut self, group_id: GroupId) -> bool {
         assert!(self.standing() == Standing::Unmet, "only who has no group founds one");
-        self.own.group_id = group_id;
+        self.is_reissuing = !self.unseen.is_empty();
+        self.is_unsaved = true;
+        if !self.is_reissuing {
+            self.own.group_id = group_id;
+        }
+        !self.is_reissuing
+    }
+
+    /// What will have to be re-issued when this node has joined, or before it founds a group. To be saved before the
+    /// state that it takes over is.
+    pub(crate) fn will_reissue(&mut self, unseen: &[(Origin, Timestamp)]) {
+        self.unseen = unseen.to_vec();
         self.is_unsaved = true;
     }
 
@@ -609,19 +623,13 @@ impl Group {
         self.is_unsaved = true;
     }
 
-    /// Was enrolled, and is a member from now on; what its frontier does not cover is to be re-issued.
-    pub(crate) fn join(
-        &mut self,
-        enrolment: Enrolment,
-        origin: Origin,
-        unseen: Vec<(Origin, Timestamp)>,
-        now: MonoMillis,
-    ) {
+    /// Was enrolled, and is a member from now on; what its frontier does not cover ([`Group::will_reissue`]) is to be
+    /// re-issued.
+    pub(crate) fn join(&mut self, enrolment: Enrolment, origin: Origin, now: MonoMillis) {
         self.own.group_id = enrolment.group_id;
         self.run_as(origin);
         self.is_joining = false;
         self.is_reissuing = true;
-        self.unseen = unseen;
         self.formerly = NodeId::default();
         self.departed = enrolment.departed.into_iter().map(|departed| (departed.node_id, departed)).collect();
         self.parted = None;

@@ -214,6 +214,8 @@ pub struct Enrolment {
     pub group_id: GroupId,
     /// The sender's clock: what the new member writes is later.
     pub clock: Timestamp,
+    /// What the sender held when it had sent everything: of that nothing needs to be re-issued.
+    pub frontier: Frontier,
     /// The members, the sender included.
     pub members: Vec<Member>,
     /// Whom they have evicted.

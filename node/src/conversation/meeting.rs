@@ -12,6 +12,7 @@ use shared::conversation::{CONVERSATION, Greeting, YouAre, founds, joins};
 use shared::id::{GroupId, NodeId};
 use shared::time::MonoMillis;
 
+use super::receiving::Receiving;
 use super::{Conversations, Notice, mono};
 use crate::group::{Group, Standing};
 use crate::node::Node;
@@ -47,6 +48,8 @@ impl Conversations {
                 && group.own().group_id == greeting.group_id;
             (decide(group, &greeting, unknown_since, now), is_of_group)
         };
+        // What is being made durable must be adopted: a start would find it. It is decided anew after that.
+        let step = step.filter(|_| self.receiving.as_ref().is_none_or(Receiving::needs_sender));
         let mut readiness = node.readiness.lock();
         readiness.heard();
         if is_of_group {
@@ -61,9 +64,10 @@ impl Conversations {
             Some(Step::Found) => {
                 self.give_up_receiving(node);
                 let mut membership = node.membership.lock();
-                membership.group.found(GroupId(node.random()));
+                if membership.group.found(GroupId(node.random())) {
+                    notices.push(Notice::Founded);
+                }
                 membership.save();
-                notices.push(Notice::Founded);
             }
             Some(Step::Join(why)) => {
                 self.give_up_receiving(node);

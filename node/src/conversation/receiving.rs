@@ -15,7 +15,7 @@
 //! A reconcile that is cut off goes on where it stood, or begins again at another sender: slots that were taken are equal
 //! then.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use shared::announcement::Member;
 use shared::clock::Timestamp;
@@ -46,7 +46,9 @@ pub(crate) struct Receiving {
     /// The origins of all that it held then.
     origins: Vec<Origin>,
     formerly: NodeId,
-    /// Of which origins this node holds more than the sender's group has seen: what is to be re-issued.
+    /// Of which origins the sender's floor says nothing.
+    exceptions: Vec<(Origin, Timestamp)>,
+    /// How much of each origin the sender's group has seen: what this node holds beyond is to be re-issued.
     unseen: Vec<(Origin, Timestamp)>,
     /// That of a join before this, after which it did not come to re-issuing everything.
     pending: Vec<(Origin, Timestamp)>,
@@ -96,6 +98,7 @@ impl Receiving {
             ours: ours.except(pending.iter().copied()),
             origins,
             formerly,
+            exceptions: Vec::new(),
             unseen: Vec::new(),
             pending,
             is_joiner,
@@ -164,10 +167,21 @@ impl Receiving {
         self.phase = Phase::Beginning;
     }
 
-    /// Ends without having come to its end.
+    /// Ends without having come to its end. What it has brought of any origin is none that this node's frontier covers.
     pub(super) fn give_up(self, node: &Node) {
         if !matches!(self.phase, Phase::Done) {
             node.end_pull();
+            if self.is_joiner && !matches!(self.phase, Phase::Beginning | Phase::Digests) {
+                let held = node.log.frontier();
+                let own: BTreeSet<Origin> = node.membership.lock().group.own_origins().collect();
+                let mut unseen: BTreeMap<Origin, Timestamp> =
+                    node.store.origins.all().into_iter().map(|origin| (origin, held.get(origin))).collect();
+                unseen.retain(|origin, _| !own.contains(origin));
+                unseen.extend(self.pending);
+                let unseen: Vec<_> = unseen.into_iter().collect();
+                // A start that does not know it, for it could not be saved, finds nothing of it in the log either.
+                node.will_reissue(&unseen);
+            }
             node.snapshots.permit();
         }
     }
@@ -212,6 +226,7 @@ impl Receiving {
                 if let Phase::Enrolling(origin) = self.phase
                     && node.move_past(enrolment.clock, clocks).is_ok()
                 {
+                    self.unseen = self.unseen(node, &enrolment.frontier);
                     self.phase = Phase::Ending(Some((origin, enrolment)));
                 }
             }
@@ -233,8 +248,8 @@ impl Receiving {
         if !self.is_joiner {
             node.pull_from(&frontier);
         }
-        self.judged = frontier.except(self.exceptions(&frontier, known_until, &closed));
-        self.unseen = self.unseen(node, &frontier);
+        self.exceptions = self.exceptions(&frontier, known_until, &closed);
+        self.judged = frontier.except(self.exceptions.iter().copied());
         self.theirs = frontier;
         self.phase = Phase::Digests;
     }
@@ -262,20 +277,12 @@ impl Receiving {
         known.filter(|origin| !theirs.lists(*origin)).map(|origin| (origin, held(origin))).collect()
     }
 
-    /// Of which origins this node holds more than the sender's group has seen, and how much that has. Only what was here
-    /// before the reconcile counts: pages carry what was written after the sender's start frontier, too, and that, written
-    /// once more, would win over what its author has written since.
-    fn unseen(&self, node: &Node, theirs: &Frontier) -> Vec<(Origin, Timestamp)> {
-        if !self.is_joiner {
-            return Vec::new();
-        }
-        let own = node.log.origin();
-        let is_unseen = |origin: &Origin| {
-            *origin == own || !theirs.lists(*origin) || self.ours.get(*origin) > theirs.get(*origin)
-        };
-        let pending = self.pending.iter().map(|(origin, _)| *origin);
-        let known: BTreeSet<Origin> = self.origins.iter().copied().chain(pending).chain([own]).collect();
-        known.into_iter().filter(is_unseen).map(|origin| (origin, self.judged.get(origin))).collect()
+    /// How much of each origin the sender's group has seen, given what the sender held in the end: pages carry what was
+    /// written after its start frontier, too, and that, written once more, would win over what its author has written
+    /// since.
+    fn unseen(&self, node: &Node, theirs_then: &Frontier) -> Vec<(Origin, Timestamp)> {
+        let seen = theirs_then.except(self.exceptions.iter().copied());
+        node.store.origins.all().into_iter().map(|origin| (origin, seen.get(origin))).collect()
     }
 
     fn on_digests(&mut self, node: &Node, digests: &[u64], notices: &mut Vec<Notice>) {
@@ -372,6 +379,9 @@ impl Receiving {
         match &mut self.phase {
             Phase::Merged(enrolled) => {
                 let wall = clocks.wall;
+                if enrolled.is_some() && !node.will_reissue(&self.unseen) {
+                    return;
+                }
                 let saving = if enrolled.is_some() {
                     node.save_joined(&self.theirs, wall)
                 } else {
@@ -409,8 +419,7 @@ impl Receiving {
                 return notices.push(Notice::Unexpected { what: "too many origins are known" });
             }
             let mut membership = node.membership.lock();
-            let unseen = std::mem::take(&mut self.unseen);
-            membership.group.join(enrolment, origin, unseen, super::mono(clocks));
+            membership.group.join(enrolment, origin, super::mono(clocks));
             membership.save();
             node.readiness.lock().joined(super::mono(clocks));
             notices.push(Notice::Joined);

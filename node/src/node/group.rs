@@ -3,6 +3,7 @@
 use shared::announcement::{Announcement, Member};
 use shared::clock::Timestamp;
 use shared::conversation::{Answer, Refusal};
+use shared::id::Origin;
 use shared::state::{Page, PageBuilder, StateError};
 use shared::time::{MonoMillis, WallMillis};
 use shared::version::Frontier;
@@ -119,9 +120,9 @@ impl Node {
 
     /// Counts a node that has taken over this group's state, durably, before it is told so.
     pub(crate) fn enrol(&self, member: Member, clocks: Clocks) -> Answer {
-        let (_, clock) = self.log.standing(clocks.wall);
+        let standing = self.log.standing(clocks.wall);
         let mut membership = self.membership.lock();
-        match membership.group.enrol(member, clock, MonoMillis(clocks.mono_us / 1_000)) {
+        match membership.group.enrol(member, standing, MonoMillis(clocks.mono_us / 1_000)) {
             Ok(enrolment) if membership.save() => Answer::Enrolled(enrolment),
             Ok(_) => {
                 let fault = membership.fault().unwrap_or_default();
@@ -185,6 +186,16 @@ impl Node {
         if let Some(pull) = applying.pull.take() {
             self.log.jump(&pull.frontier);
         }
+    }
+
+    /// Notes durably what will have to be re-issued: the snapshot of a joiner replaces the frontier that tells it. Says
+    /// whether it is noted.
+    pub(crate) fn will_reissue(&self, unseen: &[(Origin, Timestamp)]) -> bool {
+        let mut membership = self.membership.lock();
+        if membership.group.unseen() != unseen {
+            membership.group.will_reissue(unseen);
+        }
+        membership.save()
     }
 
     /// Asks for the snapshot of a joiner: its frontier is that of the sender.

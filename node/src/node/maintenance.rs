@@ -202,12 +202,9 @@ impl Node {
 
     /// Says whether it could be done.
     fn reissue_shard(&self, id: ShardId, clocks: Clocks) -> bool {
-        let (unseen, is_cut) = {
-            let group = &self.membership.lock().group;
-            (group.unseen().to_vec(), group.cut().is_some())
-        };
-        // Beyond a cut it is the own frontier that tells what is to be withdrawn.
-        let covered = if is_cut { self.log.frontier().except(unseen) } else { Frontier::all_but(unseen) };
+        // What is streamed meanwhile is not to be issued by this node, too.
+        let _nothing_half_merged = self.applying.lock();
+        let covered = self.covered_by_others();
         // First of all: what is issued of a key would fall to a flush from the future.
         if id.index() == 0 && !self.reissue_flushes(&covered, clocks) {
             return false;
@@ -228,6 +225,18 @@ impl Node {
             self.store.lock_shard(id).withdraw_lasts(&self.log.frontier());
         }
         true
+    }
+
+    /// What need not be re-issued: beyond a cut it is the own frontier that tells what is to be withdrawn.
+    fn covered_by_others(&self) -> Frontier {
+        let held = self.log.frontier();
+        let group = &self.membership.lock().group;
+        let unseen = group.unseen().iter().copied();
+        if group.cut().is_some() {
+            return held.except(unseen);
+        }
+        let streamed = |origin| if held.lists(origin) { held.get(origin) } else { Timestamp::ZERO };
+        Frontier::all_but(unseen.map(|(origin, seen)| (origin, seen.max(streamed(origin)))))
     }
 
     fn reissue_flushes(&self, covered: &Frontier, clocks: Clocks) -> bool {

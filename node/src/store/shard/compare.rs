@@ -83,11 +83,7 @@ impl Shard {
     /// Puts in a key as a snapshot has it. The caller takes in the snapshot's flushes, too, before or after.
     pub(crate) fn load(&mut self, state: &KeyState<'_>, origins: &Origins) {
         let key = Key::new(state.db, state.key);
-        for entry in entries(state) {
-            // So that all that are held are known. That there are too many shows when one of them is written.
-            let _ = origins.intern(entry.origin);
-        }
-        self.note_lasts(&key, state);
+        self.note_entries(&key, state, origins);
         let flushed = self.databases[usize::from(key.db)].flushed;
         self.take(&key, origins);
         let entry = Entry::of_state(state, flushed, origins);
@@ -142,7 +138,7 @@ impl Shard {
         if state.as_ref() == Some(theirs) || (state.is_none() && theirs.is_empty()) {
             return Judged::default();
         }
-        self.note_lasts(key, theirs);
+        self.note_entries(key, theirs, origins);
         let judged = self.edit(key, origins, |rich| rich.judge(theirs, ours, theirs_frontier));
         if !judged.is_nothing() {
             self.touch(key);
@@ -174,7 +170,7 @@ impl Shard {
         merge: impl FnOnce(&mut super::super::rich::RichKey) -> usize,
     ) -> usize {
         let key = Key::new(theirs.db, theirs.key);
-        self.note_lasts(&key, theirs);
+        self.note_entries(&key, theirs, origins);
         let changed = self.edit(&key, origins, merge);
         if changed > 0 {
             self.touch(&key);
@@ -182,10 +178,15 @@ impl Shard {
         changed
     }
 
-    fn note_lasts(&mut self, key: &Key<'_>, state: &KeyState<'_>) {
+    /// Notes the log entries of what is about to be held: so that it can be told which slots may differ, and all origins
+    /// of what is held are known. That there are too many shows when one of them is written.
+    fn note_entries(&mut self, key: &Key<'_>, state: &KeyState<'_>, origins: &Origins) {
         let slots = self.databases[usize::from(key.db)].slots.get_or_insert_with(new_slots);
         let lasts = &mut slots[slot_in_shard(key.slot())].lasts;
-        entries(state).for_each(|entry| lasts.note(entry));
+        for entry in entries(state) {
+            let _ = origins.intern(entry.origin);
+            lasts.note(entry);
+        }
     }
 
     /// As [`Shard::slot_digest`], of values and expiries, too: computed when asked for.
