@@ -210,8 +210,8 @@ impl Conversations {
         }
         let membership = node.membership.lock();
         let group = &membership.group;
-        // One whose clock is being put back joins or catches up when that is done.
-        if group.cut().is_some() {
+        // One that has something to re-issue joins or catches up when that is done.
+        if group.is_reissuing() {
             return false;
         }
         if group.has_evicted(peer) || matches!(greeting.you, YouAre::BeingEvicted | YouAre::Evicted) {
@@ -221,7 +221,6 @@ impl Conversations {
             Standing::Unmet | Standing::Joining => !self.knows_larger_group(greeting),
             Standing::Member => {
                 greeting.group_id == group.own().group_id
-                    && !group.is_reissuing()
                     && self.truncated.iter().any(|(origin, ahead)| {
                         *ahead == peer && greeting.frontier.get(*origin) > node.log.held(*origin)
                     })
