@@ -33,7 +33,7 @@ use self::answering::Sending;
 use self::comparing::Comparison;
 use self::receiving::Receiving;
 use self::verifying::Job;
-use crate::group::Standing;
+use crate::group::{Group, Standing};
 use crate::node::Node;
 use crate::transaction::Clocks;
 
@@ -214,13 +214,14 @@ impl Conversations {
         if group.is_reissuing() {
             return false;
         }
-        if group.has_evicted(peer) || matches!(greeting.you, YouAre::BeingEvicted | YouAre::Evicted) {
-            return false;
-        }
         match group.standing() {
-            Standing::Unmet | Standing::Joining => !self.knows_larger_group(greeting),
+            Standing::Unmet | Standing::Joining => {
+                let is_evicted = matches!(greeting.you, YouAre::BeingEvicted | YouAre::Evicted);
+                !is_evicted && !self.knows_larger_group(greeting)
+            }
+            // Only two that count each other have the same in mind when they say what the group has seen.
             Standing::Member => {
-                greeting.group_id == group.own().group_id
+                are_related(group, greeting)
                     && self.truncated.iter().any(|(origin, ahead)| {
                         *ahead == peer && greeting.frontier.get(*origin) > node.log.held(*origin)
                     })
@@ -443,16 +444,17 @@ const fn is_of_reconcile(question: &Question) -> bool {
 
 /// Whether both belong to one group and stream to each other.
 fn is_related(node: &Node, talk: &Talk) -> bool {
-    let membership = node.membership.lock();
-    let group = &membership.group;
-    talk.greeting.as_ref().is_some_and(|greeting| {
-        !group.is_joining()
-            && !greeting.joining
-            && !greeting.receiving
-            && greeting.group_id == group.own().group_id
-            && group.judge(greeting.member.node_id) == YouAre::Counted
-            && greeting.you == YouAre::Counted
-    })
+    let group = &node.membership.lock().group;
+    talk.greeting.as_ref().is_some_and(|greeting| are_related(group, greeting))
+}
+
+fn are_related(group: &Group, peer: &Greeting) -> bool {
+    !group.is_joining()
+        && !peer.joining
+        && !peer.receiving
+        && peer.group_id == group.own().group_id
+        && group.judge(peer.member.node_id) == YouAre::Counted
+        && peer.you == YouAre::Counted
 }
 
 const fn mono(clocks: Clocks) -> MonoMillis {
