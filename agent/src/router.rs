@@ -352,9 +352,11 @@ impl Router {
         }
     }
 
-    /// Whether a peer has more of an origin than this node.
+    /// Whether a peer has more of an origin than this node. That its floor is higher says nothing of an origin that
+    /// neither has met.
     fn is_ahead(&self, peer: &Peer, origin: Origin) -> bool {
-        peer.announced.get(origin) > self.held.get(origin)
+        let is_known = peer.announced.lists(origin) || self.held.lists(origin);
+        is_known && peer.announced.get(origin) > self.held.get(origin)
     }
 
     /// The upstream of now with its terms: they run from when there was a reason, and end with it.

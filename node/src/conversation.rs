@@ -106,8 +106,8 @@ struct Talk {
     asked: Option<(Asker, Question)>,
     greeted_at: Option<MonoMillis>,
     greeting: Option<Greeting>,
-    /// Since when the peer, a member, does not know this node.
-    unknown_since: Option<MonoMillis>,
+    /// What the peer thinks of this node, if it does not count it, and since when.
+    judged: Option<(YouAre, MonoMillis)>,
     not_before: MonoMillis,
     talked_at: MonoMillis,
     comparison: Comparison,

@@ -5,12 +5,12 @@
 //!   one was a member of may be gone.
 //! - Two groups of one name: the one with fewer members joins the other, member by member.
 //! - Whoever was evicted joins again, once the eviction is in effect. Of two that have evicted each other the one with
-//!   fewer members left gives way; of equals, the one whose smallest name is the larger.
-//! - A member that nobody there has heard of for a while was forgotten long ago, and joins again.
+//!   fewer members left gives way; of equals, the one whose smallest name is the larger. So it is with two that have
+//!   both forgotten that they did.
+//! - A member that a peer has not heard of for a while was evicted and forgotten long ago, and joins again.
 
 use shared::conversation::{CONVERSATION, Greeting, YouAre, founds, joins};
 use shared::id::{GroupId, NodeId};
-use shared::time::MonoMillis;
 
 use super::receiving::Receiving;
 use super::{Conversations, Notice, mono};
@@ -20,6 +20,10 @@ use crate::transaction::Clocks;
 
 /// A member that a peer does not know for so long was forgotten: announcements pass through a group in seconds.
 const UNKNOWN_MS: u64 = 15_000;
+
+/// An eviction that has not taken effect for so long will not: those who are to agree on it reach each other through this
+/// node only, or not at all.
+const STUCK_MS: u64 = 60_000;
 
 impl Conversations {
     pub(super) fn on_greeting(
@@ -38,15 +42,19 @@ impl Conversations {
         let Some(talk) = self.peers.get_mut(&peer) else { return };
         let now = mono(clocks);
         // While this node joins, nobody knows it yet.
-        let is_known = greeting.you != YouAre::Unknown || node.membership.lock().group.is_joining();
-        let unknown_since = (!is_known).then(|| talk.unknown_since.unwrap_or(now));
-        talk.unknown_since = unknown_since;
+        let is_judged = greeting.you != YouAre::Counted && !node.membership.lock().group.is_joining();
+        talk.judged = match talk.judged {
+            _ if !is_judged => None,
+            Some((you, since)) if you == greeting.you => Some((you, since)),
+            _ => Some((greeting.you, now)),
+        };
+        let judged_for_ms = talk.judged.map_or(0, |(_, since)| now.since(since));
         let (step, is_of_group) = {
             let group = &node.membership.lock().group;
             let is_of_group = !greeting.joining
                 && group.standing() == Standing::Member
                 && group.own().group_id == greeting.group_id;
-            (decide(group, &greeting, unknown_since, now), is_of_group)
+            (decide(group, &greeting, judged_for_ms), is_of_group)
         };
         // What is being made durable must be adopted: a start would find it. It is decided anew after that.
         let step = step.filter(|_| self.receiving.as_ref().is_none_or(Receiving::needs_sender));
@@ -86,12 +94,8 @@ enum Step {
     Join(&'static str),
 }
 
-fn decide(
-    group: &Group,
-    peer: &Greeting,
-    unknown_since: Option<MonoMillis>,
-    now: MonoMillis,
-) -> Option<Step> {
+/// `judged_for_ms` says for how long the peer has thought of this node as it does.
+fn decide(group: &Group, peer: &Greeting, judged_for_ms: u64) -> Option<Step> {
     let none = GroupId::default();
     let own = group.own();
     match group.standing() {
@@ -105,25 +109,28 @@ fn decide(
             let ours = (group.size() as u32, own.group_id);
             joins(ours, (peer.members, peer.group_id)).then_some(Step::Join("its group is the larger one"))
         }
-        Standing::Member => decide_among_members(group, peer, unknown_since, now),
+        Standing::Member => decide_among_members(group, peer, judged_for_ms),
     }
 }
 
-fn decide_among_members(
-    group: &Group,
-    peer: &Greeting,
-    unknown_since: Option<MonoMillis>,
-    now: MonoMillis,
-) -> Option<Step> {
-    let is_evicted = matches!(peer.you, YouAre::BeingEvicted | YouAre::Evicted);
-    if group.has_evicted(peer.member.node_id) {
-        let yields = (group.size() as u32, std::cmp::Reverse(group.smallest_name()))
-            < (peer.members, std::cmp::Reverse(peer.smallest_name.as_str()));
-        return (is_evicted && yields).then_some(Step::Join("both have evicted each other"));
+fn decide_among_members(group: &Group, peer: &Greeting, judged_for_ms: u64) -> Option<Step> {
+    let is_forgotten = judged_for_ms >= UNKNOWN_MS;
+    let yields = (group.size() as u32, std::cmp::Reverse(group.smallest_name()))
+        < (peer.members, std::cmp::Reverse(peer.smallest_name.as_str()));
+    match (group.judge(peer.member.node_id), peer.you) {
+        (YouAre::BeingEvicted | YouAre::Evicted, YouAre::BeingEvicted | YouAre::Evicted) => {
+            yields.then_some(Step::Join("both have evicted each other"))
+        }
+        (_, YouAre::Evicted) => Some(Step::Join("this node was evicted while it was away")),
+        (YouAre::Unknown, YouAre::Unknown) if is_forgotten => {
+            yields.then_some(Step::Join("neither knows the other any more"))
+        }
+        (YouAre::Counted | YouAre::BeingEvicted, YouAre::Unknown) if is_forgotten => {
+            Some(Step::Join("this node is not known there any more"))
+        }
+        (YouAre::Counted, YouAre::BeingEvicted) if judged_for_ms >= STUCK_MS => {
+            Some(Step::Join("this node is being evicted, and those who do cannot agree without it"))
+        }
+        _ => None,
     }
-    if peer.you == YouAre::Evicted {
-        return Some(Step::Join("this node was evicted while it was away"));
-    }
-    let is_forgotten = unknown_since.is_some_and(|since| now.since(since) >= UNKNOWN_MS);
-    is_forgotten.then_some(Step::Join("this node is not known there any more"))
 }

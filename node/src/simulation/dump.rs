@@ -90,8 +90,19 @@ impl SimulatedNode {
         let group = &membership.group;
         let standing =
             if group.is_reissuing() { "reissuing".to_owned() } else { format!("{:?}", group.standing()) };
+        let counted: Vec<String> = group
+            .announced_members()
+            .iter()
+            .map(|member| format!("{} {} {}", member.name, member.node_id, member.origin))
+            .collect();
+        let evictions = group.announced_evictions();
+        let evicted: Vec<String> = evictions
+            .iter()
+            .map(|one| format!("{} {} settled {}", one.name, one.node_id, one.settled))
+            .collect();
         format!(
-            "{standing} of {} members in {}, {receiving}origin {}, {}",
+            "{} is {standing} of {} members in {}, {receiving}origin {}, {}, counts {counted:?}, has evicted {evicted:?}",
+            group.own().node_id,
             group.size(),
             group.own().group_id,
             self.origin(),
