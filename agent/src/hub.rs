@@ -105,9 +105,9 @@ impl Hub {
                 Input::Greeted { link, hello, dialled, is_related }
             }
             Event::Link(link, event) => Input::Link(link, event),
-            Event::Closed(link) => {
+            Event::Closed { link, has_left } => {
                 self.links.remove(&link);
-                Input::Closed(link)
+                Input::Closed { link, has_left }
             }
             Event::AwaitUnlinked(node_id, sender) => {
                 self.unlinked.push((node_id, sender));
@@ -175,7 +175,7 @@ impl Hub {
             while !left.is_empty()
                 && let Ok(event) = events.recv().await
             {
-                if let Event::Closed(link) = event {
+                if let Event::Closed { link, .. } = event {
                     left.remove(&link);
                 }
             }

@@ -21,12 +21,16 @@ const MEMBERS_MAX: usize = 1_024;
 #[derive(Debug, Default)]
 pub(crate) struct Members {
     known: BTreeMap<NodeId, Known>,
+    /// Who said goodbye, and the node has not been told yet.
+    left: Vec<NodeId>,
 }
 
 #[derive(Debug)]
 struct Known {
     member: Member,
     heard_at: MonoMillis,
+    /// It said goodbye, and was not heard since.
+    has_left: bool,
     /// The newest that it has announced, exactly as it did; and whether the node has not been told yet.
     announced: Option<Arc<Announcement>>,
     is_announcement_news: bool,
@@ -43,7 +47,7 @@ impl Members {
             let holder = &known.member;
             let (same_id, same_name) = (*node_id == member.node_id, holder.name == member.name);
             let silent_ms = now.since(known.heard_at);
-            if same_id == same_name || u128::from(silent_ms) >= HOLDER_SILENT.as_millis() {
+            if same_id == same_name || known.has_left || u128::from(silent_ms) >= HOLDER_SILENT.as_millis() {
                 continue;
             }
             let (reason, what, remedy) = if same_name {
@@ -73,7 +77,8 @@ impl Members {
             silent.map(|silent| self.known.remove(&silent));
         }
         let known = self.known.entry(member.node_id).or_insert_with(|| Known::new(member, now));
-        (known.member, known.heard_at) = (member.clone(), now);
+        known.member = member.clone();
+        known.hear(now);
         if let Some(held) = held {
             // In place of what it said before: after a crash it may hold less.
             (known.held, known.is_held_news) = (Some(held.clone()), true);
@@ -83,7 +88,7 @@ impl Members {
     /// A linked member said what it holds.
     pub(crate) fn hold(&mut self, node_id: NodeId, more: &Frontier, now: MonoMillis) {
         if let Some(known) = self.known.get_mut(&node_id) {
-            known.heard_at = now;
+            known.hear(now);
             known.is_held_news = true;
             known.held.get_or_insert_default().merge(more);
         }
@@ -101,9 +106,23 @@ impl Members {
             return false;
         }
         known.member = member.clone();
-        known.heard_at = now;
+        known.hear(now);
         (known.announced, known.is_announcement_news) = (Some(announcement.clone()), true);
         true
+    }
+
+    /// A member said goodbye: a node that takes its place need not wait.
+    pub(crate) fn leave(&mut self, node_id: NodeId) {
+        if let Some(known) = self.known.get_mut(&node_id).filter(|known| !known.has_left) {
+            known.has_left = true;
+            self.left.push(node_id);
+        }
+    }
+
+    /// Who said goodbye, if the node has not been told yet, and it was not heard since.
+    pub(crate) fn take_left(&mut self) -> Vec<NodeId> {
+        let left = std::mem::take(&mut self.left).into_iter();
+        left.filter(|node_id| self.known.get(node_id).is_none_or(|known| known.has_left)).collect()
     }
 
     /// The announcements that the node has not been told yet.
@@ -133,11 +152,16 @@ impl Known {
         Self {
             member: member.clone(),
             heard_at: now,
+            has_left: false,
             announced: None,
             is_announcement_news: false,
             held: None,
             is_held_news: false,
         }
+    }
+
+    const fn hear(&mut self, now: MonoMillis) {
+        (self.heard_at, self.has_left) = (now, false);
     }
 }
 

@@ -33,8 +33,9 @@ pub(crate) enum Event {
     Greeted { link: LinkId, commands: Sender<Command>, hello: Box<Hello>, dialled: bool, is_related: bool },
     /// A link has news.
     Link(LinkId, LinkEvent),
-    /// A link is gone, and nothing of it is being applied any more.
-    Closed(LinkId),
+    /// A link is gone, and nothing of it is being applied any more. It has left if the peer said that it, or its node,
+    /// goes away.
+    Closed { link: LinkId, has_left: bool },
     /// A dialler asks to be told, by the sender being dropped, when no link to the peer is left.
     AwaitUnlinked(NodeId, Sender<()>),
     /// The node's clock is past a peer's, or why it is not.

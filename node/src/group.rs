@@ -131,6 +131,8 @@ struct Counted {
     member: Member,
     counted_at: MonoMillis,
     heard_at: MonoMillis,
+    /// It said goodbye, and was not heard since: its name is free.
+    has_left: bool,
     /// The newest announcement that was heard, and the one that is being reached: under load the newest is always a
     /// little ahead.
     newest: Option<Announcement>,
@@ -346,7 +348,7 @@ impl Group {
             counted.awaited = None;
         }
         counted.member = announcement.member.clone();
-        counted.heard_at = now;
+        (counted.heard_at, counted.has_left) = (now, false);
         counted.newest = Some(announcement.clone());
         if counted.awaited.is_none() {
             counted.awaited.clone_from(&counted.newest);
@@ -361,6 +363,13 @@ impl Group {
         }
         for member in &announcement.members {
             self.count(member.clone(), now);
+        }
+    }
+
+    /// A member said goodbye to this node's agent.
+    pub(crate) fn leave(&mut self, node_id: NodeId) {
+        if let Some(counted) = self.members.get_mut(&node_id) {
+            counted.has_left = true;
         }
     }
 
@@ -556,7 +565,7 @@ impl Group {
             .still_counted()
             .find(|counted| counted.member.name == member.name && counted.member.node_id != member.node_id);
         if let Some(holder) = holder {
-            if now.since(holder.heard_at) < HOLDER_SILENT_MS {
+            if !holder.has_left && now.since(holder.heard_at) < HOLDER_SILENT_MS {
                 return Err(NotEnrolled::NameTaken(member.name));
             }
             let predecessor = holder.member.clone();
@@ -611,9 +620,11 @@ impl Group {
 
     /// Begins to join: the node was evicted, or gives way to a larger group. It takes a new node id.
     pub(crate) fn begin_joining(&mut self, node_id: NodeId) {
+        if !self.is_joining {
+            self.formerly = self.own.node_id;
+        }
         self.is_joining = true;
         self.is_reissuing = false;
-        self.formerly = self.own.node_id;
         self.cut = None;
         self.own.node_id = node_id;
         self.members.clear();
@@ -699,7 +710,15 @@ impl Group {
 
 impl Counted {
     fn new(member: Member, now: MonoMillis) -> Self {
-        Self { member, counted_at: now, heard_at: now, newest: None, awaited: None, reached: None }
+        Self {
+            member,
+            counted_at: now,
+            heard_at: now,
+            has_left: false,
+            newest: None,
+            awaited: None,
+            reached: None,
+        }
     }
 
     fn advance(&mut self, own: &Frontier) {

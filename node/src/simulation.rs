@@ -378,7 +378,7 @@ impl SimulatedNode {
     /// `FEED PEERS`.
     pub fn report(&self, report: PeersReport, now: Now) -> Point {
         let node = &self.server.node;
-        node.hear(&report.announcements, clocks(now));
+        node.hear(&report.announcements, &report.left, clocks(now));
         node.conversations.lock().on_truncated(report.truncated.iter().copied());
         self.server.report_peers(report, clocks(now));
         let Announced { frontier, clock, pull, announcement } = node.announce(clocks(now));

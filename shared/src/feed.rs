@@ -96,6 +96,8 @@ pub struct PeersReport {
     /// The origins of which some peer has more, and that no peer can stream, as their logs start later; with one such
     /// peer each.
     pub truncated: Vec<(Origin, NodeId)>,
+    /// Members that said goodbye since the report before: their names are free at once for a node that takes their place.
+    pub left: Vec<NodeId>,
 }
 
 /// The state of one link.

@@ -38,6 +38,11 @@ pub(crate) enum Ending {
 }
 
 impl Ending {
+    /// Whether the peer said that it, or its node, goes away.
+    fn is_leaving(&self) -> bool {
+        matches!(self, Self::Goodbye { goodbye, by_peer: true } if goodbye.reason == Reason::Leaving)
+    }
+
     /// Whether the other side is gone without a word: there is nobody to talk to.
     fn is_silence(&self) -> bool {
         matches!(self, Self::Goodbye { goodbye, .. } if goodbye.reason == Reason::Silent)
@@ -70,7 +75,7 @@ impl Driver {
         self.progress.post(&self.link, &self.apply, now.mono(), |event| {
             self.outlet.push(Event::Link(self.id, event));
         });
-        self.outlet.push(Event::Closed(self.id));
+        self.outlet.push(Event::Closed { link: self.id, has_left: ending.is_leaving() });
         if let Ending::NodeLost(text) = &ending {
             self.outlet.push(Event::NodeLost(text.clone()));
         }

@@ -117,7 +117,7 @@ impl Core {
                 self.on_greeted(link, hello, dialled, is_related, now);
             }
             Input::Link(link, event) => self.on_link_event(link, event, now),
-            Input::Closed(link) => self.on_closed(link, now),
+            Input::Closed { link, has_left } => self.on_closed(link, has_left, now),
             Input::ClockHeard(result) => self.on_clock_heard(result, now),
             Input::Reported(point) => self.on_reported(*point, now),
             Input::Informed(info) => self.on_informed(&info),
@@ -189,6 +189,7 @@ impl Core {
             announcements: self.members.take_announcements(),
             held: self.members.take_held(),
             truncated: self.router.truncated().into_iter().collect(),
+            left: self.members.take_left(),
         };
         self.outputs.push_back(Output::Ask(Question::Report(Box::new(report))));
     }
@@ -334,9 +335,12 @@ impl Core {
         self.news_by(self.next_news(NEWS_INTERVAL, now));
     }
 
-    fn on_closed(&mut self, link: LinkId, now: MonoMillis) {
+    fn on_closed(&mut self, link: LinkId, has_left: bool, now: MonoMillis) {
         self.greetings.remove(&link);
-        if self.links.remove(&link).is_some() {
+        if let Some(entry) = self.links.remove(&link) {
+            if has_left {
+                self.members.leave(entry.node_id);
+            }
             self.router.on_link_down(link, now);
             self.news_by(now);
         }

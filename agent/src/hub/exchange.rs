@@ -31,7 +31,12 @@ pub enum Input {
     /// A link that was admitted has news.
     Link(LinkId, LinkEvent),
     /// A link is gone, and nothing of it is being applied any more.
-    Closed(LinkId),
+    Closed {
+        /// The link.
+        link: LinkId,
+        /// Whether the peer said that it, or its node, goes away.
+        has_left: bool,
+    },
     /// The answer to [`Question::Hear`], or why the node does not take that clock.
     ClockHeard(Result<(), String>),
     /// The answer to [`Question::Report`].

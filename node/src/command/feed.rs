@@ -181,7 +181,7 @@ fn peers(context: &mut Context<'_, '_>, arguments: &[&[u8]]) -> CommandResult {
     let report: PeersReport = rmp_serde::from_slice(arguments[2])
         .map_err(|error| CommandError::composed(format!("ERR not a report of peers: {error}")))?;
     let node = &context.server.node;
-    node.hear(&report.announcements, context.clocks);
+    node.hear(&report.announcements, &report.left, context.clocks);
     node.conversations.lock().on_truncated(report.truncated.iter().copied());
     context.server.report_peers(report, context.clocks);
     let Announced { frontier, clock, pull, announcement } = node.announce(context.clocks);

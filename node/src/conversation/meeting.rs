@@ -82,6 +82,8 @@ impl Conversations {
                 let mut membership = node.membership.lock();
                 membership.group.begin_joining(NodeId(node.random()));
                 membership.save();
+                // What peers thought of the one before says nothing of this one.
+                self.peers.values_mut().for_each(|talk| talk.judged = None);
                 notices.push(Notice::Joining { peer: name, why });
             }
         }
@@ -103,6 +105,10 @@ fn decide(group: &Group, peer: &Greeting, judged_for_ms: u64) -> Option<Step> {
             founds(own.node_id, peer.member.node_id).then_some(Step::Found)
         }
         Standing::Unmet if peer.joining => Some(Step::Found),
+        // It was forgotten again before it had joined.
+        Standing::Joining if matches!(peer.you, YouAre::BeingEvicted | YouAre::Evicted) => {
+            Some(Step::Join("this node was evicted before it had joined"))
+        }
         Standing::Unmet | Standing::Joining => None,
         Standing::Member if peer.group_id == none || peer.joining => None,
         Standing::Member if peer.group_id != own.group_id => {

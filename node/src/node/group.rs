@@ -3,7 +3,7 @@
 use shared::announcement::{Announcement, Member};
 use shared::clock::Timestamp;
 use shared::conversation::{Answer, Refusal};
-use shared::id::Origin;
+use shared::id::{NodeId, Origin};
 use shared::state::{Page, PageBuilder, StateError};
 use shared::time::{MonoMillis, WallMillis};
 use shared::version::Frontier;
@@ -93,8 +93,8 @@ impl Node {
         !refuses && !is_receiving && has_caught_up
     }
 
-    /// Takes in what members announced.
-    pub(crate) fn hear(&self, announcements: &[Announcement], clocks: Clocks) {
+    /// Takes in what members announced, and who said goodbye.
+    pub(crate) fn hear(&self, announcements: &[Announcement], left: &[NodeId], clocks: Clocks) {
         // A batch of a member that is being evicted is either merged before this is announced, or refused.
         let _nothing_half_merged = self.applying.lock();
         let frontier = self.log.frontier();
@@ -103,6 +103,7 @@ impl Node {
         for announcement in announcements {
             membership.group.hear(announcement, now);
         }
+        left.iter().for_each(|node_id| membership.group.leave(*node_id));
         membership.group.advance(&frontier);
         membership.save();
     }

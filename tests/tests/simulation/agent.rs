@@ -170,7 +170,7 @@ impl Agent {
         let Some(driver) = self.drivers.remove(&link) else { return };
         around.notes.push(format!("link ends: {}", driver.ending()));
         self.peers.remove(&link);
-        self.handle(Input::Closed(link), around);
+        self.handle(Input::Closed { link, has_left: driver.has_left() }, around);
         let linked: BTreeSet<NodeId> = self.peers.values().map(|peer| peer.node_id).collect();
         for (index, dialler) in self.diallers.iter_mut().enumerate() {
             if driver.dialled() == Some(index) {

@@ -69,7 +69,7 @@ struct Talk {
 }
 
 enum Ending {
-    Goodbye(Goodbye),
+    Goodbye { goodbye: Goodbye, by_peer: bool },
     Broken,
 }
 
@@ -110,14 +110,19 @@ impl Driver {
     /// Why it ended, if one side said so.
     pub(crate) fn goodbye(&self) -> Option<Reason> {
         match &self.ending {
-            Some(Ending::Goodbye(goodbye)) => Some(goodbye.reason),
+            Some(Ending::Goodbye { goodbye, .. }) => Some(goodbye.reason),
             _ => None,
         }
     }
 
+    /// Whether the peer said that it, or its node, goes away.
+    pub(crate) fn has_left(&self) -> bool {
+        matches!(&self.ending, Some(Ending::Goodbye { goodbye, by_peer: true }) if goodbye.reason == Reason::Leaving)
+    }
+
     pub(crate) fn ending(&self) -> String {
         match &self.ending {
-            Some(Ending::Goodbye(goodbye)) => format!("{:?}", goodbye.reason),
+            Some(Ending::Goodbye { goodbye, .. }) => format!("{:?}", goodbye.reason),
             _ => "broken".to_owned(),
         }
     }
@@ -362,7 +367,7 @@ impl Driver {
         if self.ending.is_none() {
             return;
         }
-        if matches!(self.ending, Some(Ending::Goodbye(_))) {
+        if matches!(self.ending, Some(Ending::Goodbye { .. })) {
             while let Some(message) = self.link.poll_message(around.now) {
                 around.network.send(self.socket, message, around.now.mono_us, around.random);
             }
@@ -413,8 +418,8 @@ impl Driver {
                 }
                 Action::Refused(origin, refusal) => self.tell(LinkEvent::Refused(origin, refusal)),
                 Action::Measured(round_trip_us, _) => self.tell(LinkEvent::RoundTrip(round_trip_us / 1_000)),
-                Action::Close { goodbye, .. } => {
-                    self.ending.get_or_insert(Ending::Goodbye(goodbye));
+                Action::Close { goodbye, by_peer } => {
+                    self.ending.get_or_insert(Ending::Goodbye { goodbye, by_peer });
                 }
             }
         }

@@ -179,7 +179,7 @@ fn a_peer_that_goes_while_its_clock_is_heard_is_forgotten() {
     let mut desk = Desk::new();
     desk.greeted(1, 2, &[], true);
     desk.greeted(2, 3, &[], true);
-    desk.handle(Input::Closed(LinkId(1)));
+    desk.handle(Input::Closed { link: LinkId(1), has_left: false });
     desk.handle(Input::ClockHeard(Ok(())));
     assert_eq!(desk.take_told(1), [""; 0]);
     desk.handle(Input::ClockHeard(Ok(())));
