@@ -4,6 +4,7 @@
 //! cargo test -p tests --test simulation                       the seeds that guard every change
 //! SECONDS=300 cargo test -p tests --test simulation           fresh seeds for five minutes
 //! SEED=42 TRACE=1 cargo test -p tests --test simulation seeds -- --nocapture      one seed, with all that happens
+//! SEED=42 TRACE=1 KEY=0:k1 cargo test ...            the same, and each host's state of that key whenever it changes
 //! SEEDS=0..1000 cargo test -p tests --test simulation seeds -- --nocapture        these seeds
 //! ```
 //!

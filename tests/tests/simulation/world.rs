@@ -138,6 +138,7 @@ impl World {
         self.turns_taken += 1;
         let Self { hosts, network, random, ledger, .. } = self;
         let next = hosts[host].turn(network, random, ledger, self.now)?;
+        self.trace.watch(self.now, host, self.hosts[host].node.as_ref());
         let mut sprung = None;
         for note in std::mem::take(&mut self.hosts[host].notes) {
             self.note(format_args!("n{host} {note}"));
