@@ -28,6 +28,7 @@ use std::collections::BTreeMap;
 use shared::conversation::{Answer, Greeting, Question, Refusal, YouAre, joins};
 use shared::id::{NodeId, Origin};
 use shared::time::MonoMillis;
+use shared::version::Frontier;
 
 use self::answering::Sending;
 use self::comparing::Comparison;
@@ -56,6 +57,9 @@ const FORGET_MS: u64 = 60_000;
 /// links by then.
 const SENDER_SILENT_MS: u64 = 2_000;
 
+/// What a reconcile has brought comes by streams, too, within this time, if its author is there.
+const CATCH_UP_MS: u64 = 15_000;
+
 /// Peers that are talked to at most; linked ones beyond are not asked anything.
 const PEERS_MAX: usize = 1_024;
 
@@ -65,6 +69,8 @@ pub(crate) struct Conversations {
     peers: BTreeMap<NodeId, Talk>,
     pub(crate) receiving: Option<Receiving>,
     pub(crate) sending: Sending,
+    /// What a reconcile has brought, and since when; none once the own frontier covers it.
+    behind: Option<(Frontier, MonoMillis)>,
     /// Origins that cannot be pulled from anybody, as logs start later, each with a peer that is ahead.
     truncated: BTreeMap<Origin, NodeId>,
     pub(crate) counters: Counters,
@@ -335,6 +341,7 @@ impl Conversations {
         if let Some(receiving) = &mut self.receiving {
             receiving.on_tick(node, clocks, &mut notices);
             if receiving.is_done() {
+                self.behind = Some((receiving.brought(), mono(clocks)));
                 self.receiving = None;
                 self.truncated.clear();
                 self.counters.reconciles_done += 1;
@@ -347,6 +354,17 @@ impl Conversations {
         }
         self.publish(node);
         notices
+    }
+
+    /// Whether the own frontier covers what a reconcile has brought. Whoever took over what it does not would take it for
+    /// what nobody else has, and issue it anew. If its author is gone for good, that is as well.
+    fn has_caught_up(&mut self, node: &Node, now: MonoMillis) -> bool {
+        let held = node.log.frontier();
+        let is_behind = |behind: &(Frontier, MonoMillis)| {
+            !held.covers_listed(&behind.0) && now.since(behind.1) < CATCH_UP_MS
+        };
+        self.behind = self.behind.take().filter(is_behind);
+        self.behind.is_none()
     }
 
     fn publish(&self, node: &Node) {

@@ -8,6 +8,8 @@ pub(crate) mod maintenance;
 
 pub(crate) mod persist;
 
+mod restate;
+
 pub(crate) mod rewind;
 
 use std::sync::Arc;
@@ -21,6 +23,7 @@ use shared::time::{MonoMillis, WallMillis};
 use shared::version::{Frontier, Version};
 
 use self::maintenance::Reissue;
+use self::restate::Missing;
 use crate::conversation::{self, Conversations};
 use crate::group::YouAre;
 use crate::log::{Log, Start, WriteRefused};
@@ -55,6 +58,8 @@ pub(crate) struct Node {
     pub(crate) conversation_status: Mutex<conversation::Status>,
     pub(crate) readiness: Mutex<Readiness>,
     reissue: Mutex<Reissue>,
+    /// What others have restated of this node's counting, and lacks something.
+    missing: Mutex<Vec<Missing>>,
     random: Mutex<Random>,
     started: MonoMillis,
     /// Not before it has met a member of its group, or `--max-clock-drift` has passed: else a clock that is behind, or a
@@ -173,6 +178,7 @@ impl Node {
             conversation_status: Mutex::default(),
             readiness: Mutex::new(Readiness::new(started)),
             reissue: Mutex::default(),
+            missing: Mutex::default(),
             random: Mutex::new(random),
             started,
             takes_writes: AtomicBool::new(!has_others),
@@ -233,7 +239,7 @@ impl Node {
         if after > pulled {
             return Err(ApplyError::Gap { origin, held: pulled });
         }
-        check_supported(&batch)?;
+        let restates = check_supported(&batch)?;
         let (ahead_ms, limit_ms) = (upto.wall().0.saturating_sub(wall.0), self.log.poison_ms());
         if ahead_ms > limit_ms {
             return Err(ApplyError::Suspended { origin, ahead_ms, limit_ms });
@@ -249,7 +255,11 @@ impl Node {
             Some(_) if is_ahead => {}
             _ => self.log.append(batch.header, bytes.into()),
         }
+        let owned = restates.then(|| self.note_owned(&batch, pulled));
         let applied = self.merge(&batch, pulled, index)?;
+        if let Some(owned) = owned {
+            self.note_missing(owned);
+        }
         if let Some(pull) = &mut applying.pull {
             pull.frontier.advance(origin, upto);
         }
@@ -307,17 +317,21 @@ pub(crate) fn count(counter: &AtomicU64, by: u64) {
     counter.fetch_add(by, Ordering::Relaxed);
 }
 
-/// Every change is decoded once before any is merged: a batch is merged whole or not at all.
-fn check_supported(batch: &Batch<'_>) -> Result<(), ApplyError> {
+/// Every change is decoded once before any is merged: a batch is merged whole or not at all. Says whether it restates
+/// anybody's contribution to a counter.
+fn check_supported(batch: &Batch<'_>) -> Result<bool, ApplyError> {
     batch.validate()?;
+    let mut restates = false;
     for change in batch.changes() {
-        if let Op::Cell(cell, _) | Op::Count(cell, _) = &change?.1.op
+        let (_, change) = change?;
+        if let Op::Cell(cell, _) | Op::Count(cell, _) = &change.op
             && cell.kind == Kind::List
         {
             return Err(ApplyError::Unsupported { origin: batch.header.origin, kind: cell.kind.name() });
         }
+        restates |= matches!(&change.op, Op::Count(_, contribution) if contribution.restates.is_some());
     }
-    Ok(())
+    Ok(restates)
 }
 
 /// Merges what lies beyond `held` of a validated batch, each transaction under the locks of all its shards.

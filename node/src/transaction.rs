@@ -14,6 +14,7 @@ mod reissue;
 use std::borrow::Cow;
 
 use shared::change::{CHANGE_OVERHEAD_BYTES, CellId, Change, Contribution, Kind, Op, Sum, Value};
+use shared::clock::Timestamp;
 use shared::id::Origin;
 use shared::time::WallMillis;
 use shared::version::Version;
@@ -271,10 +272,34 @@ impl<'a> Transaction<'a> {
             Some((first, sum)) => (first, sum.saturating_add(i128::from(by))),
             None => (timestamp, i128::from(by)),
         };
-        let contribution = Contribution { first, sum: Sum::Int(sum), contributor: None };
+        let contribution = Contribution { first, sum: Sum::Int(sum), restates: None };
         self.emit(key, Op::Count(CellId::STRING, contribution))?;
         self.touch(key);
         Ok(())
+    }
+
+    /// Adds what is missing to a contribution of an owner's that began at `first`, if it is there still; `last` is the
+    /// owner's last increment in it then.
+    pub(crate) fn restate(
+        &mut self,
+        key: &Key<'a>,
+        cell: &CellId<'_>,
+        first: Timestamp,
+        last: Version,
+        missing: i128,
+    ) -> Result<(), CommandError> {
+        let entry = self.locked.of(key).find(key);
+        let Some(held) = entry.and_then(|entry| entry.contribution_to(cell, last.origin)) else {
+            return Ok(());
+        };
+        let Sum::Int(sum) = held.sum else { return Ok(()) };
+        if held.first != first {
+            return Ok(());
+        }
+        let restates = Some(Version::new(last.timestamp.max(held.counted), last.origin));
+        let contribution = Contribution { first, sum: Sum::Int(sum.saturating_add(missing)), restates };
+        let cell = CellId { kind: cell.kind, element: Cow::Owned(cell.element.to_vec()) };
+        self.emit(key, Op::Count(cell, contribution))
     }
 
     /// Removes the key. Returns whether it existed.
@@ -309,7 +334,7 @@ impl<'a> Transaction<'a> {
             return Ok(());
         }
         let above = entry.newest(&self.node.store.origins).next();
-        let below_expiry = shared::clock::Timestamp(end_of(expiry).0.saturating_sub(1));
+        let below_expiry = Timestamp(end_of(expiry).0.saturating_sub(1));
         let reset = Version::new(above.min(below_expiry).min(self.writer.at.timestamp), Origin::NONE);
         // A TTL set after its own expiry, which no command here makes, would outlive the mark, and be marked for ever.
         if entry.ttl(&self.node.store.origins).is_some_and(|ttl| ttl.version >= reset) {
@@ -336,7 +361,7 @@ impl<'a> Transaction<'a> {
 
     /// The reset above all that is held of a key, at most at this transaction's timestamp.
     fn reset_above(&self, entry: &Entry) -> Version {
-        let veiled = entry.expiry().map_or(shared::clock::Timestamp::ZERO, end_of);
+        let veiled = entry.expiry().map_or(Timestamp::ZERO, end_of);
         let above = entry.newest(&self.node.store.origins).next().max(veiled).max(entry.mark_end());
         Version::new(above.min(self.writer.at.timestamp), Origin::NONE)
     }
@@ -348,7 +373,7 @@ impl<'a> Transaction<'a> {
             || shard.find(key).is_some_and(|entry| entry.written_at(at, &self.node.store.origins))
     }
 
-    fn contribution(&self, key: &Key<'_>, origin: Origin) -> Option<(shared::clock::Timestamp, i128)> {
+    fn contribution(&self, key: &Key<'_>, origin: Origin) -> Option<(Timestamp, i128)> {
         let own = self.locked.of(key).find(key)?.contribution(origin)?;
         match own.sum {
             Sum::Int(sum) => Some((own.first, sum)),

@@ -16,7 +16,9 @@
 //!   1 reset                                           6 mark             timestamp, origin, expiry
 //!   2 cell            kind, element, value or nil     7 flush of a database
 //!   3 count           kind, element, first, sum,      8 flush of all databases
-//!                     contributor or nil              9 observed flush   timestamp, origin
+//!                     [timestamp, origin] of the      9 observed flush   timestamp, origin
+//!                     increment that it ends with,
+//!                     if it is restated, or nil
 //!   4 expire          moment or nil
 //! ```
 
@@ -29,7 +31,6 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_bytes::{ByteBuf, Bytes};
 
 use crate::clock::Timestamp;
-use crate::id::Origin;
 use crate::time::WallMillis;
 use crate::version::Version;
 
@@ -142,8 +143,9 @@ pub struct Contribution {
     pub first: Timestamp,
     /// What it adds up to.
     pub sum: Sum,
-    /// Whose it is, if not the batch's origin's: for contributions restated by somebody else.
-    pub contributor: Option<Origin>,
+    /// If somebody else states it again, or its author under a later origin: whose it is, and its author's last increment
+    /// that is in it. Of two that began otherwise, this tells which one holds more.
+    pub restates: Option<Version>,
 }
 
 /// One write to one cell, one reset, one TTL or one flush.
@@ -248,7 +250,7 @@ impl Serialize for Record<'_, '_> {
                 out.serialize_element(Bytes::new(&cell.element))?;
                 out.serialize_element(&contribution.first)?;
                 out.serialize_element(&contribution.sum)?;
-                out.serialize_element(&contribution.contributor)?;
+                out.serialize_element(&contribution.restates)?;
             }
             Op::Expire(at) => out.serialize_element(at)?,
             Op::ObservedReset(version) | Op::ObservedFlush(version) => {
@@ -306,7 +308,7 @@ impl<'de> Visitor<'de> for RecordVisitor {
                 Contribution {
                     first: operand(&mut seq)?,
                     sum: operand(&mut seq)?,
-                    contributor: operand(&mut seq)?,
+                    restates: operand(&mut seq)?,
                 },
             ),
             code::EXPIRE => Op::Expire(operand(&mut seq)?),

@@ -13,7 +13,7 @@
 //! States run, [slot...]     -> States                      everything in these slots, as far as one answer takes
 //! Dead run, slot            -> States                      the dead things of the slots from there on
 //! Enrol run, member         -> Enrolled                    the asker has taken all over, and is to be counted
-//! End run                   -> Done
+//! End run                   -> Ended: frontier
 //! Deep slot                 -> Summaries                   as Summaries of the slots from there on, values included
 //! Keys slot                 -> Keys                        a digest per key
 //! Values [slot...]          -> States                      everything in these slots, outside of a reconcile
@@ -103,8 +103,8 @@ pub enum Answer {
     States(States),
     /// To [`Question::Enrol`].
     Enrolled(Enrolment),
-    /// To [`Question::End`].
-    Done,
+    /// To [`Question::End`]: what the sender holds now.
+    Ended(Frontier),
     /// To [`Question::Keys`].
     Keys(Vec<KeyDigest>),
     /// Not now, or not at all; the text says why.

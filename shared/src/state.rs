@@ -20,7 +20,7 @@
 //! mark     nil, or version, expiry, entry: version
 //! cell     kind, element, base, contributions, contribution...
 //! base     nil, or version, (nil, bytes or a score)
-//! contribution  contributor, carrier, first, last, sum
+//! contribution  contributor, carrier, first, last, counted, sum
 //! ```
 //!
 //! A page has no checksum of its own: what carries it has.
@@ -112,6 +112,8 @@ pub struct ContributionState {
     pub first: Timestamp,
     /// When its last increment was made, or when it was restated.
     pub last: Timestamp,
+    /// The contributor's last increment that is in it.
+    pub counted: Timestamp,
     /// What it adds up to.
     pub sum: Sum,
 }

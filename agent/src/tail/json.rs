@@ -142,14 +142,14 @@ fn operation<'a>(op: &'a Op<'_>) -> Operation<'a> {
         Op::Set(value) => Operation::Set { value: Text(value) },
         Op::Reset => Operation::Reset,
         Op::Cell(id, value) => Operation::Cell { cell: cell(id), value: value.as_ref().map(cell_value) },
-        Op::Count(id, Contribution { first, sum, contributor }) => Operation::Count {
+        Op::Count(id, Contribution { first, sum, restates }) => Operation::Count {
             cell: cell(id),
             first: first.to_string(),
             value: match sum {
                 Sum::Int(sum) => SumLine::Int(*sum),
                 Sum::Float(sum) => SumLine::Float(Float(*sum)),
             },
-            contributor: contributor.map(|origin| origin.to_string()),
+            contributor: restates.map(|increment| increment.origin.to_string()),
         },
         Op::Expire(at) => Operation::Expire { value: at.map(|at| at.0) },
         Op::ObservedReset(at) => Operation::ObservedReset { value: version(*at) },

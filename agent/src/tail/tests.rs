@@ -74,15 +74,17 @@ fn a_change_is_a_line_and_a_batch_ends_with_a_cursor() {
 fn every_operation_has_a_line() {
     let cell = CellId { kind: Kind::Hash, element: b"f"[..].into() };
     let version = Version::new(Timestamp(2), Origin(3));
-    let count =
-        |sum, contributor| Op::Count(cell.clone(), Contribution { first: Timestamp(1), sum, contributor });
+    let count = |sum, restates| Op::Count(cell.clone(), Contribution { first: Timestamp(1), sum, restates });
     let operations = [
         (Op::Reset, r#""op":"reset""#),
         (Op::Cell(cell.clone(), None), r#""op":"cell","kind":"hash","element":"f","value":null"#),
         (Op::Cell(cell.clone(), Some(CellValue::Float(0.5))), r#""value":0.5"#),
         (Op::Cell(cell.clone(), Some(CellValue::Float(f64::INFINITY))), r#""value":"inf""#),
         (count(Sum::Int(-7), None), r#""op":"count","kind":"hash","element":"f","first":"1","value":-7"#),
-        (count(Sum::Float(1.5), Some(Origin(9))), r#""value":1.5,"contributor":"0000000000000009""#),
+        (
+            count(Sum::Float(1.5), Some(Version::new(Timestamp(1), Origin(9)))),
+            r#""value":1.5,"contributor":"0000000000000009""#,
+        ),
         (Op::Expire(Some(WallMillis(5))), r#""op":"expire","value":5"#),
         (Op::Expire(None), r#""op":"expire","value":null"#),
         (

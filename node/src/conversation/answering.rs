@@ -110,7 +110,7 @@ impl Conversations {
             }
             Question::End { .. } => {
                 self.sending.runs.remove(&peer);
-                Answer::Done
+                Answer::Ended(node.log.frontier())
             }
             Question::Keys(slot) => Answer::Keys(keys(node, usize::from(slot) % SLOTS)),
         }
@@ -152,6 +152,9 @@ impl Conversations {
             {
                 return not_now("this node is taking over another's state itself");
             }
+        }
+        if !self.has_caught_up(node, mono(clocks)) {
+            return not_now("this node catches up with what it has taken over itself");
         }
         self.give_up_receiving(node);
         self.end_runs_of_predecessors(peer);

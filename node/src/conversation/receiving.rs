@@ -55,6 +55,8 @@ pub(crate) struct Receiving {
     is_joiner: bool,
     run: u64,
     theirs: Frontier,
+    /// What the sender had when it had sent everything, as far as it said so.
+    theirs_then: Frontier,
     /// As that, for judging what is held here.
     judged: Frontier,
     phase: Phase,
@@ -104,6 +106,7 @@ impl Receiving {
             is_joiner,
             run: 0,
             theirs: Frontier::new(),
+            theirs_then: Frontier::new(),
             judged: Frontier::new(),
             phase: Phase::Beginning,
             taken: 0,
@@ -124,6 +127,11 @@ impl Receiving {
     /// Whether it has not begun yet, so that it may as well make way.
     pub(super) const fn is_beginning(&self) -> bool {
         matches!(self.phase, Phase::Beginning)
+    }
+
+    /// What lies within this may have been brought, though the own frontier does not cover it yet.
+    pub(super) fn brought(&self) -> Frontier {
+        self.theirs_then.clone()
     }
 
     pub(super) const fn is_done(&self) -> bool {
@@ -227,10 +235,14 @@ impl Receiving {
                     && node.move_past(enrolment.clock, clocks).is_ok()
                 {
                     self.unseen = self.unseen(node, &enrolment.frontier);
+                    self.theirs_then.clone_from(&enrolment.frontier);
                     self.phase = Phase::Ending(Some((origin, enrolment)));
                 }
             }
-            (Question::End { .. }, Answer::Done) => self.on_ended(),
+            (Question::End { .. }, Answer::Ended(frontier)) => {
+                self.theirs_then = frontier;
+                self.on_ended();
+            }
             _ => notices.push(Notice::Unexpected { what: "an answer does not fit its question" }),
         }
     }
@@ -329,6 +341,7 @@ impl Receiving {
                 &keys,
                 &self.removed_within,
                 &self.judged,
+                self.is_joiner.then(|| node.log.origin()),
                 &node.store.origins,
             );
             self.taken += judged.taken as u64;

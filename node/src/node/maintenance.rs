@@ -75,6 +75,7 @@ impl Node {
         self.look_after_group(clocks, now, &mut maintained);
         maintained.notices.extend(self.conversations.lock().on_tick(self, clocks));
         self.reissue(clocks, &mut maintained);
+        self.restate_missing(clocks);
         maintained
     }
 

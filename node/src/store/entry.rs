@@ -134,6 +134,14 @@ impl Entry {
         }
     }
 
+    /// What `origin` has added to a cell, hidden or not.
+    pub(crate) fn contribution_to(&self, cell: &CellId<'_>, origin: Origin) -> Option<OwnContribution> {
+        match self {
+            Self::Packed(_) => None,
+            Self::Rich(rich) => rich.contribution_of(cell, origin),
+        }
+    }
+
     pub(crate) fn accessed(&self) -> u32 {
         match self {
             Self::Packed(packed) => packed.accessed(),

@@ -137,9 +137,11 @@ impl RichKey {
             }
             Op::Reset | Op::FlushDb | Op::FlushAll => self.merge_reset(at, at, source),
             Op::Cell(id, value) => self.merge_cell(id, at, value, source),
-            Op::Count(id, Contribution { first, sum, contributor }) => {
-                let own = OwnContribution { first, last: at.timestamp, sum, carrier: at.origin };
-                self.merge_contribution(id, contributor.unwrap_or(at.origin), own, source)
+            Op::Count(id, Contribution { first, sum, restates }) => {
+                let Version { timestamp: counted, origin } = restates.unwrap_or(at);
+                let counted = counted.min(at.timestamp);
+                let own = OwnContribution { first, last: at.timestamp, counted, sum, carrier: at.origin };
+                self.merge_contribution(id, origin, own, source)
             }
             Op::Expire(expiry) => self.merge_ttl(Ttl { version: at, expiry }, source),
             Op::ObservedReset(version) | Op::ObservedFlush(version) => {
@@ -291,7 +293,7 @@ impl RichKey {
     }
 
     /// Changes a cell, an empty one if there was none, and what the cells come to with it.
-    fn change_cell(&mut self, id: CellId<'_>, change: impl FnOnce(&mut Cell) -> bool) -> bool {
+    pub(super) fn change_cell(&mut self, id: CellId<'_>, change: impl FnOnce(&mut Cell) -> bool) -> bool {
         let place = self.place(&id).unwrap_or_else(|place| {
             let id = CellId { kind: id.kind, element: Cow::Owned(id.element.into_owned()) };
             self.cells.insert(place, (id, Cell::default()));

@@ -147,8 +147,8 @@ fn cell_state<'e>(
 }
 
 const fn contribution_state(contributor: shared::id::Origin, own: OwnContribution) -> ContributionState {
-    let OwnContribution { first, last, sum, carrier } = own;
-    ContributionState { contributor, carrier, first, last, sum }
+    let OwnContribution { first, last, counted, sum, carrier } = own;
+    ContributionState { contributor, carrier, first, last, counted, sum }
 }
 
 fn borrowed_value(value: &CellValue) -> Value<'_> {

@@ -90,7 +90,7 @@ fn history(steps: &[Step], start: usize, floor: usize) -> Vec<Made> {
                 own.1 += i128::from(*by);
                 let sum =
                     if KINDS[*kind] == Kind::SortedSet { Sum::Float(own.1 as f64) } else { Sum::Int(own.1) };
-                Op::Count(id(kind, element), Contribution { first: own.0, sum, contributor: None })
+                Op::Count(id(kind, element), Contribution { first: own.0, sum, restates: None })
             }
             Act::Expire(ms) => Op::Expire(ms.map(|ms| WallMillis(at.timestamp.wall().0 + ms))),
             Act::ObservedReset(by) => Op::ObservedReset(back(by)),
@@ -237,7 +237,7 @@ fn judge(ours: &Store, our_frontier: &Frontier, theirs: &Store, theirs_frontier:
     let (states, mut judged) = (keys(&page), Judged::default());
     for slot in slots() {
         let mut shard = ours.lock_shard(shard_of(slot));
-        judged.add(shard.judge_slot(slot, &states, our_frontier, theirs_frontier, &ours.origins));
+        judged.add(shard.judge_slot(slot, &states, our_frontier, theirs_frontier, None, &ours.origins));
     }
     judged
 }

@@ -83,7 +83,7 @@ impl<'a> Later<'a> {
             }
             // Of several origins each has its own.
             Op::Count(ref id, ref contribution) => {
-                let count = (id.clone(), contribution.contributor);
+                let count = (id.clone(), contribution.restates.map(|increment| increment.origin));
                 if self.has_cell(id) || self.counts.contains(&count) {
                     return None;
                 }

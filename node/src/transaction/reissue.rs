@@ -126,8 +126,8 @@ impl<'a> Transaction<'a> {
         }
         let first = self.writer.at.timestamp;
         for own in cell.contributions.iter().filter(|own| own.first >= unveiled) {
-            let contributor = Some(own.contributor);
-            ops.push(Op::Count(id.clone(), Contribution { first, sum: own.sum, contributor }));
+            let restates = Some(Version::new(own.counted, own.contributor));
+            ops.push(Op::Count(id.clone(), Contribution { first, sum: own.sum, restates }));
         }
     }
 }

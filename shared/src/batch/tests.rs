@@ -24,10 +24,11 @@ fn every_operation() -> Vec<Change<'static>> {
         Change::new(0, &b""[..], Op::FlushAll),
     ];
     for sum in [Sum::Int(-3), Sum::Int(i128::from(i64::MAX) + 1), Sum::Float(0.25)] {
-        let contribution = Contribution { first: Timestamp(0x1_0001), sum, contributor: None };
+        let contribution = Contribution { first: Timestamp(0x1_0001), sum, restates: None };
         changes.push(Change::new(0, &b"n"[..], Op::Count(field.clone(), contribution)));
     }
-    let restated = Contribution { first: Timestamp(5), sum: Sum::Int(1), contributor: Some(Origin(9)) };
+    let restates = Some(Version::new(Timestamp(4), Origin(9)));
+    let restated = Contribution { first: Timestamp(5), sum: Sum::Int(1), restates };
     changes.push(Change::new(0, &b"n"[..], Op::Count(CellId::STRING, restated)));
     changes.push(Change { replaced: Some(version), ..Change::new(0, &b"k"[..], Op::Reset) });
     changes.push(Change::new(2, &b""[..], Op::ObservedFlush(version)));

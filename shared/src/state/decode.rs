@@ -204,11 +204,13 @@ impl<'a> Reader<'a> {
 
     fn contribution(&mut self) -> Read<ContributionState> {
         let (contributor, carrier) = (self.origin()?, self.origin()?);
-        let (first, last) = (self.timestamp()?, self.timestamp()?);
-        if first > last {
-            return Err(StateError::Malformed("a contribution that ends before it begins"));
+        let (first, last, counted) = (self.timestamp()?, self.timestamp()?, self.timestamp()?);
+        if first > last || counted > last {
+            return Err(StateError::Malformed(
+                "a contribution that ends before it begins, or before what is in it",
+            ));
         }
-        Ok(ContributionState { contributor, carrier, first, last, sum: self.sum()? })
+        Ok(ContributionState { contributor, carrier, first, last, counted, sum: self.sum()? })
     }
 
     fn sum(&mut self) -> Read<Sum> {

@@ -175,11 +175,12 @@ impl Writer<'_> {
     }
 
     fn contribution(&mut self, contribution: &ContributionState) -> Written {
-        let ContributionState { contributor, carrier, first, last, sum } = *contribution;
+        let ContributionState { contributor, carrier, first, last, counted, sum } = *contribution;
         self.origin(contributor)?;
         self.origin(carrier)?;
         self.timestamp(first)?;
         self.timestamp(last)?;
+        self.timestamp(counted)?;
         match sum {
             Sum::Float(float) => write_f64(self.out, float),
             Sum::Int(int) => match i64::try_from(int) {

@@ -28,6 +28,7 @@ fn every_shape() -> Vec<KeyState<'static>> {
         carrier: Origin(9),
         first: written.timestamp,
         last: entry.timestamp,
+        counted: written.timestamp,
         sum,
     });
     let field = |element: &'static [u8]| CellId { kind: Kind::Hash, element: element.into() };

@@ -116,7 +116,8 @@ impl Author {
             if self.random.u8(..3) == 0 { Sum::Float(self.float()) } else { Sum::Int(self.choose(&sums)) };
         let contributor =
             self.choose(&[None, None, Some(Origin::NONE), Some(Origin(u64::MAX)), Some(self.origin)]);
-        Contribution { first, sum, contributor }
+        let counted = self.version().timestamp;
+        Contribution { first, sum, restates: contributor.map(|origin| Version::new(counted, origin)) }
     }
 
     fn float(&mut self) -> f64 {

@@ -108,7 +108,7 @@ impl Model {
             }
             Op::Count(cell, contribution) => {
                 let counted = Counted {
-                    contributor: contribution.contributor.unwrap_or(at.origin),
+                    contributor: contribution.restates.map_or(at.origin, |increment| increment.origin),
                     first: contribution.first,
                     last: at.timestamp,
                     sum: contribution.sum,

@@ -48,6 +48,8 @@ impl From<CellValue> for Value<'_> {
 pub(crate) struct OwnContribution {
     pub(crate) first: Timestamp,
     pub(crate) last: Timestamp,
+    /// Its owner's last increment that is in it.
+    pub(crate) counted: Timestamp,
     pub(crate) sum: Sum,
     /// The origin of the batch that carried it: another than its owner's if somebody restated it.
     pub(crate) carrier: Origin,

@@ -11,6 +11,7 @@
 
 use shared::change::Value;
 use shared::clock::Timestamp;
+use shared::id::Origin;
 use shared::state::{CellState, ContributionState, KeyState, MarkState};
 use shared::version::{Frontier, Version};
 
@@ -48,20 +49,25 @@ impl From<MarkState> for Mark {
 
 impl From<&ContributionState> for OwnContribution {
     fn from(state: &ContributionState) -> Self {
-        Self { first: state.first, last: state.last, sum: state.sum, carrier: state.carrier }
+        let ContributionState { first, last, counted, sum, carrier, .. } = *state;
+        Self { first, last, counted, sum, carrier }
     }
 }
 
 impl RichKey {
-    /// Judges the two states of a key, ours being at the frontier `ours`.
+    /// Judges the two states of a key, ours being at the frontier `ours`. `joiner` is the own origin of a node that joins.
     pub(crate) fn judge(
         &mut self,
         theirs: &KeyState<'_>,
         ours: &Frontier,
         theirs_frontier: &Frontier,
+        joiner: Option<Origin>,
     ) -> Judged {
         let mut judged = Judged { taken: self.merge_resets(theirs), dropped: 0 };
         judged.dropped = self.drop_absent(theirs, theirs_frontier);
+        if let Some(own) = joiner {
+            self.settle_restated(theirs, theirs_frontier, own);
+        }
         for cell in &theirs.cells {
             judged.taken += self.judge_cell(cell, ours);
         }
@@ -156,6 +162,46 @@ impl RichKey {
         dropped + usize::from(self.ttl.take_if(absent).is_some())
     }
 
+    /// Of two contributions of one owner that began otherwise one was restated, and whichever holds more of its owner's
+    /// increments is the one to go on with: where it is ours, it is restated for the group, as of a new beginning.
+    fn settle_restated(&mut self, theirs: &KeyState<'_>, theirs_frontier: &Frontier, own: Origin) {
+        for CellState { id, contributions, .. } in &theirs.cells {
+            for theirs in contributions {
+                let Some(ours) = self.contribution_of(id, theirs.contributor) else { continue };
+                if ours.first == theirs.first {
+                    continue;
+                }
+                let settled = if ours.counted > theirs.counted {
+                    let OwnContribution { counted, sum, .. } = ours;
+                    let (first, last) = (theirs.first.max(ours.first), theirs.last.max(ours.last));
+                    Some(OwnContribution { first, last, counted, sum, carrier: own })
+                } else if theirs_frontier.covers(ours.entry()) {
+                    None
+                } else {
+                    Some(theirs.into())
+                };
+                if let Some(settled) = settled {
+                    self.replace_contribution(id, theirs.contributor, settled);
+                }
+            }
+        }
+    }
+
+    /// Puts a contribution in the place of one that is held, unless it has ended.
+    fn replace_contribution(&mut self, id: &CellId<'_>, contributor: Origin, by: OwnContribution) {
+        let began = Version::new(by.first, contributor);
+        if began < self.reset || self.cell(id).is_some_and(|cell| cell.base_version() >= began) {
+            return;
+        }
+        self.change_cell(id.clone(), |cell| {
+            let place = cell.contributions.binary_search_by_key(&contributor, |(origin, _)| *origin);
+            place.is_ok_and(|place| {
+                cell.contributions[place].1 = by;
+                true
+            })
+        });
+    }
+
     fn judge_cell(&mut self, theirs: &CellState<'_>, ours: &Frontier) -> usize {
         let mut judged = Judged::default();
         if let Some((version, value)) = &theirs.base {
@@ -185,7 +231,8 @@ impl RichKey {
         wanted && self.merge_contribution(id.clone(), theirs.contributor, theirs.into(), Source::Log)
     }
 
-    fn contribution_of(&self, id: &CellId<'_>, contributor: shared::id::Origin) -> Option<OwnContribution> {
+    /// What a contributor has added to a cell.
+    pub(crate) fn contribution_of(&self, id: &CellId<'_>, contributor: Origin) -> Option<OwnContribution> {
         let contributions = &self.cell(id)?.contributions;
         let place = contributions.binary_search_by_key(&contributor, |(origin, _)| *origin).ok()?;
         Some(contributions[place].1)

@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 
+use shared::id::Origin;
 use shared::state::{FlushState, KeyState, PageBuilder};
 use shared::version::{Frontier, Version};
 
@@ -101,20 +102,22 @@ impl Shard {
         theirs: &[KeyState<'_>],
         ours: &Frontier,
         theirs_frontier: &Frontier,
+        joiner: Option<Origin>,
         origins: &Origins,
     ) -> Judged {
+        let frontiers = (ours, theirs_frontier);
         let mut judged = Judged::default();
         let mut told = HashSet::with_capacity(theirs.len());
         for state in theirs {
             let key = Key::new(state.db, state.key);
             if key.slot() == slot {
                 told.insert((state.db, state.key));
-                judged.add(self.judge_key(&key, state, ours, theirs_frontier, origins));
+                judged.add(self.judge_key(&key, state, frontiers, joiner, origins));
             }
         }
         for (db, bytes) in self.keys_but(slot, &told) {
             let nothing = KeyState::new(db, &bytes);
-            judged.add(self.judge_key(&Key::new(db, &bytes), &nothing, ours, theirs_frontier, origins));
+            judged.add(self.judge_key(&Key::new(db, &bytes), &nothing, frontiers, joiner, origins));
         }
         judged
     }
@@ -129,8 +132,8 @@ impl Shard {
         &mut self,
         key: &Key<'_>,
         theirs: &KeyState<'_>,
-        ours: &Frontier,
-        theirs_frontier: &Frontier,
+        (ours, theirs_frontier): (&Frontier, &Frontier),
+        joiner: Option<Origin>,
         origins: &Origins,
     ) -> Judged {
         let held = self.find(key);
@@ -139,7 +142,7 @@ impl Shard {
             return Judged::default();
         }
         self.note_entries(key, theirs, origins);
-        let judged = self.edit(key, origins, |rich| rich.judge(theirs, ours, theirs_frontier));
+        let judged = self.edit(key, origins, |rich| rich.judge(theirs, ours, theirs_frontier, joiner));
         if !judged.is_nothing() {
             self.touch(key);
         }
