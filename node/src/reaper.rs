@@ -89,6 +89,10 @@ fn reap_all(server: &Server) -> usize {
 
 /// Removes up to [`RUN_KEYS`] keys of a shard's database. Returns how many.
 pub(crate) fn reap_run(server: &Server, turn: &Turn, shard: ShardId, db: u8, clocks: Clocks) -> usize {
+    // What the marks end that were there before is told while the states of keys are compared.
+    if server.node.is_taking_over() {
+        return 0;
+    }
     let keys = due(server, turn, shard, db, server.node.log.now(clocks.wall));
     if keys.is_empty() {
         return 0;

@@ -93,6 +93,12 @@ impl Node {
         !refuses && !is_receiving && has_caught_up
     }
 
+    /// Whether the node takes over another's state, or re-issues after that what only it holds.
+    pub(crate) fn is_taking_over(&self) -> bool {
+        let is_receiving = self.conversation_status.lock().receiving.is_some();
+        is_receiving || self.membership.lock().group.is_reissuing()
+    }
+
     /// Takes in what members announced, and who said goodbye.
     pub(crate) fn hear(&self, announcements: &[Announcement], left: &[NodeId], clocks: Clocks) {
         // A batch of a member that is being evicted is either merged before this is announced, or refused.

@@ -370,10 +370,16 @@ impl RichKey {
 
     /// Drops what is dead of the key as a whole, and covered by `stable`: a TTL register that says none, a mark with
     /// what it hides, and the reset, in whose place a flush up to `flushed` went over the key.
+    ///
+    /// A mark stays until what it hides is stable, too: who has not seen that may yet end the mark by an observed reset
+    /// that lies below it, and so bring it to light wherever it is still there.
     pub(crate) fn drop_stable(&mut self, stable: &Frontier, flushed: Flushed) {
         self.ttl = self.ttl.filter(|ttl| ttl.expiry.is_some() || !stable.covers(ttl.version));
-        if let Some(mark) = self.mark.take_if(|mark| stable.covers(mark.entry)) {
-            self.drop_hidden(mark);
+        if let Some(mark) = self.mark
+            && self.mark_entries(mark).all(|entry| stable.covers(entry))
+        {
+            self.mark = None;
+            self.drop_hidden(mark, |_| false);
         }
         if self.mark.is_none() && self.reset > flushed.version && stable.covers(self.reset_entry) {
             self.reset = flushed.version;
@@ -381,12 +387,26 @@ impl RichKey {
         }
     }
 
-    /// Tombstones stay, hidden ones too: they go when they are stable themselves.
-    fn drop_hidden(&mut self, mark: Mark) {
+    /// The log entries of a mark and of what it hides.
+    fn mark_entries(&self, mark: Mark) -> impl Iterator<Item = Version> + '_ {
+        let hidden = self.cells.iter().flat_map(move |(_, cell)| {
+            let base = cell
+                .base
+                .as_ref()
+                .filter(|(version, value)| value.is_some() && mark.hides(version.timestamp));
+            let sums = cell.contributions.iter().filter(move |(_, own)| mark.hides(own.first));
+            base.map(|(version, _)| *version).into_iter().chain(sums.map(|(_, own)| own.entry()))
+        });
+        std::iter::once(mark.entry).chain(hidden)
+    }
+
+    /// Drops what a mark hides, but for what `stays`. Tombstones do: they go when they are stable themselves.
+    fn drop_hidden(&mut self, mark: Mark, stays: impl Fn(Version) -> bool) {
         self.cells.retain_mut(|(_, cell)| {
-            cell.base =
-                cell.base.take_if(|(version, value)| value.is_none() || !mark.hides(version.timestamp));
-            cell.contributions.retain(|(_, own)| !mark.hides(own.first));
+            cell.base = cell.base.take_if(|(version, value)| {
+                value.is_none() || !mark.hides(version.timestamp) || stays(*version)
+            });
+            cell.contributions.retain(|(_, own)| !mark.hides(own.first) || stays(own.entry()));
             !cell.is_empty()
         });
         self.count_cells();
@@ -411,13 +431,39 @@ impl RichKey {
         self.count_cells();
     }
 
+    /// Ends a mark that nobody else has, and with it what it hides. If it `kills` anything that others hold, a plain
+    /// reset is left of it, which is just above it, and below whatever was written at the same time. Else nothing is: said
+    /// again, that would end the marks of others, and bring to light what those hide, where they are not forgotten yet.
+    fn end_mark(&mut self, mark: Mark, kills: bool, flushed: Flushed) {
+        self.drop_hidden(mark, |_| false);
+        self.mark = None;
+        (self.reset, self.reset_entry) = if kills {
+            let above = Origin(mark.reset.origin.0.saturating_add(1));
+            (Version::new(mark.reset.timestamp, above), mark.entry)
+        } else {
+            (flushed.version, flushed.entry)
+        };
+        self.count_cells();
+    }
+
+    /// Before what `covered` does not cover is re-issued: a mark that it does not cover has nothing to end at others, or
+    /// would have been [judged](RichKey::judge); what a mark of theirs hides is dead, and will not be issued.
+    pub(crate) fn settle_marks(&mut self, covered: &Frontier, flushed: Flushed) {
+        match self.mark {
+            Some(mark) if covered.covers(mark.entry) => self.drop_hidden(mark, |entry| covered.covers(entry)),
+            Some(mark) => self.end_mark(mark, false, flushed),
+            None => {}
+        }
+    }
+
     /// The log entries of what is dead of the key as a whole: reset, TTL register that says none, mark.
     pub(crate) fn dead_parts(&self, flushed: Version) -> DeadParts {
         let ttl = self.ttl.filter(|ttl| ttl.expiry.is_none());
         [
             (self.reset > flushed).then_some(self.reset_entry),
             ttl.map(|ttl| ttl.version),
-            self.mark.map(|mark| mark.entry),
+            // With what it hides: the newest of all goes last.
+            self.mark.and_then(|mark| self.mark_entries(mark).max()),
         ]
     }
 

@@ -5,8 +5,8 @@
 //! stay: a contribution remains its origin's, resets keep their versions and so spare what they spared. So doing it
 //! twice, or at two nodes, changes nothing that can be seen.
 //!
-//! A mark becomes a plain reset. It would hide what the group has written since, wherever the reset that had ended it is
-//! stable and forgotten, and nowhere else.
+//! A mark becomes a plain reset, if it ends anything of the group's, and nothing else. It would hide what the group has
+//! written since, wherever the reset that had ended it is stable and forgotten, and nowhere else.
 //!
 //! A node whose clock was poisoned and put back holds parts from the future, which would win over what is written from
 //! now on. Those are [withdrawn](crate::store::shard::Shard::withdraw) in the same step: nobody else has them.
@@ -14,6 +14,7 @@
 use std::borrow::Cow;
 
 use shared::change::{CellId, Change, Contribution, Op, Value};
+use shared::clock::Timestamp;
 use shared::id::Origin;
 use shared::state::{CellState, KeyState};
 use shared::version::{Frontier, Version};
@@ -30,8 +31,12 @@ impl<'a> Transaction<'a> {
     /// Of an expired key only its end is issued, as an observed reset: with a fresh version what it held would outlive
     /// its expiry. What a mark that `covered` covers hides is not issued either.
     pub(crate) fn reissue(&mut self, key: &Key<'a>, covered: &Frontier) -> Result<(), CommandError> {
-        self.end_mark(key, covered)?;
         let (origins, at) = (&self.node.store.origins, self.writer.at.timestamp);
+        if self.node.is_rewinding() {
+            self.end_mark(key, covered)?;
+        } else if self.locked.of(key).find(key).is_some_and(|entry| entry.mark_end() > Timestamp::ZERO) {
+            self.locked.of_mut(key).settle_marks(key, covered, origins);
+        }
         let shard = self.locked.of(key);
         let Some(entry) = shard.find(key) else { return Ok(()) };
         let Some(unseen) = entry.state(key.db, shard.flushed(key.db), What::Uncovered(covered), origins)

@@ -200,7 +200,7 @@ fn nature(member_timeout_ms: u64, random: &mut fastrand::Rng) -> Nature {
             apply: [0, 100, 1_000, 20_000, 300_000][random.usize(..5)],
             report: [0, 500, 5_000][random.usize(..3)],
         },
-        log_memory: [64 << 20, 64 << 20, 6_000][random.usize(..3)],
+        log_memory: [64 << 20, 64 << 20, 20_000][random.usize(..3)],
         member_timeout_ms,
         snapshot_after: [0, 3_000, 20_000][random.usize(..3)],
         log_retention: [0, 10_000, 1 << 20][random.usize(..3)],

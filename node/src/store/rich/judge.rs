@@ -16,6 +16,7 @@ use shared::state::{CellState, ContributionState, KeyState, MarkState};
 use shared::version::{Frontier, Version};
 
 use super::{CellId, CellValue, Mark, OwnContribution, RichKey, Source, Ttl};
+use crate::store::shard::Flushed;
 
 /// What judging has changed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -55,17 +56,21 @@ impl From<&ContributionState> for OwnContribution {
 }
 
 impl RichKey {
-    /// Judges the two states of a key, ours being at the frontier `ours`. `joiner` is the own origin of a node that joins.
+    /// Judges the two states of a key, ours being at the frontier `ours`. `joiner` is the own origin of a node that joins,
+    /// with the database's flush.
     pub(crate) fn judge(
         &mut self,
         theirs: &KeyState<'_>,
         ours: &Frontier,
         theirs_frontier: &Frontier,
-        joiner: Option<Origin>,
+        joiner: Option<(Origin, Flushed)>,
     ) -> Judged {
+        if let Some((_, flushed)) = joiner {
+            self.settle_unseen_mark(theirs, theirs_frontier, flushed);
+        }
         let mut judged = Judged { taken: self.merge_resets(theirs), dropped: 0 };
         judged.dropped = self.drop_absent(theirs, theirs_frontier);
-        if let Some(own) = joiner {
+        if let Some((own, _)) = joiner {
             self.settle_restated(theirs, theirs_frontier, own);
         }
         for cell in &theirs.cells {
@@ -160,6 +165,18 @@ impl RichKey {
         }
         let absent = |ttl: &mut Ttl| theirs.ttl.is_none() && theirs_frontier.covers(ttl.version);
         dropped + usize::from(self.ttl.take_if(absent).is_some())
+    }
+
+    /// Of a mark that they have not seen a reset is left, if it ends anything of theirs.
+    fn settle_unseen_mark(&mut self, theirs: &KeyState<'_>, theirs_frontier: &Frontier, flushed: Flushed) {
+        let Some(mark) = self.mark.filter(|mark| !theirs_frontier.covers(mark.entry)) else { return };
+        let ends = |version: Version| version < mark.reset;
+        let ends_cell = |cell: &CellState<'_>| {
+            cell.base.as_ref().is_some_and(|(version, value)| value.is_some() && ends(*version))
+                || cell.contributions.iter().any(|own| ends(Version::new(own.first, own.contributor)))
+        };
+        let kills = theirs.cells.iter().any(ends_cell) || theirs.ttl.is_some_and(|ttl| ends(ttl.version));
+        self.end_mark(mark, kills, flushed);
     }
 
     /// Of two contributions of one owner that began otherwise one was restated, and whichever holds more of its owner's

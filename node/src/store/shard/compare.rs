@@ -142,6 +142,7 @@ impl Shard {
             return Judged::default();
         }
         self.note_entries(key, theirs, origins);
+        let joiner = joiner.map(|own| (own, self.databases[usize::from(key.db)].flushed));
         let judged = self.edit(key, origins, |rich| rich.judge(theirs, ours, theirs_frontier, joiner));
         if !judged.is_nothing() {
             self.touch(key);

@@ -14,6 +14,12 @@ impl Shard {
         self.edit(key, origins, |rich| rich.withdraw(covered, at, flushed));
     }
 
+    /// See [`RichKey::settle_marks`](super::super::rich::RichKey::settle_marks).
+    pub(crate) fn settle_marks(&mut self, key: &Key<'_>, covered: &Frontier, origins: &Origins) {
+        let flushed = self.databases[usize::from(key.db)].flushed;
+        self.edit(key, origins, |rich| rich.settle_marks(covered, flushed));
+    }
+
     /// Takes back a database's flush, and leaves its keys as they are: of those that it went over nothing is left.
     pub(crate) fn withdraw_flush(&mut self, db: u8, origins: &Origins) {
         let database = &mut self.databases[usize::from(db)];
