@@ -97,7 +97,7 @@ impl Hosts {
             let Some(announcement) = announcement else { continue };
             for to in (0..self.nodes.len()).filter(|to| *to != from && announced[*to].is_some()) {
                 self.stream(from, to);
-                self.nodes[to].hear(std::slice::from_ref(announcement), self.clocks());
+                self.nodes[to].hear(std::slice::from_ref(announcement), &[], self.clocks());
             }
         }
         self.now_ms += 100;

@@ -125,7 +125,7 @@ fn a_reached_announcement_counts_though_a_newer_one_is_ahead() {
 fn whoever_a_counted_member_names_counts() {
     let mut hosts = hosts(3);
     let joiner = Member { name: "new".into(), node_id: NodeId(9), origin: Origin(90), role: Role::Active };
-    hosts[1].group.enrol(joiner, Timestamp(1), MonoMillis(0)).unwrap();
+    hosts[1].group.enrol(joiner, (Frontier::new(), Timestamp(1)), MonoMillis(0)).unwrap();
     tell_all(&mut hosts);
     assert_eq!(hosts[0].group.judge(NodeId(9)), YouAre::Counted);
     assert!(hosts[0].group.unsaved().is_some(), "it must be remembered");
@@ -201,7 +201,7 @@ fn who_has_just_been_counted_is_not_taken_for_far_behind() {
     let ahead = Timestamp::of_wall(WallMillis(TIMEOUT_MS));
     let now = MonoMillis(MINUTE_MS);
     let newcomer = Group::new(own(2), None, TIMEOUT_MS, now).as_member();
-    group.enrol(newcomer, ahead, now).expect("it is enrolled");
+    group.enrol(newcomer, (Frontier::new(), ahead), now).expect("it is enrolled");
     assert_eq!(group.evict_furthest_behind(ahead, now.after_ms(BUDGET_LAG_MS - 1)), None);
     assert_eq!(group.evict_furthest_behind(ahead, now.after_ms(BUDGET_LAG_MS)).as_deref(), Some("n2"));
 }
@@ -222,9 +222,14 @@ fn a_name_passes_to_a_new_node_only_when_its_holder_is_silent() {
     let mut hosts = hosts(3);
     tell_all(&mut hosts);
     let again = Member { name: "n3".into(), node_id: NodeId(33), origin: Origin(90), role: Role::Active };
-    let refused = hosts[0].group.enrol(again.clone(), Timestamp(1), MonoMillis(HOLDER_SILENT_MS - 1));
+    let refused = hosts[0].group.enrol(
+        again.clone(),
+        (Frontier::new(), Timestamp(1)),
+        MonoMillis(HOLDER_SILENT_MS - 1),
+    );
     assert_eq!(refused, Err(NotEnrolled::NameTaken("n3".into())));
-    let enrolment = hosts[0].group.enrol(again, Timestamp(1), MonoMillis(HOLDER_SILENT_MS)).unwrap();
+    let enrolment =
+        hosts[0].group.enrol(again, (Frontier::new(), Timestamp(1)), MonoMillis(HOLDER_SILENT_MS)).unwrap();
     assert!(hosts[0].group.has_evicted(NodeId(3)));
     assert_eq!(enrolment.evictions.len(), 1);
     let names: Vec<_> = enrolment.members.iter().map(|member| member.node_id.0).collect();

@@ -387,6 +387,16 @@ impl RichKey {
         }
     }
 
+    /// Something that the mark hides, and that `stable` does not cover.
+    pub(crate) fn hidden_beyond(&self, stable: &Frontier) -> Option<Version> {
+        self.mark_entries(self.mark?).find(|entry| !stable.covers(*entry))
+    }
+
+    /// Whether the log entry made the mark, or something that it hides.
+    pub(crate) fn is_hidden(&self, entry: Version) -> bool {
+        self.mark.is_some_and(|mark| self.mark_entries(mark).any(|other| other == entry))
+    }
+
     /// The log entries of a mark and of what it hides.
     fn mark_entries(&self, mark: Mark) -> impl Iterator<Item = Version> + '_ {
         let hidden = self.cells.iter().flat_map(move |(_, cell)| {
@@ -462,8 +472,7 @@ impl RichKey {
         [
             (self.reset > flushed).then_some(self.reset_entry),
             ttl.map(|ttl| ttl.version),
-            // With what it hides: the newest of all goes last.
-            self.mark.and_then(|mark| self.mark_entries(mark).max()),
+            self.mark.map(|mark| mark.entry),
         ]
     }
 

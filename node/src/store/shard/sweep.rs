@@ -54,7 +54,12 @@ impl Shard {
             Entry::Packed(packed) => packed.without_stable(stable, origins).map(Entry::Packed),
             Entry::Rich(mut rich) => {
                 match &place.cell {
-                    None => rich.drop_stable(stable, flushed),
+                    None => {
+                        rich.drop_stable(stable, flushed);
+                        // A mark waits for what it hides.
+                        let awaited = rich.hidden_beyond(stable);
+                        awaited.into_iter().for_each(|entry| self.registry.note(entry, place.clone()));
+                    }
                     Some(id) => rich.drop_tombstone(id, stable),
                 }
                 Some(Entry::of_rich(*rich, origins))
@@ -80,7 +85,10 @@ impl Shard {
             let Flushed { version: flushed, .. } = databases[usize::from(place.db)].flushed;
             let held = at(databases, hasher, place);
             held.is_some_and(|held| match &place.cell {
-                None => held.dead_parts(flushed, origins).contains(&Some(entry)),
+                None => {
+                    held.dead_parts(flushed, origins).contains(&Some(entry))
+                        || matches!(held, Entry::Rich(rich) if rich.is_hidden(entry))
+                }
                 Some(id) => matches!(held, Entry::Rich(rich) if rich.tombstone(id) == Some(entry)),
             })
         });
