@@ -74,8 +74,6 @@ fn garbage_and_silence_at_the_port_are_closed() {
 #[test]
 fn messages_that_no_agent_sends_end_the_link_with_the_reason() {
     let mut pair = Pair::start();
-    // Batches are read only of peers of the agent's group, and it learns of its own a moment after the node.
-    wait_until("the agent to know its group", || pair.host().agent_log().contains("of one group: true"));
     let memory = Memory::of(pair.agent());
     let hello = |number| binary(&Message::Hello(Box::new(hello_of(&pair, number))).encode());
     let giant_list = [0x94, 4, 1, 0xdf, 0xff, 0xff, 0xff, 0xff];
