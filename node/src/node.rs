@@ -58,6 +58,8 @@ pub(crate) struct Node {
     pub(crate) conversation_status: Mutex<conversation::Status>,
     pub(crate) readiness: Mutex<Readiness>,
     reissue: Mutex<Reissue>,
+    /// See [`maintenance`].
+    lasts_round: AtomicUsize,
     /// What others have restated of this node's counting, and lacks something.
     missing: Mutex<Vec<Missing>>,
     random: Mutex<Random>,
@@ -178,6 +180,7 @@ impl Node {
             conversation_status: Mutex::default(),
             readiness: Mutex::new(Readiness::new(started)),
             reissue: Mutex::default(),
+            lasts_round: AtomicUsize::new(0),
             missing: Mutex::default(),
             random: Mutex::new(random),
             started,

@@ -11,13 +11,12 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use shared::change::DATABASES;
 use shared::id::Origin;
 use shared::time::WallMillis;
 use slog::{Logger, debug};
+use smallvec::SmallVec;
 
-use crate::group::Group;
-use crate::node::count;
+use crate::node::{Node, count};
 use crate::server::Server;
 use crate::store::ShardSet;
 use crate::store::entry::Entry;
@@ -44,9 +43,15 @@ pub(crate) struct Turn {
 }
 
 impl Turn {
-    pub(crate) fn of(group: &Group) -> Self {
+    /// None while the node takes over another's state: what the marks end that were there before is told then, while the
+    /// states of keys are compared.
+    pub(crate) fn of(node: &Node) -> Option<Self> {
+        if node.is_taking_over() {
+            return None;
+        }
+        let group = &node.membership.lock().group;
         let foreign_grace_ms = FOREIGN_GRACE_MS + group.rank() as u64 * RANK_GRACE_MS;
-        Self { own: group.own_origins().collect(), foreign_grace_ms }
+        Some(Self { own: group.own_origins().collect(), foreign_grace_ms })
     }
 
     fn is_due(&self, ttl: &Ttl, now: WallMillis) -> bool {
@@ -68,16 +73,14 @@ pub(crate) async fn run(server: Arc<Server>, logger: Logger) {
 }
 
 fn reap_all(server: &Server) -> usize {
-    let turn = Turn::of(&server.node.membership.lock().group);
+    let Some(turn) = Turn::of(&server.node) else { return 0 };
     let mut reaped = 0;
     for shard in ShardId::all() {
-        for db in 0..DATABASES {
-            loop {
-                let run = reap_run(server, &turn, shard, db, server.clocks());
-                reaped += run;
-                if run < RUN_KEYS || server.is_stopping() {
-                    break;
-                }
+        loop {
+            let run = reap_run(server, &turn, shard, server.clocks());
+            reaped += run;
+            if run < RUN_KEYS || server.is_stopping() {
+                break;
             }
         }
     }
@@ -87,12 +90,15 @@ fn reap_all(server: &Server) -> usize {
     reaped
 }
 
-/// Removes up to [`RUN_KEYS`] keys of a shard's database. Returns how many.
-pub(crate) fn reap_run(server: &Server, turn: &Turn, shard: ShardId, db: u8, clocks: Clocks) -> usize {
-    // What the marks end that were there before is told while the states of keys are compared.
-    if server.node.is_taking_over() {
-        return 0;
-    }
+/// Removes up to [`RUN_KEYS`] keys of each of a shard's databases. Returns how many.
+pub(crate) fn reap_run(server: &Server, turn: &Turn, shard: ShardId, clocks: Clocks) -> usize {
+    let now = server.node.log.now(clocks.wall);
+    let databases: SmallVec<[u8; 16]> =
+        server.node.store.lock_shard(shard).databases_with_expired(now).collect();
+    databases.into_iter().map(|db| reap_database(server, turn, shard, db, clocks)).sum()
+}
+
+fn reap_database(server: &Server, turn: &Turn, shard: ShardId, db: u8, clocks: Clocks) -> usize {
     let keys = due(server, turn, shard, db, server.node.log.now(clocks.wall));
     if keys.is_empty() {
         return 0;

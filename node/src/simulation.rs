@@ -15,7 +15,6 @@ use std::sync::Arc;
 
 use shared::announcement::Announcement;
 use shared::batch::{BatchHeader, FORMAT};
-use shared::change::DATABASES;
 use shared::clock::Timestamp;
 use shared::feed::{FeedInfo, PeersReport};
 use shared::id::{NodeId, Origin};
@@ -319,9 +318,8 @@ impl SimulatedNode {
 
     /// Removes the keys that have expired. Returns how many.
     pub fn reap(&self, now: Now) -> usize {
-        let turn = reaper::Turn::of(&self.server.node.membership.lock().group);
-        let run = |shard, db| reaper::reap_run(&self.server, &turn, shard, db, clocks(now));
-        ShardId::all().map(|shard| (0..DATABASES).map(|db| run(shard, db)).sum::<usize>()).sum()
+        let Some(turn) = reaper::Turn::of(&self.server.node) else { return 0 };
+        ShardId::all().map(|shard| reaper::reap_run(&self.server, &turn, shard, clocks(now))).sum()
     }
 
     /// `FEED INFO`.

@@ -23,6 +23,9 @@ use crate::transaction::{Clocks, Transaction};
 /// Dead things of a shard that are looked at under one locking of it.
 const DEAD_RUN: usize = 256;
 
+/// After so many rounds every shard's notes of what came last have been gone through.
+const LASTS_ROUNDS: usize = 16;
+
 /// Locks of one shard in a row: what is left comes in the next round.
 const DEAD_RUNS: usize = 256;
 
@@ -125,14 +128,22 @@ impl Node {
                     return looked_at;
                 }
                 let run = shard.drop_stable(stable, DEAD_RUN, &self.store.origins);
-                shard.forget_lasts(stable);
                 looked_at += run;
                 if run < DEAD_RUN {
                     break;
                 }
             }
         }
+        self.forget_lasts(stable);
         looked_at
+    }
+
+    /// A pass over every slot, and nothing waits for it: so it is done a few shards at a time.
+    fn forget_lasts(&self, stable: &Frontier) {
+        let first = self.lasts_round.fetch_add(1, Ordering::Relaxed) % LASTS_ROUNDS;
+        for id in ShardId::all().skip(first).step_by(LASTS_ROUNDS) {
+            self.store.lock_shard(id).forget_lasts(stable);
+        }
     }
 
     /// Writes once more what this node's own frontier does not cover.

@@ -59,8 +59,12 @@ impl Lasts {
 
     /// Forgets those that `stable` covers: everybody has them.
     pub(super) fn forget(&mut self, stable: &Frontier) {
-        let kept: Vec<Version> = self.iter().filter(|entry| !stable.covers(*entry)).collect();
-        *self = Self::default();
-        kept.into_iter().for_each(|entry| self.note(entry));
+        if let Some(others) = &mut self.others {
+            others.retain(|entry| !stable.covers(*entry));
+        }
+        if self.first != Version::ZERO && stable.covers(self.first) {
+            self.first = self.others.as_mut().and_then(|others| others.pop()).unwrap_or_default();
+        }
+        self.others.take_if(|others| others.is_empty());
     }
 }

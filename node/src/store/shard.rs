@@ -304,6 +304,16 @@ impl Shard {
         slots.into_iter().flat_map(|slots| slots.iter().map(|slot| slot.table.len()))
     }
 
+    /// The databases in which a key has expired before `now`.
+    pub(crate) fn databases_with_expired(&self, now: WallMillis) -> impl Iterator<Item = u8> + '_ {
+        let has_expired =
+            move |database: &Database| database.expiries.first().is_some_and(|(expiry, _)| *expiry < now);
+        (0..DATABASES)
+            .zip(&self.databases)
+            .filter(move |(_, database)| has_expired(database))
+            .map(|(db, _)| db)
+    }
+
     /// The keys that expired before `now` and that `is_due` tells to remove, at most `limit`, the longest expired first.
     /// Not too many are looked at for these.
     pub(crate) fn expired(
