@@ -84,6 +84,11 @@ impl Registry {
         self.length * size_of::<Note>() + self.element_bytes
     }
 
+    /// Nothing is dead: every note is stale.
+    pub(super) fn clear(&mut self) {
+        *self = Self::default();
+    }
+
     /// Takes up to `limit` notes of what `stable` covers.
     pub(super) fn take_stable(&mut self, stable: &Frontier, limit: usize) -> Vec<Place> {
         let mut taken = Vec::new();

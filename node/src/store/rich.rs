@@ -370,44 +370,15 @@ impl RichKey {
 
     /// Drops what is dead of the key as a whole, and covered by `stable`: a TTL register that says none, a mark with
     /// what it hides, and the reset, in whose place a flush up to `flushed` went over the key.
-    ///
-    /// A mark stays until what it hides is stable, too: who has not seen that may yet end the mark by an observed reset
-    /// that lies below it, and so bring it to light wherever it is still there.
     pub(crate) fn drop_stable(&mut self, stable: &Frontier, flushed: Flushed) {
         self.ttl = self.ttl.filter(|ttl| ttl.expiry.is_some() || !stable.covers(ttl.version));
-        if let Some(mark) = self.mark
-            && self.mark_entries(mark).all(|entry| stable.covers(entry))
-        {
-            self.mark = None;
+        if let Some(mark) = self.mark.take_if(|mark| stable.covers(mark.entry)) {
             self.drop_hidden(mark, |_| false);
         }
         if self.mark.is_none() && self.reset > flushed.version && stable.covers(self.reset_entry) {
             self.reset = flushed.version;
             self.reset_entry = flushed.entry;
         }
-    }
-
-    /// Something that the mark hides, and that `stable` does not cover.
-    pub(crate) fn hidden_beyond(&self, stable: &Frontier) -> Option<Version> {
-        self.mark_entries(self.mark?).find(|entry| !stable.covers(*entry))
-    }
-
-    /// Whether the log entry made the mark, or something that it hides.
-    pub(crate) fn is_hidden(&self, entry: Version) -> bool {
-        self.mark.is_some_and(|mark| self.mark_entries(mark).any(|other| other == entry))
-    }
-
-    /// The log entries of a mark and of what it hides.
-    fn mark_entries(&self, mark: Mark) -> impl Iterator<Item = Version> + '_ {
-        let hidden = self.cells.iter().flat_map(move |(_, cell)| {
-            let base = cell
-                .base
-                .as_ref()
-                .filter(|(version, value)| value.is_some() && mark.hides(version.timestamp));
-            let sums = cell.contributions.iter().filter(move |(_, own)| mark.hides(own.first));
-            base.map(|(version, _)| *version).into_iter().chain(sums.map(|(_, own)| own.entry()))
-        });
-        std::iter::once(mark.entry).chain(hidden)
     }
 
     /// Drops what a mark hides, but for what `stays`. Tombstones do: they go when they are stable themselves.

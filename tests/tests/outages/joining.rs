@@ -154,7 +154,9 @@ fn a_memory_only_node_that_starts_again_and_again_harms_nobody() {
     load.finish();
     group.check_equal();
     assert_eq!(member_names(&group[0]), ["host0", "host1", "host2"]);
-    assert!(members_most <= 4, "{members_most} members were listed");
+    // The newcomer, and whoever is about to be let go: those that joined since the others could last agree on it. That is
+    // one or two, however many restarts there are.
+    assert!(members_most <= 6, "{members_most} members were listed");
     let rounds = 0..restarts;
     let own = rounds.filter(|number| get(&group[1], &format!("own:{number}")).is_some()).count();
     assert_eq!(own, written, "a write that others had is lost");

@@ -49,6 +49,7 @@ const SCENARIOS: &[Scenario] = &[
     ("of two that ask each other one receives first", both_truncated),
     ("equal sums of a counter are told apart", equal_sums),
     ("a joiner's mark hides nothing of the group", mark_of_a_joiner),
+    ("who goes on counting loses nothing to whom states it again", counting_on),
 ];
 
 /// How many seeds each is run with.
@@ -672,4 +673,27 @@ fn mark_of_a_joiner(seed: u64, is_shown: bool) -> Outcome {
     s.ms(4_000)?;
     s.heal()?;
     s.expect_all("GET k", "$5 fresh")
+}
+
+/// Two of four are evicted together. The one returns first, and states again what it knows of the other's counting.
+fn counting_on(seed: u64, is_shown: bool) -> Outcome {
+    let mut s = Script::of(Mesh(4), seed, is_shown)?;
+    let halves = [(0, 2), (0, 3), (1, 2), (1, 3)];
+    halves.into_iter().for_each(|(one, other)| s.cut(one, other));
+    s.at(2, "INCRBY c 5")?;
+    s.ms(300)?;
+    s.expect(3, "GET c", "$1 5")?;
+    for (host, name) in [(0, "n2"), (0, "n3"), (2, "n0"), (2, "n1")] {
+        s.forget(host, name);
+    }
+    s.ms(5_000)?;
+    s.cut(2, 3);
+    s.at(2, "INCRBY c 2")?;
+    s.join(3, 0);
+    s.join(3, 1);
+    s.ms(60_000)?;
+    s.expect(0, "GET c", "$1 5")?;
+    s.at(2, "INCRBY c 3")?;
+    s.heal()?;
+    s.expect_all("GET c", "$2 10")
 }

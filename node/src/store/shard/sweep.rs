@@ -18,6 +18,10 @@ impl Shard {
     /// A TTL register that sets an expiry stays, even if its key is dead: it would be there for one node and not for
     /// another when the key is written next. Its key is marked once it expires.
     pub(crate) fn drop_stable(&mut self, stable: &Frontier, limit: usize, origins: &Origins) -> usize {
+        if self.registry.bytes() > 0 && self.dead_things() == 0 {
+            // Some may name entries that nobody will ever hold, of an origin that was given up.
+            self.registry.clear();
+        }
         let places = self.registry.take_stable(stable, limit);
         for place in &places {
             self.sweep(place, stable, origins);
@@ -54,12 +58,7 @@ impl Shard {
             Entry::Packed(packed) => packed.without_stable(stable, origins).map(Entry::Packed),
             Entry::Rich(mut rich) => {
                 match &place.cell {
-                    None => {
-                        rich.drop_stable(stable, flushed);
-                        // A mark waits for what it hides.
-                        let awaited = rich.hidden_beyond(stable);
-                        awaited.into_iter().for_each(|entry| self.registry.note(entry, place.clone()));
-                    }
+                    None => rich.drop_stable(stable, flushed),
                     Some(id) => rich.drop_tombstone(id, stable),
                 }
                 Some(Entry::of_rich(*rich, origins))
@@ -85,10 +84,7 @@ impl Shard {
             let Flushed { version: flushed, .. } = databases[usize::from(place.db)].flushed;
             let held = at(databases, hasher, place);
             held.is_some_and(|held| match &place.cell {
-                None => {
-                    held.dead_parts(flushed, origins).contains(&Some(entry))
-                        || matches!(held, Entry::Rich(rich) if rich.is_hidden(entry))
-                }
+                None => held.dead_parts(flushed, origins).contains(&Some(entry)),
                 Some(id) => matches!(held, Entry::Rich(rich) if rich.tombstone(id) == Some(entry)),
             })
         });
