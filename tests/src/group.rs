@@ -7,7 +7,7 @@ use shared::version::Frontier;
 use tempfile::TempDir;
 
 use crate::host::{Host, Programs};
-use crate::wait::wait_for;
+use crate::wait::{wait_for, wait_until};
 
 /// Who dials whom.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -82,9 +82,13 @@ impl Group {
         self.wait_linked();
     }
 
-    /// Waits until a write of each has reached all.
+    /// Waits until all are members, their agents know that, and a write of each has reached all.
     #[track_caller]
     pub fn wait_linked(&self) {
+        for host in self.hosts.iter().filter(|host| self.hosts.len() > 1 && host.agent.is_some()) {
+            wait_until("every host to join", || host.counter("joining") == 0);
+            wait_until("the agents to know their group", || host.knows_its_group());
+        }
         for host in &self.hosts {
             host.run(&["SET", &format!("linked:{}", host.name()), "1"]);
         }

@@ -192,6 +192,14 @@ impl Host {
         std::fs::read_to_string(self.dir.join("node.log")).unwrap_or_default()
     }
 
+    /// Whether its agent has a link with another of its node's group: it hears a little later than its node that this has
+    /// joined, and begins all links anew.
+    #[must_use]
+    pub fn knows_its_group(&self) -> bool {
+        let log = self.agent_log();
+        log.contains("of one group: true") || log.contains(r#""of one group":true"#)
+    }
+
     /// What the agent has logged.
     #[must_use]
     pub fn agent_log(&self) -> String {

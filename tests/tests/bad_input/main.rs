@@ -40,11 +40,6 @@ impl Pair {
         group.connect(Topology::Mesh);
         change(&mut group[0]);
         group.start_all();
-        // An agent hears a little later than its node that this has joined, and begins all links anew.
-        for host in group.hosts() {
-            let knows = || host.agent_log().contains("of one group: true");
-            tests::wait::wait_until("the agents to know their group", knows);
-        }
         Self { group }
     }
 
