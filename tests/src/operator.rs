@@ -73,15 +73,17 @@ pub fn member_names(host: &Host) -> Vec<String> {
 pub fn check_verified(hosts: &[Host]) -> u64 {
     let mut keys = 0;
     for host in hosts {
-        let answer = ask(host, &["verify", "--deep", "--json"]);
-        assert_eq!(answer.code, Some(0), "{}: {answer:?}", host.name());
-        let compared: Vec<Value> = answer
-            .out
-            .lines()
-            .map(|line| serde_json::from_str::<Value>(line).expect("lines of JSON"))
-            .filter(|line| line["type"] == "compared")
-            .collect();
-        assert_eq!(compared.len() + 1, hosts.len(), "{}: {compared:?}", host.name());
+        // A host that has just joined links anew: who is not linked is not compared with.
+        let compared = wait_for("every other host to be linked, and compared with", || {
+            let answer = ask(host, &["verify", "--deep", "--json"]);
+            assert_eq!(answer.code, Some(0), "{}: {answer:?}", host.name());
+            let lines = answer.out.lines();
+            let compared: Vec<Value> = lines
+                .map(|line| serde_json::from_str::<Value>(line).expect("lines of JSON"))
+                .filter(|line| line["type"] == "compared")
+                .collect();
+            if compared.len() + 1 == hosts.len() { Ok(compared) } else { Err(format!("{compared:?}")) }
+        });
         keys += compared.iter().filter_map(|peer| peer["status"]["keys_compared"].as_u64()).sum::<u64>();
     }
     keys
