@@ -136,7 +136,8 @@ fn a_memory_only_node_that_starts_again_and_again_harms_nobody() {
     for number in 0..restarts {
         group[2].kill_node();
         group[2].start_node();
-        // Mostly it is killed before it has joined: a name passes to another node only after five seconds.
+        // Often it is killed before it has joined: unless its agent said goodbye for the one before, the name is held for
+        // five seconds.
         if number % 6 == 0 {
             wait_joined(&group[2], 3);
             group[2].run(&["SET", &format!("own:{number}"), "1"]);
@@ -154,9 +155,7 @@ fn a_memory_only_node_that_starts_again_and_again_harms_nobody() {
     load.finish();
     group.check_equal();
     assert_eq!(member_names(&group[0]), ["host0", "host1", "host2"]);
-    // The newcomer, and whoever is about to be let go: those that joined since the others could last agree on it. That is
-    // one or two, however many restarts there are.
-    assert!(members_most <= 6, "{members_most} members were listed");
+    assert!(members_most <= 4, "{members_most} members were listed");
     let rounds = 0..restarts;
     let own = rounds.filter(|number| get(&group[1], &format!("own:{number}")).is_some()).count();
     assert_eq!(own, written, "a write that others had is lost");
