@@ -9,6 +9,7 @@ use async_std::channel;
 use async_std::net::TcpStream;
 use async_tungstenite::tungstenite::Error as SocketError;
 use futures_util::future::{Either, select};
+use shared::id::NodeId;
 use shared::link::Reason;
 use slog::{Logger, debug, o, warn};
 
@@ -79,6 +80,7 @@ pub(crate) async fn run(
 ) {
     let logger = session.logger.new(o!("address" => peer.to_string()));
     let (mut backoff, mut warnings) = (Backoff::new(random), Warnings::default());
+    let mut known = None;
     loop {
         debug!(logger, "dialling");
         match or_ended(&session, connect(&peer)).await {
@@ -88,16 +90,36 @@ pub(crate) async fn run(
                 let start = LinkStart { address: peer.to_string(), dialled: Some(record.clone()) };
                 // It ends by itself with the session, and says goodbye.
                 let ended = driver::run(socket, start, session.clone()).await;
-                after_link(&ended, &record, &mut backoff, &session).await;
+                after_link(&ended, &mut backoff);
+                known = ended.peer.map(|peer| peer.node_id).or(known);
             }
             Some(Err(error)) => {
                 record.on_down(error.to_string());
                 warnings.warn(&logger, &error);
             }
         }
-        if or_ended(&session, async_std::task::sleep(backoff.next())).await.is_none() {
+        if or_ended(&session, until_needed(known, &record, &mut backoff, &session)).await.is_none() {
             return;
         }
+    }
+}
+
+/// Waits until it is time to dial: after a while, and when no link is left to the peer that was there last. It may have
+/// dialled, and of two links one would be ended with what is in flight.
+async fn until_needed(known: Option<NodeId>, record: &Record, backoff: &mut Backoff, session: &Session) {
+    loop {
+        async_std::task::sleep(backoff.next()).await;
+        let Some(peer) = known else { return };
+        let (sender, unlinked) = channel::bounded(1);
+        let _ = session.events.send(Event::AwaitUnlinked(peer, sender)).await;
+        let asked_at = Instant::now();
+        record.set_spare(true);
+        let _ = unlinked.recv().await;
+        record.set_spare(false);
+        if asked_at.elapsed() < GOOD_LINK {
+            return;
+        }
+        backoff.reset();
     }
 }
 
@@ -123,27 +145,13 @@ async fn connect(peer: &PeerAddress) -> Result<Socket, DialError> {
 }
 
 /// What the end of a link means for the next.
-async fn after_link(ended: &Ended, record: &Record, backoff: &mut Backoff, session: &Session) {
+fn after_link(ended: &Ended, backoff: &mut Backoff) {
     if ended.up_for >= GOOD_LINK {
         backoff.reset();
     }
     let Ending::Goodbye { goodbye, .. } = &ended.ending else { return };
     match goodbye.reason {
-        Reason::Leaving | Reason::Silent | Reason::Other => {}
-        // The peer dialled, too, and that link stays. This one is needed when it is gone.
-        Reason::Duplicate => {
-            if let Some(peer) = &ended.peer {
-                let (sender, unlinked) = channel::bounded(1);
-                let _ = session.events.send(Event::AwaitUnlinked(peer.node_id, sender)).await;
-                let asked_at = Instant::now();
-                record.set_spare(true);
-                or_ended(session, unlinked.recv()).await;
-                record.set_spare(false);
-                if asked_at.elapsed() >= GOOD_LINK {
-                    backoff.reset();
-                }
-            }
-        }
+        Reason::Leaving | Reason::Silent | Reason::Duplicate | Reason::Other => {}
         _ => backoff.slow_down(),
     }
 }

@@ -66,6 +66,8 @@ struct LinkEntry {
     name: String,
     dialler: NodeId,
     is_related: bool,
+    /// It makes room for another to the same peer: what came over it is still being applied.
+    is_superseded: bool,
 }
 
 /// When the node is told what.
@@ -154,7 +156,7 @@ impl Core {
     /// Whether a link to that node was admitted and has not ended.
     #[must_use]
     pub fn is_linked(&self, node_id: NodeId) -> bool {
-        self.links.values().any(|entry| entry.node_id == node_id)
+        self.links.values().any(|entry| entry.node_id == node_id && !entry.is_superseded)
     }
 
     fn on_tick(&mut self, now: MonoMillis) {
@@ -226,7 +228,7 @@ impl Core {
             let admitted = result
                 .map_err(|error| self.clock_refused(&greeting.hello.member, &error))
                 .and_then(|()| self.members.admit(&greeting.hello.member, now))
-                .and_then(|()| self.settle_duplicate(&greeting, now));
+                .and_then(|()| self.settle_duplicate(&greeting));
             match admitted {
                 Ok(()) => self.admit(link, &greeting, now),
                 Err(goodbye) => self.tell(link, Command::Leave(goodbye)),
@@ -247,20 +249,22 @@ impl Core {
     }
 
     /// Of two links between the same two agents one stays.
-    fn settle_duplicate(&mut self, greeting: &Greeting, now: MonoMillis) -> Result<(), Goodbye> {
+    fn settle_duplicate(&mut self, greeting: &Greeting) -> Result<(), Goodbye> {
         let peer = &greeting.hello.member;
-        let Some((link, entry)) = self.links.iter().find(|(_, entry)| entry.node_id == peer.node_id) else {
+        let mut links = self.links.iter_mut();
+        let Some((link, entry)) =
+            links.find(|(_, entry)| entry.node_id == peer.node_id && !entry.is_superseded)
+        else {
             return Ok(());
         };
-        let (link, dialler) = (*link, entry.dialler);
         let ours = named(&self.info.name, self.info.node_id);
         let names = format!("{ours} and {}", named(&peer.name, peer.node_id));
-        if dialler != greeting.dialler && dialled_link_stays(greeting.dialler, dialler) {
+        if entry.dialler != greeting.dialler && dialled_link_stays(greeting.dialler, entry.dialler) {
             let text = format!("{names} have dialled each other: this link makes room for the other");
+            // The other takes over when this one is closed: what came over it is applied by then, and not pulled again.
+            entry.is_superseded = true;
+            let link = *link;
             self.tell(link, Command::Leave(Goodbye::new(Reason::Duplicate, text)));
-            // It counts no more from here on, so that the other takes over at once.
-            self.links.remove(&link);
-            self.router.on_link_down(link, now);
             return Ok(());
         }
         Err(Goodbye::new(Reason::Duplicate, format!("{names} are linked already: the older link stays")))
@@ -271,7 +275,7 @@ impl Core {
         let (dialler, is_related) = (*dialler, *is_related);
         let Member { node_id, origin, name, .. } = hello.member.clone();
         self.tell(link, Command::Admit);
-        self.links.insert(link, LinkEntry { node_id, name, dialler, is_related });
+        self.links.insert(link, LinkEntry { node_id, name, dialler, is_related, is_superseded: false });
         self.members.greet(&hello.member, is_related.then_some(&hello.frontier), now);
         if is_related {
             self.tell(link, Command::Held(Arc::new(self.told.clone()), self.clock));

@@ -195,7 +195,12 @@ fn of_two_links_the_one_of_the_smaller_node_id_stays() {
     desk.take_told(1);
     desk.link_up(2, 2, &[]);
     assert_eq!(desk.take_told(1), ["leave Duplicate"]);
-    assert_eq!(desk.take_told(2), ["admit", "held ;0", "pull 0000000000000102 0"]);
+    assert_eq!(desk.take_told(2), ["admit", "held ;0"]);
+    // What came over the one that makes room is applied before the other goes on from there.
+    let held = frontier(&[(Origin(0x102), 7)]);
+    desk.event(1, LinkEvent::Progress { held, delivered: vec![Origin(0x102)] });
+    desk.handle(Input::Closed { link: LinkId(1), has_left: false });
+    assert_eq!(desk.take_told(2), ["held 0000000000000102:7;0", "pull 0000000000000102 7"]);
     desk.link_up(3, 2, &[]);
     assert_eq!(desk.take_told(3), ["leave Duplicate"]);
 }
