@@ -155,6 +155,8 @@ pub(crate) enum NotEnrolled {
     NoMember,
     #[error("the name '{0}' is held by another node, which was heard lately: give each node its own --name")]
     NameTaken(String),
+    #[error("the name '{0}' becomes free as soon as all members know that the node before is gone")]
+    NameInUse(String),
     #[error("node {0} was evicted: it must take a new node id")]
     Evicted(NodeId),
     #[error("the group has {MEMBERS_MAX} members already")]
@@ -561,16 +563,7 @@ impl Group {
         if member.name == self.own.name {
             return Err(NotEnrolled::NameTaken(member.name));
         }
-        let holder = self
-            .still_counted()
-            .find(|counted| counted.member.name == member.name && counted.member.node_id != member.node_id);
-        if let Some(holder) = holder {
-            if !holder.has_left && now.since(holder.heard_at) < HOLDER_SILENT_MS {
-                return Err(NotEnrolled::NameTaken(member.name));
-            }
-            let predecessor = holder.member.clone();
-            self.evict(&predecessor);
-        }
+        self.free_name(&member, now)?;
         if self.members.len() >= MEMBERS_MAX {
             return Err(NotEnrolled::Full);
         }
@@ -591,6 +584,28 @@ impl Group {
             evictions: self.announced_evictions(),
             departed: self.departed.values().copied().collect(),
         })
+    }
+
+    /// Makes a newcomer's name free, if who bore it is gone: it is evicted, and the eviction takes effect before the next is
+    /// counted, so that a node that starts again and again is listed once. That is not waited for when the bearer before
+    /// was silent for long: somebody else may be away, too, and until then no eviction takes effect.
+    fn free_name(&mut self, newcomer: &Member, now: MonoMillis) -> Result<(), NotEnrolled> {
+        let is_bearer = |member: &Member| member.name == newcomer.name && member.node_id != newcomer.node_id;
+        let is_silent = |counted: &Counted| now.since(counted.heard_at) >= HOLDER_SILENT_MS;
+        let holder = self.still_counted().find(|counted| is_bearer(&counted.member));
+        if let Some(holder) = holder {
+            if !holder.has_left && !is_silent(holder) {
+                return Err(NotEnrolled::NameTaken(newcomer.name.clone()));
+            }
+            let predecessor = holder.member.clone();
+            self.evict(&predecessor);
+        }
+        let has_effect = |counted: &Counted| !is_bearer(&counted.member) || is_silent(counted);
+        if self.members.values().all(has_effect) {
+            Ok(())
+        } else {
+            Err(NotEnrolled::NameInUse(newcomer.name.clone()))
+        }
     }
 
     /// This node as a member.

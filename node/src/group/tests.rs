@@ -236,6 +236,31 @@ fn a_name_passes_to_a_new_node_only_when_its_holder_is_silent() {
     assert_eq!(names, [2, 1], "the other members, and who enrols it");
 }
 
+/// A node that starts again and again is listed once, however quickly it does.
+#[test]
+fn a_name_that_was_given_up_passes_on_when_all_know() {
+    let mut hosts = hosts(3);
+    tell_all(&mut hosts);
+    let again = Member { name: "n3".into(), node_id: NodeId(33), origin: Origin(90), role: Role::Active };
+    let enrol = |host: &mut Host, at_ms: u64| {
+        host.group.enrol(again.clone(), (Frontier::new(), Timestamp(1)), MonoMillis(at_ms))
+    };
+    hosts[0].group.leave(NodeId(3));
+    assert_eq!(enrol(&mut hosts[0], 1), Err(NotEnrolled::NameInUse("n3".into())));
+    assert!(hosts[0].group.has_evicted(NodeId(3)));
+    hosts.truncate(2);
+    tell_all(&mut hosts);
+    tell_all(&mut hosts);
+    let enrolment = enrol(&mut hosts[0], 2).unwrap();
+    assert_eq!(enrolment.members.len(), 2);
+    // While another member is away no eviction takes effect: then it is not waited for any longer.
+    let mut alone = self::hosts(3);
+    tell_all(&mut alone);
+    alone[0].group.leave(NodeId(3));
+    assert!(enrol(&mut alone[0], HOLDER_SILENT_MS - 1).is_err());
+    enrol(&mut alone[0], HOLDER_SILENT_MS).unwrap();
+}
+
 /// Restarts leave origins behind: they leave the frontier when all have them whole.
 #[test]
 fn ended_origins_leave_the_frontier_when_all_agree_on_them() {

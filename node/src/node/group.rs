@@ -127,15 +127,20 @@ impl Node {
 
     /// Counts a node that has taken over this group's state, durably, before it is told so.
     pub(crate) fn enrol(&self, member: Member, clocks: Clocks) -> Answer {
+        let _nothing_half_merged = self.applying.lock();
         let standing = self.log.standing(clocks.wall);
         let mut membership = self.membership.lock();
-        match membership.group.enrol(member, standing, MonoMillis(clocks.mono_us / 1_000)) {
-            Ok(enrolment) if membership.save() => Answer::Enrolled(enrolment),
+        membership.group.advance(&standing.0);
+        let enrolled = membership.group.enrol(member, standing, MonoMillis(clocks.mono_us / 1_000));
+        // Somebody may have been evicted to make room.
+        let is_saved = membership.save();
+        match enrolled {
+            Ok(enrolment) if is_saved => Answer::Enrolled(enrolment),
             Ok(_) => {
                 let fault = membership.fault().unwrap_or_default();
                 Answer::Refused(Refusal::NotNow, format!("the group cannot be saved: {fault}"))
             }
-            Err(error @ (NotEnrolled::NoMember | NotEnrolled::NameTaken(_))) => {
+            Err(error @ (NotEnrolled::NoMember | NotEnrolled::NameTaken(_) | NotEnrolled::NameInUse(_))) => {
                 Answer::Refused(Refusal::NotNow, error.to_string())
             }
             Err(error) => Answer::Refused(Refusal::Never, error.to_string()),
