@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use async_tungstenite::tungstenite::Message as SocketMessage;
 use futures_util::StreamExt;
 use shared::announcement::Member;
-use shared::link::{Applied, Goodbye, Reason};
+use shared::link::{Applied, Goodbye, Input, Reason};
 use slog::{Logger, debug, error, info, o, warn};
 
 use super::Driver;
@@ -64,7 +64,12 @@ impl Driver {
         if self.up_at.is_some() || self.start.dialled.is_some() {
             self.record.on_down(ending.text());
         }
-        if !ending.is_silence() && matches!(ending, Ending::Goodbye { .. }) {
+        if let Ending::NodeLost(_) = &ending {
+            let text = "the agent's node went away; the link resumes by itself";
+            let goodbye = Goodbye::new(Reason::Leaving, text);
+            self.link.handle(Input::Leave(goodbye), self.session.clocks().now());
+        }
+        if !ending.is_silence() && !matches!(ending, Ending::Broken(_)) {
             let _ = async_std::future::timeout(CLOSING_TIME_MAX, self.say_goodbye()).await;
         }
         if !matches!(ending, Ending::NodeLost(_)) {
