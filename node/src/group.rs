@@ -650,8 +650,11 @@ impl Group {
     }
 
     /// Was enrolled, and is a member from now on; what its frontier does not cover ([`Group::will_reissue`]) is to be
-    /// re-issued.
-    pub(crate) fn join(&mut self, enrolment: Enrolment, origin: Origin, now: MonoMillis) {
+    /// re-issued. The frontier's floor is `floor`: its own told of those that it counted before, if only of itself, and
+    /// would pass for complete what members have written since.
+    pub(crate) fn join(&mut self, enrolment: Enrolment, origin: Origin, floor: Timestamp, now: MonoMillis) {
+        (self.floor, self.saved_floor) = (floor, floor);
+        self.agreed.clear();
         self.own.group_id = enrolment.group_id;
         self.run_as(origin);
         self.is_joining = false;

@@ -24,7 +24,7 @@ use shared::version::{Frontier, Version};
 use slog::{Discard, Logger, o};
 
 pub use self::branches::{Branches, take_branches};
-pub use self::dump::{Canonical, Seen, Visible};
+pub use self::dump::{Canonical, Part, Seen, Stray, Visible};
 pub use self::follower::Follower;
 
 use crate::client::{Address, After, Client};
@@ -200,6 +200,7 @@ pub struct SimulatedNode {
     server: Server,
     writer: Option<Writer<SimulatedDisk>>,
     snapshots: Option<Snapshots<SimulatedDisk>>,
+    closed: Option<Origin>,
 }
 
 impl SimulatedNode {
@@ -212,12 +213,12 @@ impl SimulatedNode {
         let settings = Settings::new(config.initial);
         let mut numbers = crate::log::disk::simulated::Random(setup.seed);
         let random: crate::node::Random = Box::new(move || numbers.below(usize::MAX) as u64);
-        let (node, writer, snapshots) = match disk {
+        let (node, writer, snapshots, closed) = match disk {
             None => {
                 let (origin, node_id) = (setup.origin, setup.node_id);
                 let node = memory_node(&config, settings, origin, node_id, random, now.mono())
                     .map_err(|error| error.to_string())?;
-                (node, None, None)
+                (node, None, None, None)
             }
             Some(disk) => {
                 let opening = Opening {
@@ -232,8 +233,9 @@ impl SimulatedNode {
                     segment_bytes_max: setup.segment_bytes,
                 };
                 let opened = open(Arc::new(disk.0.clone()), opening).map_err(|error| error.to_string())?;
-                let Opened { node, writer, snapshots, .. } = opened;
-                (node, Some(writer), Some(snapshots))
+                let Opened { node, writer, snapshots, found } = opened;
+                let closed = found.snapshot.and_then(|snapshot| snapshot.header.closed);
+                (node, Some(writer), Some(snapshots), closed)
             }
         };
         let log_reader = writer.as_ref().map(|writer| SealedReader::new(writer.reader()));
@@ -241,7 +243,13 @@ impl SimulatedNode {
         let run_id = format!("{:040x}", setup.origin.0);
         let logger = Logger::root(Discard, o!());
         let parts = Parts { node, config, logger, log_reader, run_id, streams, started: now.wall };
-        Ok(Self { server: Server::new(parts), writer, snapshots })
+        Ok(Self { server: Server::new(parts), writer, snapshots, closed })
+    }
+
+    /// The origin that the snapshot of a join has closed: what was written under it is written once more.
+    #[must_use]
+    pub const fn closed(&self) -> Option<Origin> {
+        self.closed
     }
 
     /// Connects a client, on this host.

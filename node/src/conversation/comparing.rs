@@ -3,12 +3,17 @@
 //! A slot can be compared when all changes that reached it at either side are held by the other: then both have merged
 //! the same changes, and must have come to the same. A slot that differs nevertheless, three rounds in a row, is an
 //! alarm: memory or disk, or this program, has failed. Then the two sides' versions are united; nothing is dropped.
+//!
+//! They are also united, without an alarm, for the sake of a change that neither holds by its frontier, round after round:
+//! a reconcile has brought it, and was not finished as its sender crashed and forgot what it had not yet synced. No
+//! stream will ever bring that change to the others.
 
 use std::collections::BTreeMap;
 
 use shared::conversation::{Answer, Question, States, Summaries};
 use shared::state::Page;
 use shared::time::MonoMillis;
+use shared::version::Version;
 
 use super::answering::{digests, own_roots, summaries};
 use super::{Counters, Notice};
@@ -32,8 +37,13 @@ const SUMMARIES_MAX: usize = 1_024;
 pub(super) struct Comparison {
     phase: Phase,
     next_at: MonoMillis,
-    /// How many rounds in a row each slot has differed.
-    strikes: BTreeMap<u16, u8>,
+    strikes: BTreeMap<u16, Strikes>,
+}
+
+/// How often in a row a slot has come to the same verdict, which is not that it is equal.
+struct Strikes {
+    verdict: Verdict,
+    count: u8,
 }
 
 #[derive(Default)]
@@ -43,6 +53,13 @@ enum Phase {
     Digests(Vec<u8>),
     Summaries(Vec<u16>),
     Uniting(Vec<u16>),
+}
+
+impl Strikes {
+    /// Under load what is newest is often found before a frontier covers it.
+    fn is_suspicious(&self) -> bool {
+        self.verdict == Verdict::Differs || self.count > 1
+    }
 }
 
 impl Comparison {
@@ -95,7 +112,8 @@ impl Comparison {
 
     fn rest(&mut self, now: MonoMillis) {
         self.phase = Phase::Resting;
-        let interval = if self.strikes.is_empty() { ROUND_INTERVAL_MS } else { SUSPECT_INTERVAL_MS };
+        let is_suspicious = self.strikes.values().any(Strikes::is_suspicious);
+        let interval = if is_suspicious { SUSPECT_INTERVAL_MS } else { ROUND_INTERVAL_MS };
         self.next_at = now.after_ms(interval);
     }
 
@@ -122,8 +140,9 @@ impl Comparison {
             .collect();
         self.strikes.retain(|slot, _| differing.binary_search(slot).is_ok());
         // Those that were suspected before come first, so that a busy round does not leave them out.
-        let (mut chosen, rest): (Vec<u16>, Vec<u16>) =
-            differing.into_iter().partition(|slot| self.strikes.contains_key(slot));
+        let (mut chosen, rest): (Vec<u16>, Vec<u16>) = differing
+            .into_iter()
+            .partition(|slot| self.strikes.get(slot).is_some_and(Strikes::is_suspicious));
         chosen.extend(rest);
         chosen.truncate(SUMMARIES_MAX);
         if chosen.is_empty() { self.rest(now) } else { self.phase = Phase::Summaries(chosen) }
@@ -141,32 +160,46 @@ impl Comparison {
         notices: &mut Vec<Notice>,
     ) {
         let ours = summaries(node, slots, false);
-        let mut diverged = Vec::new();
+        let mut lasting = Vec::new();
+        let mut diverged = 0;
         for (slot, verdict) in slots.iter().zip(compare(&ours, theirs)) {
             match verdict {
                 Verdict::Equal => {
                     self.strikes.remove(slot);
                 }
-                Verdict::Unknown => {}
-                Verdict::Differs => {
-                    let strikes = self.strikes.entry(*slot).or_default();
-                    *strikes += 1;
-                    if *strikes >= STRIKES {
-                        diverged.push(*slot);
+                Verdict::Unknown => {
+                    self.strikes
+                        .retain(|other, strikes| other != slot || strikes.verdict == Verdict::Differs);
+                }
+                Verdict::Differs | Verdict::Stray(_) => {
+                    if self.strike(*slot, verdict) >= STRIKES {
+                        lasting.push(*slot);
+                        diverged += usize::from(verdict == Verdict::Differs);
                     }
                 }
             }
-            counters.slots_compared += u64::from(verdict != Verdict::Unknown);
+            counters.slots_compared += u64::from(verdict.is_known());
         }
-        if diverged.is_empty() {
+        if lasting.is_empty() {
             return self.rest(now);
         }
-        counters.slots_diverged += diverged.len() as u64;
-        notices.push(Notice::Diverged { peer: peer.to_owned(), slots: diverged.len() });
-        for slot in &diverged {
+        if diverged > 0 {
+            counters.slots_diverged += diverged as u64;
+            notices.push(Notice::Diverged { peer: peer.to_owned(), slots: diverged });
+        }
+        for slot in &lasting {
             self.strikes.remove(slot);
         }
-        self.phase = Phase::Uniting(diverged);
+        self.phase = Phase::Uniting(lasting);
+    }
+
+    fn strike(&mut self, slot: u16, verdict: Verdict) -> u8 {
+        let strikes = self.strikes.entry(slot).or_insert(Strikes { verdict, count: 0 });
+        if strikes.verdict != verdict {
+            *strikes = Strikes { verdict, count: 0 };
+        }
+        strikes.count += 1;
+        strikes.count
     }
 }
 
@@ -177,6 +210,16 @@ pub(super) enum Verdict {
     Differs,
     /// One side holds changes that the other has not seen yet.
     Unknown,
+    /// It has this change, and neither side's frontier covers it: either it is newer than the frontier that was read, or
+    /// nobody's ever will.
+    Stray(Version),
+}
+
+impl Verdict {
+    /// Whether it says something of the slot.
+    pub(super) const fn is_known(self) -> bool {
+        matches!(self, Self::Equal | Self::Differs)
+    }
 }
 
 /// Compares slots at two nodes. Each side's frontier was read before its slots.
@@ -185,9 +228,17 @@ pub(super) fn compare<'s>(ours: &'s Summaries, theirs: &'s Summaries) -> impl It
         if a.digest == b.digest {
             return Verdict::Equal;
         }
-        let within_both =
-            |last: &shared::version::Version| ours.frontier.covers(*last) && theirs.frontier.covers(*last);
-        if a.lasts.iter().chain(&b.lasts).all(within_both) { Verdict::Differs } else { Verdict::Unknown }
+        let lasts = || a.lasts.iter().chain(&b.lasts);
+        let covering = |last: &Version| {
+            usize::from(ours.frontier.covers(*last)) + usize::from(theirs.frontier.covers(*last))
+        };
+        if let Some(stray) = lasts().find(|last| covering(last) == 0) {
+            Verdict::Stray(*stray)
+        } else if lasts().all(|last| covering(last) == 2) {
+            Verdict::Differs
+        } else {
+            Verdict::Unknown
+        }
     })
 }
 
@@ -197,6 +248,9 @@ pub(super) fn unite(node: &Node, slots: &[u16], states: &States, overwrite_equal
     let mut whole = 0;
     for (slot, page) in slots.iter().zip(&states.pages).take(usize::from(states.slots)) {
         let Ok(page) = Page::decode(page) else { return whole };
+        if !page.flushes().is_empty() && node.take_flushes(&page).is_err() {
+            return whole;
+        }
         let mut shard = node.store.lock_shard(ShardId::of_slot(usize::from(*slot)));
         for key in page.keys() {
             let Ok(key) = key else { return whole };

@@ -253,7 +253,8 @@ impl Receiving {
             return notices.push(Notice::Refused { text: error.to_string() });
         }
         let Begun { run, frontier, known_until, closed, flushes, .. } = begun;
-        if node.take_flushes(&flushes).is_err() {
+        let flushes = Page::decode(&flushes).ok();
+        if flushes.is_none_or(|page| node.take_flushes(&page).is_err()) {
             return notices.push(Notice::Unexpected { what: "its flushes cannot be taken over" });
         }
         self.run = run;
@@ -432,7 +433,7 @@ impl Receiving {
                 return notices.push(Notice::Unexpected { what: "too many origins are known" });
             }
             let mut membership = node.membership.lock();
-            membership.group.join(enrolment, origin, super::mono(clocks));
+            membership.group.join(enrolment, origin, self.theirs.floor(), super::mono(clocks));
             membership.save();
             node.readiness.lock().joined(super::mono(clocks));
             notices.push(Notice::Joined);

@@ -173,12 +173,12 @@ impl Job {
             if !is_first && !again.contains(slot) {
                 continue;
             }
-            if !is_first && verdict != Verdict::Unknown {
+            if !is_first && verdict.is_known() {
                 left.retain(|other| other != slot);
             }
             match verdict {
-                Verdict::Unknown if is_first => left.push_back(*slot),
-                Verdict::Unknown => {}
+                Verdict::Unknown | Verdict::Stray(_) if is_first => left.push_back(*slot),
+                Verdict::Unknown | Verdict::Stray(_) => {}
                 verdict => {
                     self.found.slots_compared += 1;
                     self.found.keys_compared += u64::from(summary.keys);

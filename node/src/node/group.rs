@@ -4,7 +4,7 @@ use shared::announcement::{Announcement, Member};
 use shared::clock::Timestamp;
 use shared::conversation::{Answer, Refusal};
 use shared::id::{NodeId, Origin};
-use shared::state::{Page, PageBuilder, StateError};
+use shared::state::{FlushState, Page, PageBuilder, StateError};
 use shared::time::{MonoMillis, WallMillis};
 use shared::version::Frontier;
 
@@ -147,16 +147,20 @@ impl Node {
         }
     }
 
+    /// The newest flush of each database.
+    pub(crate) fn flush_states(&self) -> Vec<FlushState> {
+        self.store.lock_shard(ShardId(0)).flushes().collect()
+    }
+
     /// The newest flush of each database, as a page without keys.
     pub(crate) fn flushes(&self) -> Vec<u8> {
         let mut page = PageBuilder::new();
-        self.store.lock_shard(ShardId(0)).flushes().for_each(|flush| page.push_flush(&flush));
+        self.flush_states().iter().for_each(|flush| page.push_flush(flush));
         page.finish()
     }
 
     /// Merges the flushes of such a page.
-    pub(crate) fn take_flushes(&self, page: &[u8]) -> Result<(), NotTaken> {
-        let page = Page::decode(page)?;
+    pub(crate) fn take_flushes(&self, page: &Page<'_>) -> Result<(), NotTaken> {
         let mut locked = self.store.lock(ShardSet::ALL);
         for flush in page.flushes() {
             for shard in locked.iter_mut() {

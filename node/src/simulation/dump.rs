@@ -3,7 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use shared::change::{DATABASES, Kind};
+use shared::id::Origin;
 use shared::time::WallMillis;
+use shared::version::Version;
 
 use super::SimulatedNode;
 use crate::conversation::receiving::Receiving;
@@ -29,6 +31,22 @@ pub type Visible = BTreeMap<(u8, Vec<u8>), Seen>;
 /// What is held of every key, the dead parts included. Equal changes give equal values.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Canonical(canonical::Canonical);
+
+/// What a change did to a key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Part {
+    /// It ended what was there.
+    Reset,
+    /// It set an expiry.
+    Expiry,
+    /// It wrote a value.
+    Value,
+    /// It added to a number.
+    Sum,
+}
+
+/// A part that is held though no frontier covers it: database, key (none of a flush), part, version.
+pub type Stray = (u8, Vec<u8>, Part, Version);
 
 impl Canonical {
     /// The first few things in these slots in which two differ, as text.
@@ -123,6 +141,27 @@ impl SimulatedNode {
     #[must_use]
     pub fn canonical(&self) -> Canonical {
         Canonical(self.server.node.store.canonical())
+    }
+
+    /// What is held, though the frontier does not cover it.
+    #[must_use]
+    pub fn strays(&self) -> BTreeSet<Stray> {
+        let node = &self.server.node;
+        let (frontier, held) = (node.log.frontier(), node.store.canonical());
+        let flushes = (0..).zip(&held.flushed).map(|(db, version)| (db, Vec::new(), Part::Reset, *version));
+        let of_keys = held.keys.iter().flat_map(|((db, key), held)| {
+            let of_cells = held.cells.iter().flat_map(|(_, _, base, contributions)| {
+                let base = base.iter().map(|(version, _)| (Part::Value, *version));
+                let sums = contributions.iter();
+                base.chain(sums.map(|(origin, _, last, _)| (Part::Sum, Version::new(*last, *origin))))
+            });
+            let ttl = held.ttl.map(|(version, _)| (Part::Expiry, version));
+            let of_key = [(Part::Reset, held.reset)].into_iter().chain(ttl);
+            of_key.chain(of_cells).map(|(part, version)| (*db, key.clone(), part, version))
+        });
+        // A reset that was observed bears no origin.
+        let all = flushes.chain(of_keys).filter(|(.., version)| version.origin != Origin::default());
+        all.filter(|(.., version)| !frontier.covers(*version)).collect()
     }
 
     /// A bit of a string flips in memory, and nothing notices. Says whether there was one.

@@ -3,9 +3,9 @@
 //! It takes every change that survived, in no particular order, and says what clients see at a moment. It follows the
 //! rules as the design states them, looks at all changes of a key at once, and shares no code with the store.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use node::simulation::{Seen, Visible};
+use node::simulation::{Part, Seen, Stray, Visible};
 use shared::batch::Batch;
 use shared::change::{Change, DATABASES, Kind, Op, Sum, Value};
 use shared::clock::Timestamp;
@@ -51,26 +51,32 @@ struct Counted {
 }
 
 impl Model {
-    /// The model of all changes that survived.
+    /// The model of all changes that survived: those that a frontier covers, and these, which only a reconcile has brought
+    /// to others before their author lost them.
     ///
     /// # Errors
     /// If a batch cannot be read.
-    pub(crate) fn of(ledger: &Ledger) -> Result<Self, String> {
+    pub(crate) fn of(ledger: &Ledger, strays: &BTreeSet<Stray>) -> Result<Self, String> {
         let mut model = Self::default();
         for (origin, _, sealed) in ledger.batches() {
             let batch = Batch::decode(&sealed.bytes).map_err(|error| error.to_string())?;
             for change in batch.changes() {
                 let (at, change) = change.map_err(|error| error.to_string())?;
                 let version = Version::new(at, origin);
-                if ledger.has_survived(version) {
-                    model.take(version, change);
+                let has_survived = ledger.has_survived(version);
+                let key = change.key.to_vec();
+                let db = change.db;
+                let is_held = |part| has_survived || strays.contains(&(db, key.clone(), part, version));
+                if has_survived || !strays.is_empty() {
+                    model.take(version, change, &is_held);
                 }
             }
         }
         Ok(model)
     }
 
-    fn take(&mut self, at: Version, change: Change<'_>) {
+    /// Takes in those parts of a change that survived.
+    fn take(&mut self, at: Version, change: Change<'_>, is_held: &dyn Fn(Part) -> bool) {
         self.changes += 1;
         let (databases, flush) = match change.op {
             Op::FlushAll => (0..DATABASES, at),
@@ -78,9 +84,11 @@ impl Model {
             Op::ObservedFlush(version) => (change.db..change.db + 1, version),
             _ => (0..0, at),
         };
-        for db in databases {
-            let flushed = self.flushes.entry(db).or_default();
-            *flushed = flush.max(*flushed);
+        if is_held(Part::Reset) {
+            for db in databases {
+                let flushed = self.flushes.entry(db).or_default();
+                *flushed = flush.max(*flushed);
+            }
         }
         if matches!(change.op, Op::FlushAll | Op::FlushDb | Op::ObservedFlush(_)) {
             return;
@@ -88,25 +96,27 @@ impl Model {
         let history = self.keys.entry((change.db, change.key.into_owned())).or_default();
         match change.op {
             Op::Set(value) => {
-                history.resets.push(at);
+                history.take_reset(at, is_held);
                 let value = Some(Written::Bytes(value.into_owned()));
-                history.writes.push(((Kind::String, Vec::new()), at, value));
+                history.take_write((Kind::String, Vec::new()), at, value, is_held);
             }
-            Op::Reset => history.resets.push(at),
-            Op::ObservedReset(version) => history.resets.push(version),
-            Op::Mark { reset, expiry } => {
+            Op::Reset => history.take_reset(at, is_held),
+            Op::ObservedReset(version) => history.take_reset(version, is_held),
+            Op::Mark { reset, expiry } if is_held(Part::Reset) => {
                 history.resets.push(reset);
                 history.marks.push((reset, expiry.0));
             }
-            Op::Expire(expiry) => history.expiries.push((at, expiry.map(|expiry| expiry.0))),
+            Op::Expire(expiry) if is_held(Part::Expiry) => {
+                history.expiries.push((at, expiry.map(|expiry| expiry.0)));
+            }
             Op::Cell(cell, value) => {
                 let value = value.map(|value| match value {
                     Value::Bytes(bytes) => Written::Bytes(bytes.into_owned()),
                     Value::Float(score) => Written::Score(score),
                 });
-                history.writes.push(((cell.kind, cell.element.into_owned()), at, value));
+                history.take_write((cell.kind, cell.element.into_owned()), at, value, is_held);
             }
-            Op::Count(cell, contribution) => {
+            Op::Count(cell, contribution) if is_held(Part::Sum) => {
                 let counted = Counted {
                     contributor: contribution.restates.map_or(at.origin, |increment| increment.origin),
                     first: contribution.first,
@@ -115,7 +125,7 @@ impl Model {
                 };
                 history.counts.push(((cell.kind, cell.element.into_owned()), counted));
             }
-            Op::FlushDb | Op::FlushAll | Op::ObservedFlush(_) => {}
+            _ => {}
         }
     }
 
@@ -151,6 +161,24 @@ impl Model {
 }
 
 impl History {
+    fn take_reset(&mut self, reset: Version, is_held: &dyn Fn(Part) -> bool) {
+        if is_held(Part::Reset) {
+            self.resets.push(reset);
+        }
+    }
+
+    fn take_write(
+        &mut self,
+        cell: Cell,
+        at: Version,
+        value: Option<Written>,
+        is_held: &dyn Fn(Part) -> bool,
+    ) {
+        if is_held(Part::Value) {
+            self.writes.push((cell, at, value));
+        }
+    }
+
     fn seen(&self, flushed: Version, at_ms: u64) -> Option<Seen> {
         let reset = self.resets.iter().copied().fold(flushed, Version::max);
         let expiry = self.expiries.iter().filter(|(at, _)| *at >= reset).max_by_key(|(at, _)| *at);

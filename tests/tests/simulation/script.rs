@@ -147,6 +147,7 @@ impl Script {
     /// Heals everything, waits until all nodes hold the same, and checks what always holds.
     pub(crate) fn heal(&mut self) -> Outcome {
         heal(&mut self.world)?;
+        checker::check_digests(&self.world)?;
         checker::check(&self.world).map(drop)
     }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use node::simulation::Executed;
+use node::simulation::{Executed, SimulatedNode};
 use shared::id::{NodeId, Origin};
 
 use crate::host::{Blow, Host, Nature};
@@ -230,10 +230,12 @@ impl World {
             let origin = Origin(number(&mut self.random));
             match self.hosts[host].start(origin, self.now) {
                 Ok(()) => {
-                    let held = self.hosts[host].node.as_ref().map(node::simulation::SimulatedNode::frontier);
+                    let node = self.hosts[host].node.as_ref();
+                    self.ledger.given_up.extend(node.and_then(SimulatedNode::closed));
+                    let held = node.map(SimulatedNode::frontier).unwrap_or_default();
                     self.ledger.unlist(host);
-                    self.ledger.list(host, &held.unwrap_or_default());
-                    self.note(format_args!("n{host} starts as {origin}"));
+                    self.ledger.list(host, &held);
+                    self.note(format_args!("n{host} starts as {origin}, has {held}"));
                     self.wake(host, self.now);
                     return Ok(());
                 }

@@ -70,11 +70,12 @@ impl RichKey {
         }
         let mut judged = Judged { taken: self.merge_resets(theirs), dropped: 0 };
         judged.dropped = self.drop_absent(theirs, theirs_frontier);
-        if let Some((own, _)) = joiner {
-            self.settle_restated(theirs, theirs_frontier, own);
-        }
+        let restated = joiner.map(|(own, _)| self.settle_restated(theirs, theirs_frontier, own));
         for cell in &theirs.cells {
             judged.taken += self.judge_cell(cell, ours);
+        }
+        for (id, contributor, settled) in restated.unwrap_or_default() {
+            self.replace_contribution(&id, contributor, settled);
         }
         if let Some(ttl) = theirs.ttl
             && (self.ttl.is_some() || !ours.covers(ttl.version))
@@ -180,28 +181,32 @@ impl RichKey {
     }
 
     /// Of two contributions of one owner that began otherwise one was restated, and whichever holds more of its owner's
-    /// increments is the one to go on with: where it is ours, it is restated for the group, as of a new beginning.
-    fn settle_restated(&mut self, theirs: &KeyState<'_>, theirs_frontier: &Frontier, own: Origin) {
+    /// increments is the one to go on with, whatever merging makes of the two: where it is ours, it is restated for the
+    /// group, as of a new beginning. Returns those to go on with.
+    fn settle_restated<'s>(
+        &self,
+        theirs: &KeyState<'s>,
+        theirs_frontier: &Frontier,
+        own: Origin,
+    ) -> Vec<(CellId<'s>, Origin, OwnContribution)> {
+        let mut settled = Vec::new();
         for CellState { id, contributions, .. } in &theirs.cells {
             for theirs in contributions {
                 let Some(ours) = self.contribution_of(id, theirs.contributor) else { continue };
                 if ours.first == theirs.first {
                     continue;
                 }
-                let settled = if ours.counted > theirs.counted {
+                if ours.counted > theirs.counted {
                     let OwnContribution { counted, sum, .. } = ours;
                     let (first, last) = (theirs.first.max(ours.first), theirs.last.max(ours.last));
-                    Some(OwnContribution { first, last, counted, sum, carrier: own })
-                } else if theirs_frontier.covers(ours.entry()) {
-                    None
-                } else {
-                    Some(theirs.into())
-                };
-                if let Some(settled) = settled {
-                    self.replace_contribution(id, theirs.contributor, settled);
+                    let ours = OwnContribution { first, last, counted, sum, carrier: own };
+                    settled.push((id.clone(), theirs.contributor, ours));
+                } else if !theirs_frontier.covers(ours.entry()) {
+                    settled.push((id.clone(), theirs.contributor, theirs.into()));
                 }
             }
         }
+        settled
     }
 
     /// Puts a contribution in the place of one that is held, unless it has ended.
