@@ -45,6 +45,8 @@ enum Written {
 #[derive(Clone, Copy, Debug)]
 struct Counted {
     contributor: Origin,
+    /// In whose batches it came: of equals the larger stands.
+    carrier: Origin,
     first: Timestamp,
     last: Timestamp,
     sum: Sum,
@@ -119,6 +121,7 @@ impl Model {
             Op::Count(cell, contribution) if is_held(Part::Sum) => {
                 let counted = Counted {
                     contributor: contribution.restates.map_or(at.origin, |increment| increment.origin),
+                    carrier: at.origin,
                     first: contribution.first,
                     last: at.timestamp,
                     sum: contribution.sum,
@@ -211,7 +214,8 @@ impl History {
         let mut newest: BTreeMap<Origin, Counted> = BTreeMap::new();
         for (_, counted) in self.counts.iter().filter(|(other, _)| other == cell) {
             let known = newest.entry(counted.contributor).or_insert(*counted);
-            if (counted.first, counted.last) > (known.first, known.last) {
+            let rank = |counted: &Counted| (counted.first, counted.last, counted.carrier);
+            if rank(counted) > rank(known) {
                 *known = *counted;
             }
         }
