@@ -7,13 +7,14 @@ use argh::FromArgs;
 use async_signal::{Signal, Signals};
 use async_std::channel;
 use futures_util::StreamExt;
-use slog::{info, warn};
+use slog::{Logger, error, info, warn};
 
 use crate::accept::CONNECTIONS_MAX;
 use crate::config::{Config, ConfigError, Settings};
 use crate::descriptors;
 use crate::logging;
 use crate::operator::{Request, client};
+use crate::peers::Peers;
 use crate::run::Agent;
 use crate::runtime;
 use crate::tail;
@@ -38,10 +39,12 @@ enum Command {
     Verify(Verify),
     Repair(Repair),
     Reissue(Reissue),
+    Peers(PeersCommand),
 }
 
-/// Link the node with its peers, until SIGINT or SIGTERM.
-#[derive(FromArgs)]
+/// Link the node with its peers, until SIGINT or SIGTERM. SIGHUP has it dial the peers that its configuration file names
+/// now.
+#[derive(FromArgs, Clone)]
 #[argh(subcommand, name = "run")]
 struct Run {
     /// TOML file with settings of the same names as these flags, which go before it
@@ -146,6 +149,22 @@ struct Repair {
     json: bool,
 }
 
+/// List the peers that a running agent dials, or change them. Others may dial it besides. A change holds until the agent
+/// stops, or is told by SIGHUP to read its configuration file again.
+#[derive(FromArgs)]
+#[argh(subcommand, name = "peers")]
+struct PeersCommand {
+    /// the agent's control socket, as it was given to run
+    #[argh(option)]
+    control: PathBuf,
+    /// print lines of JSON
+    #[argh(switch)]
+    json: bool,
+    /// nothing, or: add ws://HOST:PORT, or: remove ws://HOST:PORT
+    #[argh(positional)]
+    change: Vec<String>,
+}
+
 /// Have the node put back its clock, which was ahead, and write anew what it had stamped with the future. Its host's
 /// clock must be right by now.
 #[derive(FromArgs)]
@@ -171,8 +190,8 @@ pub fn main() -> ExitCode {
         return ExitCode::SUCCESS;
     }
     match command {
-        Some(Command::Run(run)) => match settings(run).and_then(Settings::parse) {
-            Ok(config) => runtime::block_on(run_agent(config)),
+        Some(Command::Run(run)) => match run.config() {
+            Ok(config) => runtime::block_on(run_agent(run, config)),
             Err(error) => fail(&error.to_string()),
         },
         Some(Command::Tail(Tail { node, from })) => ended(tail::run(node.as_deref(), from.as_deref())),
@@ -192,7 +211,13 @@ pub fn main() -> ExitCode {
         Some(Command::Reissue(Reissue { control, force, json })) => {
             ended(client::ask(&control, &Request::Reissue { force }, json))
         }
-        None => fail("say what to do: run, tail, members, forget, verify, repair or reissue; see --help"),
+        Some(Command::Peers(PeersCommand { control, json, change })) => match peers_request(change) {
+            Some(request) => ended(client::ask(&control, &request, json)),
+            None => fail("say: peers, or peers add ws://HOST:PORT, or peers remove ws://HOST:PORT"),
+        },
+        None => {
+            fail("say what to do: run, tail, members, peers, forget, verify, repair or reissue; see --help")
+        }
     }
 }
 
@@ -208,32 +233,73 @@ fn fail(error: &str) -> ExitCode {
     ExitCode::FAILURE
 }
 
-fn settings(run: Run) -> Result<Settings, ConfigError> {
-    let Run { config, node, listen, peer, group, control, log_level, log_format } = run;
-    let flags = Settings { node, listen, peer, group, control, log_level, log_format };
-    Ok(match config {
-        Some(path) => flags.or(Settings::read(&path)?),
-        None => flags,
-    })
+fn peers_request(change: Vec<String>) -> Option<Request> {
+    let mut words = change.into_iter();
+    match (words.next().as_deref(), words.next(), words.next()) {
+        (None, ..) => Some(Request::Peers),
+        (Some("add"), Some(url), None) => Some(Request::AddPeer { url }),
+        (Some("remove"), Some(url), None) => Some(Request::RemovePeer { url }),
+        _ => None,
+    }
 }
 
-async fn run_agent(config: Config) -> ExitCode {
+impl Run {
+    /// Puts flags, file and defaults together; the file is read anew.
+    fn config(&self) -> Result<Config, ConfigError> {
+        let Self { config, node, listen, peer, group, control, log_level, log_format } = self.clone();
+        let flags = Settings { node, listen, peer, group, control, log_level, log_format };
+        match config {
+            Some(path) => flags.or(Settings::read(&path)?).parse(),
+            None => flags.parse(),
+        }
+    }
+}
+
+/// Dials the peers that the configuration names now. Whatever else has changed there waits for the next start.
+fn reload(run: &Run, running: &Config, peers: &Peers, logger: &Logger) {
+    if run.config.is_none() {
+        return warn!(logger, "there is no configuration file to read again: start the agent with --config");
+    }
+    match run.config() {
+        Ok(config) => {
+            let restarts = Config { peers: Vec::new(), ..config.clone() };
+            if restarts != (Config { peers: Vec::new(), ..running.clone() }) {
+                warn!(
+                    logger,
+                    "besides the peers the configuration has changed: that takes effect when the agent is started again"
+                );
+            }
+            info!(logger, "configuration is read again"; "peers" => config.peers.len());
+            peers.set(&config.peers);
+        }
+        Err(error) => {
+            error!(logger, "configuration is not read again, all stays as it is"; "error" => %error)
+        }
+    }
+}
+
+async fn run_agent(run: Run, config: Config) -> ExitCode {
     let (logger, _flushed_when_dropped) = logging::root(config.log_level, config.log_format);
-    let mut signals = match Signals::new([Signal::Int, Signal::Term]) {
+    let mut signals = match Signals::new([Signal::Int, Signal::Term, Signal::Hup]) {
         Ok(signals) => signals,
         Err(error) => return fail(&format!("cannot wait for signals: {error}")),
     };
     if let Err(links) = descriptors::make_room(CONNECTIONS_MAX) {
         warn!(logger, "the limit of open files leaves room for fewer links"; "links" => links);
     }
-    let agent = match Agent::bind(config, logger.clone()).await {
+    let agent = match Agent::bind(config.clone(), logger.clone()).await {
         Ok(agent) => agent,
         Err(error) => return fail(&error.to_string()),
     };
     let (stop, stopped) = channel::bounded(1);
+    let peers = agent.peers();
     let waiting = runtime::spawn(async move {
-        if let Some(Ok(signal)) = signals.next().await {
+        while let Some(Ok(signal)) = signals.next().await {
             info!(logger, "signal received"; "signal" => ?signal);
+            if signal != Signal::Hup {
+                break;
+            }
+            reload(&run, &config, &peers, &logger);
         }
         drop(stop);
     });

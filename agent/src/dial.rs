@@ -5,7 +5,7 @@ use std::str::FromStr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use async_std::channel;
+use async_std::channel::{self, Receiver};
 use async_std::net::TcpStream;
 use async_tungstenite::tungstenite::Error as SocketError;
 use futures_util::future::{Either, select};
@@ -71,11 +71,12 @@ enum DialError {
     Silent,
 }
 
-/// Dials the peer, runs the link, and dials again, until the session ends.
+/// Dials the peer, runs the link, and dials again, until the session ends or `removed` is closed.
 pub(crate) async fn run(
     peer: PeerAddress,
     record: Arc<Record>,
     session: Arc<Session>,
+    removed: Receiver<()>,
     random: fastrand::Rng,
 ) {
     let logger = session.logger.new(o!("address" => peer.to_string()));
@@ -83,12 +84,13 @@ pub(crate) async fn run(
     let mut known = None;
     loop {
         debug!(logger, "dialling");
-        match or_ended(&session, connect(&peer)).await {
+        match or_over(&session, &removed, connect(&peer)).await {
             None => return,
             Some(Ok(socket)) => {
                 warnings = Warnings::default();
-                let start = LinkStart { address: peer.to_string(), dialled: Some(record.clone()) };
-                // It ends by itself with the session, and says goodbye.
+                let (dialled, removed) = (Some(record.clone()), Some(removed.clone()));
+                let start = LinkStart { address: peer.to_string(), dialled, removed };
+                // It ends by itself with either, and says goodbye.
                 let ended = driver::run(socket, start, session.clone()).await;
                 after_link(&ended, &mut backoff);
                 known = ended.peer.map(|peer| peer.node_id).or(known);
@@ -98,7 +100,8 @@ pub(crate) async fn run(
                 warnings.warn(&logger, &error);
             }
         }
-        if or_ended(&session, until_needed(known, &record, &mut backoff, &session)).await.is_none() {
+        let waiting = until_needed(known, &record, &mut backoff, &session);
+        if or_over(&session, &removed, waiting).await.is_none() {
             return;
         }
     }
@@ -123,9 +126,10 @@ async fn until_needed(known: Option<NodeId>, record: &Record, backoff: &mut Back
     }
 }
 
-/// What comes of the future, if it comes before the session ends.
-async fn or_ended<T>(session: &Session, future: impl Future<Output = T>) -> Option<T> {
-    match select(std::pin::pin!(future), std::pin::pin!(session.ended.recv())).await {
+/// What comes of the future, if it comes before the session ends or the peer is removed.
+async fn or_over<T>(session: &Session, removed: &Receiver<()>, future: impl Future<Output = T>) -> Option<T> {
+    let (ended, removed) = (std::pin::pin!(session.ended.recv()), std::pin::pin!(removed.recv()));
+    match select(std::pin::pin!(future), select(ended, removed)).await {
         Either::Left((value, _)) => Some(value),
         Either::Right(_) => None,
     }
@@ -151,7 +155,7 @@ fn after_link(ended: &Ended, backoff: &mut Backoff) {
     }
     let Ending::Goodbye { goodbye, .. } = &ended.ending else { return };
     match goodbye.reason {
-        Reason::Leaving | Reason::Silent | Reason::Duplicate | Reason::Other => {}
+        Reason::Leaving | Reason::Silent | Reason::Duplicate | Reason::Removed | Reason::Other => {}
         _ => backoff.slow_down(),
     }
 }

@@ -140,6 +140,7 @@ impl Driver {
 
     /// Lets every stage do what it can; says whether one of them could do more at once.
     fn turn(&mut self, cx: &mut Context<'_>, now: Now) -> bool {
+        self.poll_removed(cx, now);
         let mut is_again = self.poll_commands(cx, now);
         is_again |= self.poll_receive(cx, now);
         let was_full = !self.may_read();
@@ -157,6 +158,16 @@ impl Driver {
             is_again = self.poll_timer(cx, now);
         }
         is_again
+    }
+
+    fn poll_removed(&mut self, cx: &mut Context<'_>, now: Now) {
+        if let Some(removed) = &mut self.start.removed
+            && removed.poll_next_unpin(cx).is_ready()
+        {
+            self.start.removed = None;
+            let text = "the peer was taken from the list of those that this agent dials";
+            self.handle(Input::Leave(Goodbye::new(Reason::Removed, text)), now);
+        }
     }
 
     fn poll_commands(&mut self, cx: &mut Context<'_>, now: Now) -> bool {

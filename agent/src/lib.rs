@@ -11,7 +11,7 @@
 //!   it.
 //! - `session`: what the tasks share, and what they say to each other.
 //! - `driver`: the task of one link, which carries the batches. What two agents say to each other is [`shared::link`].
-//! - `dial`, `accept` and `socket`: where links come from.
+//! - `peers`, `dial`, `accept` and `socket`: where links come from.
 //! - `node_client`: RESP to the node, as [`shared::feed`] has it.
 //! - `run`: an agent's life, from contact to contact with its node.
 //! - `operator`: what operators ask of a running agent, and both sides of that.
@@ -42,6 +42,8 @@ mod control;
 mod driver;
 
 mod dial;
+
+pub mod peers;
 
 mod accept;
 

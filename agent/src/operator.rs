@@ -1,10 +1,12 @@
 //! What operators ask of a running agent: over its control socket, a line of JSON for a question, lines of JSON for the
-//! answer. The agent passes it on to its node.
+//! answer. The agent passes it on to its node, but for the peers that it dials.
 //!
 //! ```text
 //! {"command":"members"}                            -> {"type":"result","result":...}
 //! {"command":"forget","name":"b"}                  -> {"type":"result","result":...}
 //! {"command":"reissue"}                            -> {"type":"result","result":...}
+//! {"command":"peers"}                              -> {"type":"result","result":[{"url":...},...]}
+//! {"command":"add-peer","url":"ws://b:7100"}       -> the same, after the change; and so for remove-peer
 //! {"command":"verify","peer":"b","deep":true}      -> {"type":"progress","peer":"b","status":{...}}, and at the end
 //! {"command":"repair","peer":null}                    {"type":"compared","peer":"b","status":{...}} for each peer
 //!                                                  -> {"type":"error","error":"..."} ends any of these
@@ -19,7 +21,7 @@ mod server;
 
 mod table;
 
-pub(crate) use server::ControlSocket;
+pub(crate) use server::{ControlSocket, OperatorDesk};
 
 /// The longest question, in bytes; a longer one is refused.
 const REQUEST_BYTES_MAX: usize = 64 << 10;
@@ -49,6 +51,18 @@ pub(crate) enum Request {
         /// To this one only.
         #[serde(default)]
         peer: Option<String>,
+    },
+    /// Which peers are dialled.
+    Peers,
+    /// Dial a peer from now on.
+    AddPeer {
+        /// Where its agent listens.
+        url: String,
+    },
+    /// Dial a peer no longer.
+    RemovePeer {
+        /// As it was given.
+        url: String,
     },
     /// Put back the node's clock, which was ahead, and write anew what it had stamped with the future.
     Reissue {

@@ -118,6 +118,10 @@ impl Ledger {
         record
     }
 
+    pub(crate) fn remove_configured(&mut self, record: &Arc<Record>) {
+        self.configured.retain(|other| !Arc::ptr_eq(other, record));
+    }
+
     pub(crate) fn accepted(&mut self, node_id: NodeId, address: &str) -> Arc<Record> {
         if self.accepted.len() >= ACCEPTED_MAX && !self.accepted.contains_key(&node_id) {
             let unlinked = self.accepted.iter().find(|(_, record)| !record.report().up).map(|(id, _)| *id);

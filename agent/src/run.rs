@@ -4,22 +4,21 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use async_executor::Task;
 use async_std::channel::{self, Receiver};
 use async_std::net::TcpListener;
 use async_std::task;
 use futures_util::future::{Either, select};
 use slog::{Logger, debug, error, info, o, warn};
 
-use crate::accept::{self, CurrentSession};
+use crate::accept::{self, CurrentSession, Door};
 use crate::backoff::Backoff;
 use crate::config::Config;
 use crate::control;
-use crate::dial;
 use crate::hub::{self, HubChannels, SessionEnd};
 use crate::node_client::{NodeClient, NodeError};
-use crate::operator::ControlSocket;
-use crate::record::{Ledger, Record};
+use crate::operator::{ControlSocket, OperatorDesk};
+use crate::peers::Peers;
+use crate::record::Ledger;
 use crate::runtime;
 use crate::session::{EVENTS_MAX, Session};
 
@@ -55,6 +54,8 @@ pub struct Agent {
     listener: Option<TcpListener>,
     local_address: Option<SocketAddr>,
     control: Option<ControlSocket>,
+    ledger: Arc<Mutex<Ledger>>,
+    peers: Peers,
     logger: Logger,
 }
 
@@ -78,7 +79,15 @@ impl Agent {
             let failed = |error| BindError { address: path.display().to_string(), error };
             control = Some(ControlSocket::bind(path).await.map_err(failed)?);
         }
-        Ok(Self { config, listener, local_address, control, logger })
+        let ledger = Arc::<Mutex<Ledger>>::default();
+        let peers = Peers::new(&config.peers, ledger.clone(), logger.clone());
+        Ok(Self { config, listener, local_address, control, ledger, peers, logger })
+    }
+
+    /// The peers that it dials, to be changed while it runs.
+    #[must_use]
+    pub fn peers(&self) -> Peers {
+        self.peers.clone()
     }
 
     /// Where it listens: with the port that the system chose, if it was to choose.
@@ -89,17 +98,22 @@ impl Agent {
 
     /// Works until `stop` is closed, or something comes from it: then every link says goodbye.
     pub async fn run(self, stop: Receiver<()>) {
-        let Self { config, listener, control, logger, .. } = self;
-        let ledger = Arc::<Mutex<Ledger>>::default();
+        let Self { config, listener, control, ledger, peers, logger, .. } = self;
         let operators = control.map(|control| {
-            runtime::spawn(control.serve(config.node.clone(), ledger.clone(), logger.clone()))
+            let desk = OperatorDesk {
+                node: config.node.clone(),
+                ledger: ledger.clone(),
+                peers: peers.clone(),
+                logger: logger.clone(),
+            };
+            runtime::spawn(control.serve(desk))
         });
         let current = CurrentSession::default();
-        let accepting =
-            listener.map(|listener| runtime::spawn(accept::run(listener, current.clone(), logger.clone())));
-        let mut life =
-            Life { ledger, records: Vec::new(), current, random: fastrand::Rng::new(), config, logger, stop };
-        life.note_peers();
+        let accepting = listener.map(|listener| {
+            let door = Door { node: config.node.clone(), current: current.clone(), logger: logger.clone() };
+            runtime::spawn(accept::run(listener, door))
+        });
+        let mut life = Life { ledger, peers, current, random: fastrand::Rng::new(), config, logger, stop };
         life.go_on().await;
         if let Some(accepting) = accepting {
             accepting.cancel().await;
@@ -114,7 +128,7 @@ impl Agent {
 struct Life {
     config: Config,
     ledger: Arc<Mutex<Ledger>>,
-    records: Vec<Arc<Record>>,
+    peers: Peers,
     current: CurrentSession,
     random: fastrand::Rng,
     logger: Logger,
@@ -127,12 +141,6 @@ struct Contact {
 }
 
 impl Life {
-    fn note_peers(&mut self) {
-        let mut ledger = self.ledger.lock().unwrap_or_else(PoisonError::into_inner);
-        self.records =
-            self.config.peers.iter().map(|peer| ledger.add_configured(&peer.to_string())).collect();
-    }
-
     async fn go_on(&mut self) {
         let mut backoff = Backoff::new(self.random.fork());
         while let Some(contact) = self.contact().await {
@@ -211,7 +219,7 @@ impl Life {
         let ledger = self.ledger.clone();
         let session = Arc::new(Session::new(node, group, info, ledger, events, ended, logger));
         let control = runtime::spawn(control::run(client, asked, session.clone()));
-        let dialling = self.dial(&session);
+        self.peers.begin(&session);
         *self.current.lock().unwrap_or_else(PoisonError::into_inner) = Some(session.clone());
 
         let channels = HubChannels { events: heard, questions, stop: self.stop.clone() };
@@ -220,18 +228,9 @@ impl Life {
         *self.current.lock().unwrap_or_else(PoisonError::into_inner) = None;
         drop(running);
         control.cancel().await;
-        for dialling in dialling {
+        for dialling in self.peers.end() {
             dialling.await;
         }
         end
-    }
-
-    fn dial(&mut self, session: &Arc<Session>) -> Vec<Task<()>> {
-        let (peers, random) = (self.config.peers.iter().zip(&self.records), &mut self.random);
-        peers
-            .map(|(peer, record)| {
-                runtime::spawn(dial::run(peer.clone(), record.clone(), session.clone(), random.fork()))
-            })
-            .collect()
     }
 }

@@ -55,6 +55,8 @@ pub(crate) struct LinkStart {
     pub(crate) address: String,
     /// The record of the configured peer, if this side dialled.
     pub(crate) dialled: Option<Arc<Record>>,
+    /// Closed when the peer is not to be dialled any longer, if this side dialled.
+    pub(crate) removed: Option<Receiver<()>>,
 }
 
 /// The bytes of a batch, without a copy of them.

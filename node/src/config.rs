@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use argh::FromArgs;
 use serde::Deserialize;
+use shared::announcement::Role;
 use shared::batch::BATCH_BYTES_MAX;
 
 use crate::settings::{Fsync, InitialSettings};
@@ -18,6 +19,10 @@ pub(crate) struct Flags {
     /// this member's name, one of a kind in its group (default: the host's name)
     #[argh(option)]
     name: Option<String>,
+    /// active takes writes; read-only refuses clients' writes and gets those of its peers (default: active; CONFIG SET role
+    /// changes it while the node runs)
+    #[argh(option)]
+    role: Option<Role>,
     /// address to listen on, repeatable (default: 127.0.0.1)
     #[argh(option)]
     bind: Vec<String>,
@@ -90,6 +95,7 @@ pub(crate) struct Flags {
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 struct File {
     name: Option<String>,
+    role: Option<Role>,
     bind: Option<OneOrMore>,
     port: Option<u16>,
     unix: Option<PathBuf>,
@@ -267,6 +273,7 @@ impl Config {
             log_level,
             log_format: flags.log_format.or(file.log_format).unwrap_or_default(),
             initial: InitialSettings {
+                role: flags.role.or(file.role).unwrap_or_default(),
                 fsync: flags.fsync.or(file.fsync).unwrap_or_default(),
                 max_change,
                 max_clients: flags.max_clients.or(file.max_clients).unwrap_or(10_000).max(1),

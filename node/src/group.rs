@@ -254,6 +254,11 @@ impl Group {
         &self.own
     }
 
+    /// From now on this is announced of this node.
+    pub(crate) const fn set_role(&mut self, role: Role) {
+        self.own.role = role;
+    }
+
     /// An agent named the group.
     pub(crate) fn name_group(&mut self, name: &str) {
         self.own.group = Some(name.to_owned());

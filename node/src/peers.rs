@@ -14,6 +14,16 @@ const REPORT_LIFE_MS: u64 = 5_000;
 /// The members that are remembered by name at most; more are a misconfiguration or an attack.
 const MEMBERS_MAX: usize = 1_024;
 
+/// What a replica's clients are told of its master.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Master {
+    /// The host of its agent, as far as this node's agent knows it.
+    pub(crate) host: String,
+    /// The port of its agent; 0 if there is none.
+    pub(crate) port: u16,
+    pub(crate) is_up: bool,
+}
+
 /// What the agents have reported.
 #[derive(Default)]
 pub(crate) struct Peers {
@@ -66,6 +76,17 @@ impl Peers {
             |link: &LinkReport| self.members.get(&link.name).is_some_and(|m| m.frontier.covers(write));
         let said = |link: &LinkReport| self.held.get(&link.node_id).is_some_and(|held| held.covers(write));
         self.links_up(now).filter(|link| said(link) || announced(link)).count()
+    }
+
+    /// The peer that a read-only node names as its master: one that is linked, if any is.
+    pub(crate) fn master(&self, now: MonoMillis) -> Master {
+        let links = self.links(now);
+        let Some(link) = links.iter().find(|link| link.up).or_else(|| links.first()) else {
+            return Master::default();
+        };
+        let address = link.address.trim_start_matches("ws://");
+        let (host, port) = address.rsplit_once(':').unwrap_or((address, ""));
+        Master { host: host.to_owned(), port: port.parse().unwrap_or(0), is_up: link.up }
     }
 
     fn links_up(&self, now: MonoMillis) -> impl Iterator<Item = &LinkReport> {

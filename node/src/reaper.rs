@@ -43,10 +43,10 @@ pub(crate) struct Turn {
 }
 
 impl Turn {
-    /// None while the node takes over another's state: what the marks end that were there before is told then, while the
+    /// None at a read-only node, which makes no writes; and while the node takes over another's state: what the marks end that were there before is told then, while the
     /// states of keys are compared.
     pub(crate) fn of(node: &Node) -> Option<Self> {
-        if node.is_taking_over() {
+        if node.settings.is_read_only() || node.is_taking_over() {
             return None;
         }
         let group = &node.membership.lock().group;

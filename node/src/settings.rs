@@ -56,12 +56,13 @@ pub(crate) struct Settings {
     log_retention: AtomicU64,
     snapshot_after: AtomicU64,
     tombstone_budget: AtomicUsize,
-    read_only: AtomicBool,
+    is_read_only: AtomicBool,
 }
 
 /// The values that settings start with.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct InitialSettings {
+    pub(crate) role: Role,
     pub(crate) fsync: Fsync,
     pub(crate) max_change: usize,
     pub(crate) max_clients: usize,
@@ -86,7 +87,7 @@ impl Settings {
             log_retention: AtomicU64::new(initial.log_retention),
             snapshot_after: AtomicU64::new(initial.snapshot_after),
             tombstone_budget: AtomicUsize::new(initial.tombstone_budget),
-            read_only: AtomicBool::new(false),
+            is_read_only: AtomicBool::new(initial.role == Role::ReadOnly),
         }
     }
 
@@ -191,6 +192,15 @@ impl Settings {
     }
 
     pub(crate) fn role(&self) -> Role {
-        if self.read_only.load(Ordering::Relaxed) { Role::ReadOnly } else { Role::Active }
+        if self.is_read_only() { Role::ReadOnly } else { Role::Active }
+    }
+
+    /// Whether clients' writes are refused.
+    pub(crate) fn is_read_only(&self) -> bool {
+        self.is_read_only.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn set_read_only(&self, is_read_only: bool) {
+        self.is_read_only.store(is_read_only, Ordering::Relaxed);
     }
 }

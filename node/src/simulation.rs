@@ -533,6 +533,7 @@ fn config(setup: &Setup) -> Config {
         log_level: slog::Level::Critical,
         log_format: LogFormat::Term,
         initial: InitialSettings {
+            role: shared::announcement::Role::Active,
             fsync,
             max_change: 1 << 20,
             max_clients: 1_000,

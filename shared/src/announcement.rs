@@ -1,5 +1,7 @@
 //! What a member says of itself and of the group, at least once a second.
 
+use std::str::FromStr;
+
 use serde::{Deserialize, Serialize};
 
 use crate::clock::Timestamp;
@@ -25,6 +27,19 @@ impl Role {
             Self::Active => "active",
             Self::ReadOnly => "read-only",
         }
+    }
+}
+
+/// Text that names no role.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("expected active or read-only")]
+pub struct RoleSyntax;
+
+impl FromStr for Role {
+    type Err = RoleSyntax;
+
+    fn from_str(text: &str) -> Result<Self, RoleSyntax> {
+        [Self::Active, Self::ReadOnly].into_iter().find(|role| role.name() == text).ok_or(RoleSyntax)
     }
 }
 

@@ -125,11 +125,13 @@ impl Load {
     ///
     /// # Panics
     /// If a client did.
-    pub fn finish(mut self) {
+    pub fn finish(mut self) -> u64 {
         self.stopped.store(true, Ordering::Release);
-        for (_, thread) in self.clients.drain(..) {
+        let done = self.clients.drain(..).map(|(rounds, thread)| {
             thread.join().expect("a client goes on until it is stopped");
-        }
+            rounds.load(Ordering::Acquire)
+        });
+        done.sum()
     }
 }
 

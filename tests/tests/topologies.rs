@@ -1,6 +1,6 @@
 //! Every connected topology converges, and each write crosses each receiving host once.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use fastrand::Rng;
@@ -42,8 +42,7 @@ fn check_crossed_once(count: usize, topology: Topology) {
     let group = Group::start(&programs!(), count, topology);
     if topology == Topology::Mesh {
         // A link that makes room for another one leaves some of what was on its way to come twice.
-        let by_id = by_id(&group);
-        wait_for("one link between any two", || check_links(&by_id));
+        wait_for("one link between any two", || check_links(&group));
     }
     let start = group.wait_converged();
     let hosts: Vec<&Host> = group.hosts().iter().collect();
@@ -102,6 +101,7 @@ fn check_copies(host: &Host, what: &str, bytes: u64, copy: u64) {
 /// A link as the agent reported it.
 #[derive(Debug)]
 struct Link {
+    name: String,
     is_up: bool,
     /// The URL that this side dialled, or the address that dialled it.
     address: String,
@@ -117,6 +117,7 @@ fn host_links(host: &Host) -> Vec<Link> {
             let values: BTreeMap<&str, &str> =
                 line.split(',').filter_map(|part| part.split_once('=')).collect();
             Link {
+                name: values["name"].to_owned(),
                 is_up: fields.get(&*format!("link{number}_link_status")) == Some(&"up"),
                 address: values["address"].to_owned(),
                 payload_bytes_in: values["payload_bytes_in"].parse().expect("a number of bytes"),
@@ -172,22 +173,22 @@ fn check_converges(count: usize, topology: Topology) {
 #[test]
 fn of_two_that_dial_each_other_one_link_stays() {
     let mut group = start_told(2);
-    let mut seen = check_one_link_each(&group, &Dialled::default());
+    check_one_link_each(&group);
     group.cut_all();
     wait_until("the links to be lost", || group.hosts().iter().all(|host| links_up(host).is_empty()));
     group.heal_all();
-    seen = check_one_link_each(&group, &seen);
+    check_one_link_each(&group);
     group[0].kill_agent();
     group[0].start_agent();
-    seen = check_one_link_each(&group, &seen);
+    check_one_link_each(&group);
     group[1].kill_agent();
     group[1].start_agent();
-    check_one_link_each(&group, &seen);
+    check_one_link_each(&group);
 }
 
 #[test]
 fn of_three_that_dial_each_other_one_link_stays_between_any_two() {
-    check_one_link_each(&start_told(3), &Dialled::default());
+    check_one_link_each(&start_told(3));
 }
 
 /// A mesh whose agents log each time that they dial.
@@ -201,56 +202,19 @@ fn start_told(count: usize) -> Group {
     group
 }
 
-/// How often agents have dialled, and how often each was told by each that this link makes room for another.
-#[derive(Debug, Default, PartialEq, Eq)]
-struct Dialled {
-    attempts: usize,
-    refused: BTreeMap<(String, String), usize>,
+/// How often all agents have dialled.
+fn dialled(group: &Group) -> usize {
+    let attempts =
+        |host: &Host| host.agent_log().lines().filter(|line| line.contains("\"msg\":\"dialling\"")).count();
+    group.hosts().iter().map(attempts).sum()
 }
 
-impl Dialled {
-    fn read(group: &Group) -> Self {
-        let mut dialled = Self::default();
-        for host in group.hosts() {
-            let log = host.agent_log();
-            dialled.attempts += log.lines().filter(|line| line.contains("\"msg\":\"dialling\"")).count();
-            let refused = log.lines().filter(|line| {
-                line.contains("\"msg\":\"link ends\"")
-                    && line.contains("\"address\":\"ws://")
-                    && (line.contains("are linked already") || line.contains("have dialled each other"))
-            });
-            for line in refused {
-                let mut peers = group.hosts().iter().map(Host::name);
-                let peer = peers.find(|peer| line.contains(&format!("\"peer\":\"{peer}\"")));
-                let pair = (host.name().to_owned(), peer.expect("a link that ends was to a peer").to_owned());
-                *dialled.refused.entry(pair).or_default() += 1;
-            }
-        }
-        dialled
-    }
-
-    fn refused(&self, dialler: &Host, peer: &Host) -> usize {
-        self.refused.get(&(dialler.name().to_owned(), peer.name().to_owned())).copied().unwrap_or(0)
-    }
-}
-
-/// Waits until, since `seen`, of any two hosts the one with the larger node id has dialled in vain, and the link that
-/// the other one dialled is up. Asserts that nobody dials any more while they go on replicating.
+/// Waits until there is one link between any two hosts, whoever dialled. Asserts that nobody dials any more while they go
+/// on replicating.
 #[track_caller]
-fn check_one_link_each(group: &Group, seen: &Dialled) -> Dialled {
-    let by_id = by_id(group);
-    let settled = wait_for("one link between any two", || {
-        check_links(&by_id)?;
-        let dialled = Dialled::read(group);
-        for (rank, dialler) in by_id.iter().enumerate() {
-            for peer in &by_id[..rank] {
-                if dialled.refused(dialler, peer) <= seen.refused(dialler, peer) {
-                    return Err(format!("{} has not dialled {} in vain", dialler.name(), peer.name()));
-                }
-            }
-        }
-        Ok(dialled)
-    });
+fn check_one_link_each(group: &Group) {
+    wait_for("one link between any two", || check_links(group));
+    let settled = dialled(group);
     let load = Load::start(group.hosts(), |host| {
         let mut random = Rng::with_seed(host as u64);
         move |client: &mut Connection| {
@@ -261,12 +225,11 @@ fn check_one_link_each(group: &Group, seen: &Dialled) -> Dialled {
     load.wait_rounds(PAUSES);
     load.finish();
     group.check_equal();
-    check_links(&by_id).expect("links stay as they were");
-    // One that was told of the link that stays before that was up, has tried once more.
-    let pairs = by_id.len() * (by_id.len() - 1) / 2;
-    let dialled = Dialled::read(group);
-    assert!(dialled.attempts <= settled.attempts + pairs, "{settled:?}, and meanwhile {dialled:?}");
-    dialled
+    check_links(group).expect("links stay as they were");
+    // One that was about to dial when the link came up has tried once more.
+    let pairs = group.hosts().len() * (group.hosts().len() - 1) / 2;
+    let dialled = dialled(group);
+    assert!(dialled <= settled + pairs, "{settled} times, and {dialled} a while later");
 }
 
 /// Between the runs of a client. Its load goes on for so long that somebody who dials again and again does so several
@@ -274,20 +237,12 @@ fn check_one_link_each(group: &Group, seen: &Dialled) -> Dialled {
 const PAUSE: Duration = Duration::from_millis(10);
 const PAUSES: usize = 100;
 
-/// The hosts, the smallest node id first.
-fn by_id(group: &Group) -> Vec<&Host> {
-    let mut by_id: Vec<&Host> = group.hosts().iter().collect();
-    by_id.sort_by_key(|host| host.feed_info("node-id"));
-    by_id
-}
-
-/// Whether each host has the link that it dialled to each of larger node id, one that was dialled by each of smaller, and
-/// no other.
-fn check_links(by_id: &[&Host]) -> Result<(), String> {
-    for (rank, host) in by_id.iter().enumerate() {
+/// Whether each host has one link to each other.
+fn check_links(group: &Group) -> Result<(), String> {
+    for host in group.hosts() {
         let links = links_up(host);
-        let dialled = links.iter().filter(|link| link.address.starts_with("ws://")).count();
-        if links.len() + 1 != by_id.len() || dialled + rank + 1 != by_id.len() {
+        let linked: BTreeSet<&str> = links.iter().map(|link| &*link.name).collect();
+        if links.len() + 1 != group.hosts().len() || linked.len() != links.len() {
             return Err(format!("{}: {links:?}", host.name()));
         }
     }

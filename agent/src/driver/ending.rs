@@ -127,7 +127,9 @@ impl Driver {
             Ending::Goodbye { goodbye, by_peer } => (goodbye, *by_peer),
         };
         match goodbye.reason {
-            Reason::Leaving => info!(logger, "link ends"; "reason" => &goodbye.text, "by peer" => by_peer),
+            Reason::Leaving | Reason::Removed => {
+                info!(logger, "link ends"; "reason" => &goodbye.text, "by peer" => by_peer)
+            }
             Reason::Duplicate => debug!(logger, "link ends"; "reason" => &goodbye.text, "by peer" => by_peer),
             Reason::Silent => warn!(logger, "link is lost, dialling again"; "error" => &goodbye.text),
             reason => self.complain(&logger, reason, goodbye, by_peer),

@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::str::FromStr;
 
-use shared::announcement::Role;
 use shared::feed::FeedInfo;
 use shared::resp::Value;
 use shared::time::WallMillis;
@@ -33,7 +32,7 @@ pub(crate) fn parse_info(value: &Value<'_>) -> Option<FeedInfo> {
         group_id: field(&fields, "group-id")?,
         joining: field::<u8>(&fields, "joining")? != 0,
         origin: field(&fields, "origin")?,
-        role: role(fields.get("role")?)?,
+        role: field(&fields, "role")?,
         frontier: field(&fields, "frontier")?,
         clock: field(&fields, "clock")?,
         wall: WallMillis(field(&fields, "wall")?),
@@ -71,13 +70,9 @@ fn field<T: FromStr>(fields: &BTreeMap<&str, &str>, name: &str) -> Option<T> {
     fields.get(name)?.parse().ok()
 }
 
-fn role(name: &str) -> Option<Role> {
-    [Role::Active, Role::ReadOnly].into_iter().find(|role| role.name() == name)
-}
-
 #[cfg(test)]
 mod tests {
-    use shared::announcement::{Announcement, Member};
+    use shared::announcement::{Announcement, Member, Role};
     use shared::clock::Timestamp;
     use shared::id::{NodeId, Origin};
     use shared::version::Frontier;

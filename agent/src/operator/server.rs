@@ -10,12 +10,14 @@ use std::time::Duration;
 use async_std::io::{ReadExt, WriteExt};
 use async_std::os::unix::net::{UnixListener, UnixStream};
 use async_std::task;
-use shared::feed::{VerifyState, VerifyStatus};
+use shared::feed::{LinkReport, VerifyState, VerifyStatus};
 use shared::id::NodeId;
 use slog::{Logger, info, warn};
 
 use super::{REQUEST_BYTES_MAX, Request, Response};
+use crate::dial::PeerSyntax;
 use crate::node_client::{NodeAddress, NodeClient, NodeError};
+use crate::peers::{Peers, PeersError};
 use crate::record::Ledger;
 use crate::runtime;
 
@@ -51,7 +53,8 @@ impl ControlSocket {
     }
 
     /// Answers questions, until it is dropped.
-    pub(crate) async fn serve(self, node: NodeAddress, ledger: Arc<Mutex<Ledger>>, logger: Logger) {
+    pub(crate) async fn serve(self, desk: OperatorDesk) {
+        let logger = &desk.logger;
         loop {
             let stream = match self.listener.accept().await {
                 Ok((stream, _)) => stream,
@@ -61,8 +64,8 @@ impl ControlSocket {
                     continue;
                 }
             };
-            let desk = Desk { stream, node: node.clone(), ledger: ledger.clone(), logger: logger.clone() };
-            runtime::spawn(desk.serve()).detach();
+            let asked = Asked { stream, desk: desk.clone() };
+            runtime::spawn(asked.serve()).detach();
         }
     }
 }
@@ -95,20 +98,31 @@ enum Trouble {
     NoSuchPeer(String),
     #[error("no peer is linked")]
     NoPeer,
+    #[error("{0}")]
+    Address(#[from] PeerSyntax),
+    #[error("{0}")]
+    Peers(#[from] PeersError),
+}
+
+/// What operators' questions are answered from.
+#[derive(Clone, Debug)]
+pub(crate) struct OperatorDesk {
+    pub(crate) node: NodeAddress,
+    pub(crate) ledger: Arc<Mutex<Ledger>>,
+    pub(crate) peers: Peers,
+    pub(crate) logger: Logger,
 }
 
 /// One connection, for one question.
-struct Desk {
+struct Asked {
     stream: UnixStream,
-    node: NodeAddress,
-    ledger: Arc<Mutex<Ledger>>,
-    logger: Logger,
+    desk: OperatorDesk,
 }
 
-impl Desk {
+impl Asked {
     async fn serve(mut self) {
         if let Err(trouble) = self.answer().await {
-            info!(self.logger, "a question over the control socket is not answered"; "error" => %trouble);
+            info!(self.desk.logger, "a question over the control socket is not answered"; "error" => %trouble);
             let _ = self.say(&Response::Error { error: trouble.to_string() }).await;
         }
     }
@@ -117,9 +131,35 @@ impl Desk {
         let reading = async_std::future::timeout(REQUEST_TIME_MAX, self.read_line());
         let line = reading.await.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
         let request: Request = serde_json::from_slice(&line)?;
-        info!(self.logger, "an operator asks"; "request" => ?request);
-        let mut client = NodeClient::connect(&self.node).await?;
+        info!(self.desk.logger, "an operator asks"; "request" => ?request);
+        match &request {
+            Request::Peers => {}
+            Request::AddPeer { url } => self.desk.peers.add(&url.parse()?)?,
+            Request::RemovePeer { url } => self.desk.peers.remove(&url.parse()?)?,
+            _ => return self.ask_node(request).await,
+        }
+        self.tell_peers().await
+    }
+
+    /// The peers that are dialled.
+    async fn tell_peers(&mut self) -> Result<(), Trouble> {
+        let row = |peer: LinkReport| {
+            serde_json::json!({
+                "url": peer.address,
+                "name": peer.name,
+                "state": if peer.up { "up" } else { "down" },
+                "error": peer.error,
+            })
+        };
+        let result = self.desk.peers.reports().into_iter().map(row).collect();
+        self.say(&Response::Result { result }).await?;
+        Ok(())
+    }
+
+    async fn ask_node(&mut self, request: Request) -> Result<(), Trouble> {
+        let mut client = NodeClient::connect(&self.desk.node).await?;
         match request {
+            Request::Peers | Request::AddPeer { .. } | Request::RemovePeer { .. } => Ok(()),
             Request::Members => self.pass_on(&mut client, &[b"MEMBERS"]).await,
             Request::Forget { name } => self.pass_on(&mut client, &[b"FORGET", name.as_bytes()]).await,
             Request::Reissue { force: false } => self.pass_on(&mut client, &[b"REISSUE"]).await,
@@ -201,7 +241,7 @@ impl Desk {
 
     /// The linked peers, or the one of that name.
     fn linked(&self, name: Option<&str>) -> Result<Vec<(String, NodeId)>, Trouble> {
-        let reports = self.ledger.lock().unwrap_or_else(PoisonError::into_inner).reports();
+        let reports = self.desk.ledger.lock().unwrap_or_else(PoisonError::into_inner).reports();
         let linked = reports.into_iter().filter(|link| link.up && name.is_none_or(|name| link.name == name));
         let linked: Vec<_> = linked.map(|link| (link.name, link.node_id)).collect();
         match name {

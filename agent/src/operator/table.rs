@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use serde_json::{Map, Value};
 
 /// Columns that come first, in this order; others follow by name.
-const FIRST_COLUMNS: [&str; 4] = ["name", "node_id", "state", "role"];
+const FIRST_COLUMNS: [&str; 5] = ["url", "name", "node_id", "state", "role"];
 
 /// The text of what a node says.
 pub(super) fn table(value: &Value) -> String {

@@ -88,6 +88,7 @@ fn set(context: &mut Context<'_, '_>, arguments: &[&[u8]]) -> CommandResult {
     for (set, value) in changes {
         set(&context.server.node.settings, value);
     }
+    context.server.node.take_role();
     // A worker that sleeps does not know yet that clients may time out.
     context.server.wake_workers();
     context.reply.ok();

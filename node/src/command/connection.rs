@@ -4,6 +4,7 @@ pub(super) mod client;
 
 use std::sync::atomic::Ordering;
 
+use shared::announcement::Role;
 use shared::change::DATABASES;
 use shared::resp::Protocol;
 
@@ -119,8 +120,11 @@ fn hello(context: &mut Context<'_, '_>, arguments: &[&[u8]]) -> CommandResult {
     reply.integer(version);
     reply.bulk(b"id");
     reply.integer(context.client.record.id as i64);
-    // To a client every member is a master: it takes reads and writes.
-    for (field, text) in [("mode", "standalone"), ("role", "master")] {
+    let role = match context.server.node.settings.role() {
+        Role::Active => "master",
+        Role::ReadOnly => "replica",
+    };
+    for (field, text) in [("mode", "standalone"), ("role", role)] {
         reply.bulk(field.as_bytes());
         reply.bulk(text.as_bytes());
     }

@@ -118,6 +118,7 @@ const SERVER: &[Row] = &[
     ),
     ("feed|follow", "0.1.0", "O(N), N the batches", "Streams the writes of chosen origins."),
     ("feed|group", "0.1.0", "O(1)", "Makes the node a member of a group."),
+    ("feed|ready", "0.1.0", "O(N) with N peers", "Says whether a load balancer may send clients here."),
     ("feed|heard", "0.1.0", "O(1)", "Moves the clock past that of a peer."),
     ("feed|help", "0.1.0", "O(1)", "Lists the subcommands."),
     ("feed|info", "0.1.0", "O(N), N the origins", "Tells the node's identity, frontier and clock."),

@@ -61,6 +61,14 @@ fn dispatch(
         }
     };
     client.last_command = command.name;
+    if command.access == Access::Write
+        && let Err(error) = check_role(server)
+    {
+        if let Some(queue) = &mut client.queue {
+            queue.refused = true;
+        }
+        return Err(error);
+    }
     if client.queue.is_some() && !command.has_flag("no_multi_queue") {
         return queue(client, command, arguments, out);
     }
@@ -72,6 +80,14 @@ fn dispatch(
     let result = run(server, client, command, arguments, &mut transaction, clocks, out, false);
     finish(server, client, transaction);
     result
+}
+
+/// A read-only node takes no client's writes.
+fn check_role(server: &Server) -> CommandResult {
+    if server.node.settings.is_read_only() {
+        return Err(CommandError::text("READONLY You can't write against a read only replica."));
+    }
+    Ok(())
 }
 
 /// The row of the command, or of the subcommand if it is a container.
@@ -146,7 +162,8 @@ fn exec(server: &Server, client: &mut Client, clocks: Clocks, out: &mut Vec<u8>)
         set = set.union(shards_of(command, &arguments));
         writes |= command.access == Access::Write;
     }
-    let started = Transaction::begin(&server.node, set, clocks, writes);
+    let permitted = if writes { check_role(server) } else { Ok(()) };
+    let started = permitted.and_then(|()| Ok(Transaction::begin(&server.node, set, clocks, writes)?));
     let mut transaction = match started {
         Ok(transaction) => transaction,
         Err(refused) => {

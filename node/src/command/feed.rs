@@ -4,19 +4,20 @@ use shared::batch::FORMAT;
 use shared::clock::Timestamp;
 use shared::feed::PeersReport;
 use shared::id::Origin;
+use shared::time::MonoMillis;
 
 mod converse;
 
 #[cfg(feature = "simulation")]
 mod failing;
 
-use super::arguments::lossy;
+use super::arguments::{integer, lossy};
 use super::context::Context;
 use super::{Access, Command, Keys};
 use crate::client::After;
 use crate::error::{CommandError, CommandResult};
 use crate::follow::{Subscription, Wanted};
-use crate::node::group::Announced;
+use crate::node::group::{Announced, Unready};
 
 pub(super) const COMMANDS: &[Command] = &[
     row("feed", -2, &["container", "admin", "noscript"], help),
@@ -24,6 +25,7 @@ pub(super) const COMMANDS: &[Command] = &[
     row("feed|info", 2, &["admin", "noscript", "no_multi"], info),
     row("feed|group", 3, &["admin", "noscript", "no_multi"], group),
     row("feed|follow", -4, &["admin", "noscript", "no_multi"], follow),
+    row("feed|ready", -2, &["admin", "noscript", "no_multi"], ready),
     row("feed|heard", 3, &["admin", "noscript", "no_multi"], converse::heard),
     row("feed|apply", -3, &["admin", "noscript", "no_multi"], apply),
     row("feed|peers", 3, &["admin", "noscript", "no_multi"], peers),
@@ -59,6 +61,10 @@ fn help(context: &mut Context<'_, '_>, _: &[&[u8]]) -> CommandResult {
             (
                 "FOLLOW <origin> <after> [...]",
                 "Stream the batches of these origins from there on, then live.",
+            ),
+            (
+                "READY [<ms>]",
+                "OK, or NOTREADY and why: not caught up, or further behind a linked peer than that.",
             ),
             ("HEARD <clock>", "Move the clock past that of a peer."),
             ("APPLY <batch> [<node id>]", "Merge a batch of another node's, which came from this peer."),
@@ -113,6 +119,25 @@ fn info(context: &mut Context<'_, '_>, _: &[&[u8]]) -> CommandResult {
     for (name, value) in &fields {
         context.reply.bulk(name.as_bytes());
         context.reply.bulk(value.as_bytes());
+    }
+    Ok(())
+}
+
+/// Whether a load balancer may send clients here.
+fn ready(context: &mut Context<'_, '_>, arguments: &[&[u8]]) -> CommandResult {
+    check_permitted(context)?;
+    let max_lag_ms = match &arguments[2..] {
+        [] => u64::MAX,
+        [ms] => u64::try_from(integer(ms)?).unwrap_or(0),
+        _ => return Err(CommandError::WrongArity("feed|ready".to_owned())),
+    };
+    let node = &context.server.node;
+    let now = MonoMillis(context.clocks.mono_us / 1_000);
+    let lag_ms = node.peers.lock().upstreams(now).iter().map(|upstream| upstream.lag_ms).max().unwrap_or(0);
+    let lagging = (lag_ms > max_lag_ms).then_some(Unready::Lag(lag_ms));
+    match node.unready(&context.transaction.log_status(), context.clocks).or(lagging) {
+        None => context.reply.ok(),
+        Some(why) => return Err(CommandError::composed(format!("NOTREADY {why}"))),
     }
     Ok(())
 }

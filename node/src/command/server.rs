@@ -2,6 +2,7 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use shared::announcement::Role;
 use shared::time::MonoMillis;
 
 use super::arguments::{integer, is};
@@ -116,14 +117,25 @@ fn shutdown(context: &mut Context<'_, '_>, arguments: &[&[u8]]) -> CommandResult
     }
 }
 
-/// Every member answers as a master without replicas: it takes writes, and its peers are no servers that a client
-/// could be sent to for reading.
+/// A member that takes writes answers as a master without replicas: its peers are no servers that a client could be sent to
+/// for reading. A read-only one answers as a replica, of the peer that is linked first.
 fn role(context: &mut Context<'_, '_>, _: &[&[u8]]) -> CommandResult {
     let offset = context.transaction.log_status().end;
-    context.reply.array(3);
-    context.reply.bulk(b"master");
+    if context.server.node.settings.role() == Role::Active {
+        context.reply.array(3);
+        context.reply.bulk(b"master");
+        context.reply.integer(offset.0 as i64);
+        context.reply.array(0);
+        return Ok(());
+    }
+    let now = MonoMillis(context.clocks.mono_us / 1_000);
+    let master = context.server.node.peers.lock().master(now);
+    context.reply.array(5);
+    context.reply.bulk(b"slave");
+    context.reply.bulk(master.host.as_bytes());
+    context.reply.integer(master.port.into());
+    context.reply.bulk(if master.is_up { b"connected" } else { b"connect" });
     context.reply.integer(offset.0 as i64);
-    context.reply.array(0);
     Ok(())
 }
 
@@ -141,6 +153,12 @@ fn replica_of(context: &mut Context<'_, '_>, arguments: &[&[u8]]) -> CommandResu
 /// Counts the linked members that hold what this connection wrote. When it has to wait for them, the connection
 /// writes the reply.
 fn wait(context: &mut Context<'_, '_>, arguments: &[&[u8]]) -> CommandResult {
+    if context.server.node.settings.is_read_only() {
+        return Err(CommandError::text(
+            "ERR WAIT cannot be used with replica instances. Please also note that since Redis 4.0 if a replica is \
+             configured to be writable (which is not the default) writes to replicas are just local and are not propagated.",
+        ));
+    }
     let members = usize::try_from(integer(arguments[1])?).unwrap_or(0);
     let timeout_ms = timeout(arguments[2])?;
     let now = MonoMillis(context.clocks.mono_us / 1_000);

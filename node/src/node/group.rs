@@ -37,6 +37,27 @@ pub(crate) enum NotTaken {
     TooManyOrigins(#[from] TooManyOrigins),
 }
 
+/// Why no client is to be sent to a node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum Unready {
+    #[error("its log cannot be written: see the node's log and its disk")]
+    LogFault,
+    #[error("its hybrid clock is far ahead of its wall clock: see tandem-agent reissue")]
+    Clock,
+    #[error("it was started again, and has not met its group yet")]
+    Started,
+    #[error("it takes over a peer's state")]
+    Receiving,
+    #[error("it has not met its group yet")]
+    Unmet,
+    #[error("it is joining its group")]
+    Joining,
+    #[error("it has not caught up with the peers that it has met")]
+    Behind,
+    #[error("it lies {0} ms behind")]
+    Lag(u64),
+}
+
 impl Node {
     /// A number that nobody can guess, other than zero.
     pub(crate) fn random(&self) -> u64 {
@@ -67,20 +88,33 @@ impl Node {
         self.log.observe(clock, clocks.wall)
     }
 
-    /// Whether a load balancer may send clients here: it takes writes, and has caught up with whom it has met.
+    /// Whether a load balancer may send clients here: it takes writes, unless its role forbids them, and has caught up with
+    /// whom it has met.
     ///
     /// The log's status is handed in, for the caller may hold its lock.
     pub(crate) fn is_ready(&self, status: &LogStatus, clocks: Clocks) -> bool {
+        self.unready(status, clocks).is_none()
+    }
+
+    /// Why a load balancer is to send no client here, if so. As [`Node::is_ready`].
+    pub(crate) fn unready(&self, status: &LogStatus, clocks: Clocks) -> Option<Unready> {
         let ahead_ms = status.clock.wall().0.saturating_sub(clocks.wall.0);
-        let refuses = !self.takes_writes()
-            || self.is_rewinding()
-            || status.fault.is_some()
-            || ahead_ms > self.log.poison_ms();
+        if status.fault.is_some() {
+            return Some(Unready::LogFault);
+        }
+        if self.is_rewinding() || ahead_ms > self.log.poison_ms() {
+            return Some(Unready::Clock);
+        }
+        if !self.takes_writes() {
+            return Some(Unready::Started);
+        }
         let (standing, is_joining, has_others, has_name) = {
             let group = &self.membership.lock().group;
             (group.standing(), group.is_joining(), group.has_others(), group.own().group.is_some())
         };
-        let is_receiving = self.conversation_status.lock().receiving.is_some();
+        if self.conversation_status.lock().receiving.is_some() {
+            return Some(Unready::Receiving);
+        }
         let now = MonoMillis(clocks.mono_us / 1_000);
         let mut readiness = self.readiness.lock();
         let has_caught_up = match standing {
@@ -90,13 +124,23 @@ impl Node {
                 !is_joining && readiness.has_caught_up(&status.frontier, has_others, now)
             }
         };
-        !refuses && !is_receiving && has_caught_up
+        match standing {
+            _ if has_caught_up => None,
+            Standing::Unmet => Some(Unready::Unmet),
+            Standing::Joining => Some(Unready::Joining),
+            Standing::Member => Some(Unready::Behind),
+        }
     }
 
     /// Whether the node takes over another's state, or re-issues after that what only it holds.
     pub(crate) fn is_taking_over(&self) -> bool {
         let is_receiving = self.conversation_status.lock().receiving.is_some();
         is_receiving || self.membership.lock().group.is_reissuing()
+    }
+
+    /// Announces the role that is set from now on.
+    pub(crate) fn take_role(&self) {
+        self.membership.lock().group.set_role(self.settings.role());
     }
 
     /// Takes in what members announced, and who said goodbye.

@@ -87,6 +87,7 @@ pub(crate) fn visible_strings(node: &Node, at: WallMillis) -> BTreeMap<(u8, Vec<
 
 pub(crate) fn test_settings() -> Settings {
     Settings::new(InitialSettings {
+        role: Role::Active,
         fsync: Fsync::No,
         max_change: 1 << 20,
         max_clients: 10,

@@ -240,12 +240,14 @@ pub enum Reason {
     BadBatch = 8,
     /// Nothing was heard for too long.
     Silent = 9,
+    /// The speaker was told not to dial the hearer any longer.
+    Removed = 10,
     /// A reason that this build does not know.
     Other = 255,
 }
 
 impl Reason {
-    const ALL: [Self; 10] = [
+    const ALL: [Self; 11] = [
         Self::Leaving,
         Self::Malformed,
         Self::Version,
@@ -256,6 +258,7 @@ impl Reason {
         Self::Duplicate,
         Self::BadBatch,
         Self::Silent,
+        Self::Removed,
     ];
 
     fn from_wire(code: u8) -> Self {

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use node::simulation::{Executed, SimulatedNode};
 use shared::id::{NodeId, Origin};
 
+use crate::checker;
 use crate::host::{Blow, Host, Nature};
 use crate::ledger::Ledger;
 use crate::network::{Network, Path};
@@ -147,7 +148,8 @@ impl World {
             }
             let is_expected = self.expects_damage && note.contains("Diverged");
             if !is_expected && UNHEARD_OF.iter().any(|text| note.contains(text)) {
-                return Err(format!("n{host} {note}"));
+                let difference = checker::check_digests(self).err().unwrap_or_default();
+                return Err(format!("n{host} {note}\n{difference}"));
             }
             if self.hosts[host].trap.as_ref().is_some_and(|trap| note.contains(trap.text)) {
                 sprung = self.hosts[host].trap.take();
@@ -231,7 +233,10 @@ impl World {
             match self.hosts[host].start(origin, self.now) {
                 Ok(()) => {
                     let node = self.hosts[host].node.as_ref();
-                    self.ledger.given_up.extend(node.and_then(SimulatedNode::closed));
+                    if let Some(closed) = node.and_then(SimulatedNode::closed) {
+                        self.ledger.given_up.insert(closed);
+                        self.ledger.forget_versions(host);
+                    }
                     let held = node.map(SimulatedNode::frontier).unwrap_or_default();
                     self.ledger.unlist(host);
                     self.ledger.list(host, &held);

@@ -8,6 +8,7 @@ use std::borrow::Cow;
 use std::fmt;
 use std::ops::RangeInclusive;
 
+use shared::announcement::Role;
 use shared::change::DATABASES;
 
 use crate::command::arguments::lossy;
@@ -33,6 +34,7 @@ enum Form {
     /// Bytes, with Redis's units.
     Memory(RangeInclusive<u64>),
     Fsync,
+    Role,
     OutputLimit,
 }
 
@@ -112,6 +114,14 @@ pub(super) const PARAMETERS: &[Parameter] = &[
         Form::Memory(1 << 20..=REQUEST_BYTES_MAX as u64),
         |settings, value| settings.set_bulk_bytes_max(value as usize),
     ),
+    settable(
+        "role",
+        |server| server.node.settings.role().name().to_owned(),
+        Form::Role,
+        |settings, value| {
+            settings.set_read_only(value == Role::ReadOnly as u64);
+        },
+    ),
     fixed("save", |_| String::new()),
     settable(
         "snapshot-after",
@@ -186,6 +196,7 @@ impl Form {
             Self::Integer(range) => parse_integer_within(value, range),
             Self::Memory(range) => parse_memory(value, range),
             Self::Fsync => parse_fsync(value),
+            Self::Role => parse_role(value),
             Self::OutputLimit => parse_output_limits(&lossy(value)),
         }
     }
@@ -212,6 +223,12 @@ fn parse_fsync(value: &[u8]) -> Result<u64, Refusal> {
     place
         .map(|place| place as u64)
         .ok_or(Refusal::text("argument(s) must be one of the following: everysec, always, no"))
+}
+
+fn parse_role(value: &[u8]) -> Result<u64, Refusal> {
+    let role: Result<Role, _> = lossy(value).to_ascii_lowercase().parse();
+    role.map(|role| role as u64)
+        .map_err(|_| Refusal::text("argument(s) must be one of the following: active, read-only"))
 }
 
 /// Reads Redis's `class hard soft seconds [...]`. There is one limit for all classes: what cannot be had is refused.

@@ -1,7 +1,8 @@
 //! The section `Replication`: this member, what it has, and its links.
 //!
 //! ```text
-//! role:active-replica                                     takes writes, and gets those of its peers
+//! role:active-replica                                     takes writes, and gets those of its peers; or, with what Redis
+//!                                                         tells of a replica, slave: refuses writes
 //! connected_slaves:2                                      links that are up
 //! link_payload_bytes_out:123                              bytes of batches that followers of this node were sent
 //! upstream0:origin=..,peer=..,lag_ms=..                   where each origin's writes are pulled from
@@ -33,11 +34,10 @@ pub(super) fn write(page: &mut Page, context: &Context<'_, '_>) {
 /// What tools for Redis read: a master whose offset is its log's length.
 fn write_as_redis(page: &mut Page, context: &Context<'_, '_>, log: &LogStatus) {
     let server = context.server;
-    let role = match server.node.settings.role() {
-        Role::Active => "active-replica",
-        Role::ReadOnly => "read-only-replica",
-    };
-    page.field("role", role);
+    match server.node.settings.role() {
+        Role::Active => page.field("role", "active-replica"),
+        Role::ReadOnly => write_as_replica(page, context, log),
+    }
     page.field("connected_slaves", server.node.peers.lock().linked(now(context)));
     page.field("master_failover_state", "no-failover");
     page.field("master_replid", &server.run_id);
@@ -50,6 +50,26 @@ fn write_as_redis(page: &mut Page, context: &Context<'_, '_>, log: &LogStatus) {
         "repl_backlog_first_byte_offset",
         "repl_backlog_histlen",
     ]);
+}
+
+/// What clients and load balancers look for at a replica.
+fn write_as_replica(page: &mut Page, context: &Context<'_, '_>, log: &LogStatus) {
+    let master = context.server.node.peers.lock().master(now(context));
+    page.field("role", "slave");
+    page.field("master_host", value(&master.host));
+    page.field("master_port", master.port);
+    page.field("master_link_status", if master.is_up { "up" } else { "down" });
+    page.field("master_last_io_seconds_ago", if master.is_up { 0 } else { -1 });
+    page.field("master_sync_in_progress", u8::from(is_receiving(context)));
+    page.field("slave_read_repl_offset", log.end.0);
+    page.field("slave_repl_offset", log.end.0);
+    page.field("slave_priority", 100);
+    page.field("slave_read_only", 1);
+    page.field("replica_announced", 1);
+}
+
+fn is_receiving(context: &Context<'_, '_>) -> bool {
+    context.server.node.conversation_status.lock().receiving.is_some()
 }
 
 fn write_member(page: &mut Page, context: &Context<'_, '_>, log: &LogStatus) {
