@@ -5,9 +5,11 @@
 //!   one was a member of may be gone.
 //! - Two groups of one name: the one with fewer members joins the other, member by member.
 //! - Whoever was evicted joins again, once the eviction is in effect. Of two that have evicted each other the one with
-//!   fewer members left gives way; of equals, the one whose smallest name is the larger. So it is with two that have
-//!   both forgotten that they did.
+//!   fewer members left gives way; of equals, the one whose smallest name is the larger; and then, the one with the
+//!   smaller node id. So it is with two that have both forgotten that they did.
 //! - A member that a peer has not heard of for a while was evicted and forgotten long ago, and joins again.
+
+use std::cmp::Reverse;
 
 use shared::conversation::{CONVERSATION, Greeting, YouAre, founds, joins};
 use shared::id::{GroupId, NodeId};
@@ -121,8 +123,10 @@ fn decide(group: &Group, peer: &Greeting, judged_for_ms: u64) -> Option<Step> {
 
 fn decide_among_members(group: &Group, peer: &Greeting, judged_for_ms: u64) -> Option<Step> {
     let is_forgotten = judged_for_ms >= UNKNOWN_MS;
-    let yields = (group.size() as u32, std::cmp::Reverse(group.smallest_name()))
-        < (peer.members, std::cmp::Reverse(peer.smallest_name.as_str()));
+    // Either side may still count a run of the other's before: then both sides' smallest names are that one's.
+    let ours = (group.size() as u32, Reverse(group.smallest_name()), group.own().node_id);
+    let theirs = (peer.members, Reverse(peer.smallest_name.as_str()), peer.member.node_id);
+    let yields = ours < theirs;
     match (group.judge(peer.member.node_id), peer.you) {
         (YouAre::BeingEvicted | YouAre::Evicted, YouAre::BeingEvicted | YouAre::Evicted) => {
             yields.then_some(Step::Join("both have evicted each other"))

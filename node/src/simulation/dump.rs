@@ -3,7 +3,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use shared::change::{DATABASES, Kind};
-use shared::id::Origin;
 use shared::time::WallMillis;
 use shared::version::Version;
 
@@ -37,6 +36,8 @@ pub struct Canonical(canonical::Canonical);
 pub enum Part {
     /// It ended what was there.
     Reset,
+    /// It marked the end of what had expired.
+    Mark,
     /// It set an expiry.
     Expiry,
     /// It wrote a value.
@@ -143,25 +144,34 @@ impl SimulatedNode {
         Canonical(self.server.node.store.canonical())
     }
 
-    /// What is held, though the frontier does not cover it.
+    /// What is held, though the frontier does not cover the log entry that made it.
     #[must_use]
     pub fn strays(&self) -> BTreeSet<Stray> {
         let node = &self.server.node;
-        let (frontier, held) = (node.log.frontier(), node.store.canonical());
-        let flushes = (0..).zip(&held.flushed).map(|(db, version)| (db, Vec::new(), Part::Reset, *version));
-        let of_keys = held.keys.iter().flat_map(|((db, key), held)| {
-            let of_cells = held.cells.iter().flat_map(|(_, _, base, contributions)| {
-                let base = base.iter().map(|(version, _)| (Part::Value, *version));
-                let sums = contributions.iter();
-                base.chain(sums.map(|(origin, _, last, _)| (Part::Sum, Version::new(*last, *origin))))
-            });
-            let ttl = held.ttl.map(|(version, _)| (Part::Expiry, version));
-            let of_key = [(Part::Reset, held.reset)].into_iter().chain(ttl);
-            of_key.chain(of_cells).map(|(part, version)| (*db, key.clone(), part, version))
-        });
-        // A reset that was observed bears no origin.
-        let all = flushes.chain(of_keys).filter(|(.., version)| version.origin != Origin::default());
-        all.filter(|(.., version)| !frontier.covers(*version)).collect()
+        let frontier = node.log.frontier();
+        let locked = node.store.lock(ShardSet::ALL);
+        let mut strays = BTreeSet::new();
+        for shard in locked.iter() {
+            for flush in shard.flushes() {
+                strays.insert((flush.db, Vec::new(), Part::Reset, flush.entry));
+            }
+            for db in 0..DATABASES {
+                for entry in shard.entries(db) {
+                    let rich = entry.to_rich(&node.store.origins);
+                    let of_cells = rich.cells.iter().flat_map(|(_, cell)| {
+                        let base = cell.base.iter().map(|(version, _)| (Part::Value, *version));
+                        base.chain(cell.contributions.iter().map(|(_, own)| (Part::Sum, own.entry())))
+                    });
+                    let of_key = [(Part::Reset, rich.reset_entry)].into_iter();
+                    let of_key = of_key.chain(rich.mark.map(|mark| (Part::Mark, mark.entry)));
+                    let of_key = of_key.chain(rich.ttl.map(|ttl| (Part::Expiry, ttl.version)));
+                    let parts = of_key.chain(of_cells);
+                    strays.extend(parts.map(|(part, at)| (db, entry.key().to_vec(), part, at)));
+                }
+            }
+        }
+        strays.retain(|(.., at)| *at > Version::ZERO && !frontier.covers(*at));
+        strays
     }
 
     /// A bit of a string flips in memory, and nothing notices. Says whether there was one.

@@ -85,7 +85,7 @@ fn sighup_has_an_agent_dial_the_peers_that_its_file_names_now() {
     wait_until("the mistake to be told", || group[2].agent_log().contains("configuration is not read again"));
     assert_eq!(links(&group[2]), 1, "all stays as it is");
 
-    write(&[second.clone()], "log-level = \"debug\"\n");
+    write(std::slice::from_ref(&second), "log-level = \"debug\"\n");
     agent.signal(Signal::HUP);
     wait_until("the change of peers", || {
         let listed = peers(&group[2]);

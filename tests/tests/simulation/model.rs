@@ -59,13 +59,27 @@ impl Model {
     /// # Errors
     /// If a batch cannot be read.
     pub(crate) fn of(ledger: &Ledger, strays: &BTreeSet<Stray>) -> Result<Self, String> {
+        Self::with(ledger, strays, false)
+    }
+
+    /// As [`Model::of`], with all that was written under origins that were given up, whether or not it was written once
+    /// more: before they went, deletions and expiries that now say nothing to anybody may have ended something.
+    ///
+    /// # Errors
+    /// If a batch cannot be read.
+    pub(crate) fn with_given_up(ledger: &Ledger, strays: &BTreeSet<Stray>) -> Result<Self, String> {
+        Self::with(ledger, strays, true)
+    }
+
+    fn with(ledger: &Ledger, strays: &BTreeSet<Stray>, given_up: bool) -> Result<Self, String> {
         let mut model = Self::default();
         for (origin, _, sealed) in ledger.batches() {
             let batch = Batch::decode(&sealed.bytes).map_err(|error| error.to_string())?;
             for change in batch.changes() {
                 let (at, change) = change.map_err(|error| error.to_string())?;
                 let version = Version::new(at, origin);
-                let has_survived = ledger.has_survived(version);
+                let has_survived =
+                    ledger.has_survived(version) || (given_up && ledger.given_up.contains(&origin));
                 let key = change.key.to_vec();
                 let db = change.db;
                 let is_held = |part| has_survived || strays.contains(&(db, key.clone(), part, version));
@@ -104,7 +118,7 @@ impl Model {
             }
             Op::Reset => history.take_reset(at, is_held),
             Op::ObservedReset(version) => history.take_reset(version, is_held),
-            Op::Mark { reset, expiry } if is_held(Part::Reset) => {
+            Op::Mark { reset, expiry } if is_held(Part::Mark) => {
                 history.resets.push(reset);
                 history.marks.push((reset, expiry.0));
             }

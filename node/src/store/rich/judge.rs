@@ -13,7 +13,6 @@ use shared::change::Value;
 use shared::clock::Timestamp;
 use shared::id::Origin;
 use shared::state::{CellState, ContributionState, KeyState, MarkState};
-use shared::time::WallMillis;
 use shared::version::{Frontier, Version};
 
 use super::{CellId, CellValue, Mark, OwnContribution, RichKey, Source, Ttl};
@@ -66,8 +65,8 @@ impl RichKey {
         theirs_frontier: &Frontier,
         joiner: Option<(Origin, Flushed)>,
     ) -> Judged {
-        if let Some((own, flushed)) = joiner {
-            self.settle_unseen_reset(theirs, theirs_frontier, own, flushed);
+        if let Some((_, flushed)) = joiner {
+            self.settle_unseen_mark(theirs, theirs_frontier, flushed);
         }
         let mut judged = Judged { taken: self.merge_resets(theirs), dropped: 0 };
         judged.dropped = self.drop_absent(theirs, theirs_frontier);
@@ -169,59 +168,16 @@ impl RichKey {
         dropped + usize::from(self.ttl.take_if(absent).is_some())
     }
 
-    /// A reset or mark that they have not seen stays, as a reset, only if it ends anything live of theirs. Said again with
-    /// its old version it would end the marks of others, too, and bring to light what those hide, where it is not dropped
-    /// yet. What is live of theirs is not hidden; so whatever their marks hide is older than a reset that ends it.
-    fn settle_unseen_reset(
-        &mut self,
-        theirs: &KeyState<'_>,
-        theirs_frontier: &Frontier,
-        own: Origin,
-        flushed: Flushed,
-    ) {
-        let (reset, entry) =
-            self.mark.map_or((self.reset, self.reset_entry), |mark| (mark.reset, mark.entry));
-        if reset <= flushed.version || theirs_frontier.covers(entry) {
-            return;
-        }
-        let their_mark = theirs.mark.map(Mark::from);
-        let ends = |version: Version| {
-            version < reset && !their_mark.is_some_and(|mark| mark.hides(version.timestamp))
-        };
+    /// Of a mark that they have not seen a reset is left, if it ends anything of theirs.
+    fn settle_unseen_mark(&mut self, theirs: &KeyState<'_>, theirs_frontier: &Frontier, flushed: Flushed) {
+        let Some(mark) = self.mark.filter(|mark| !theirs_frontier.covers(mark.entry)) else { return };
+        let ends = |version: Version| version < mark.reset;
         let ends_cell = |cell: &CellState<'_>| {
             cell.base.as_ref().is_some_and(|(version, value)| value.is_some() && ends(*version))
                 || cell.contributions.iter().any(|own| ends(Version::new(own.first, own.contributor)))
         };
-        let kills = theirs.cells.iter().any(ends_cell) || theirs.ttl.is_some_and(|ttl| ttl.version < reset);
-        if let Some(mark) = self.mark {
-            return self.end_mark(mark, kills, flushed);
-        }
-        if kills {
-            return;
-        }
-        if let Some(mark) = their_mark.filter(|mark| mark.reset < reset) {
-            self.rise_above(mark, theirs_frontier, own);
-        }
-        (self.reset, self.reset_entry) = (flushed.version, flushed.entry);
-        self.count_cells();
-    }
-
-    /// What they have not seen, and is not to be hidden by their mark, gets a version above it.
-    fn rise_above(&mut self, mark: Mark, theirs_frontier: &Frontier, own: Origin) {
-        let above = Timestamp::of_wall(WallMillis(mark.expiry.0.saturating_add(1)));
-        for (_, cell) in &mut self.cells {
-            if let Some((version, Some(_))) = &mut cell.base
-                && mark.hides(version.timestamp)
-                && !theirs_frontier.covers(*version)
-            {
-                *version = Version::new(above, own);
-            }
-            for (_, part) in &mut cell.contributions {
-                if mark.hides(part.first) && !theirs_frontier.covers(part.entry()) {
-                    (part.first, part.last, part.carrier) = (above, above, own);
-                }
-            }
-        }
+        let kills = theirs.cells.iter().any(ends_cell) || theirs.ttl.is_some_and(|ttl| ends(ttl.version));
+        self.end_mark(mark, kills, flushed);
     }
 
     /// Of two contributions of one owner that began otherwise one was restated, and whichever holds more of its owner's
