@@ -370,7 +370,8 @@ impl Receiving {
                 let Ok(key) = key else {
                     return notices.push(Notice::Unexpected { what: "a key's state cannot be read" });
                 };
-                shard.merge_dead(&key, &self.removed_within, &node.store.origins);
+                let unseen_by = self.is_joiner.then_some(&self.judged);
+                shard.merge_dead(&key, &self.removed_within, unseen_by, &node.store.origins);
             }
         }
         let next = usize::from(from) + came;

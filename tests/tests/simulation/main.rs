@@ -123,7 +123,7 @@ fn seeds() {
 
 /// Seeds that once found a bug. A change of what is drawn makes another schedule of them: then the scenarios that were made
 /// of their stories still tell.
-const STORIES: [(u64, &str); 12] = [
+const STORIES: [(u64, &str); 18] = [
     (
         201_195,
         "pages of a reconcile that was given up are covered by no frontier: its receiver founded a group on them",
@@ -149,6 +149,30 @@ const STORIES: [(u64, &str); 12] = [
     (
         601_073,
         "a mark that was said again ended a mark of others, and brought to light what some had dropped with it",
+    ),
+    (
+        3_004_885,
+        "a node that had been alone kept its floor when it joined, and took for complete what members wrote later",
+    ),
+    (
+        3_000_660,
+        "pages brought a write that its author then lost: no frontier ever covered it, and its slot was never compared",
+    ),
+    (
+        3_012_628,
+        "of two restated contributions with equal times the carrier decided, not which of them holds more",
+    ),
+    (
+        30_011_999,
+        "a reconcile that began again compared what it had restated itself, and took the one that holds less",
+    ),
+    (
+        30_001_532,
+        "two groups counted each other's runs before, were alike in size and names, and neither gave way",
+    ),
+    (
+        40_016_466,
+        "a joiner's own mark kept out a reset of its group, and went: the joiner lacked both, and a key came back",
     ),
     (800_941, "a key was reaped after its states were compared, and what that ended elsewhere was not told"),
 ];

@@ -87,7 +87,20 @@ impl RichKey {
 
     /// Merges what is dead of theirs, as if it came by the log. What their mark hides is taken unless `ours` covers it:
     /// a later reset may bring it to light.
-    pub(crate) fn merge_dead(&mut self, theirs: &KeyState<'_>, ours: &Frontier) -> usize {
+    ///
+    /// `joiner` is, for a node that joins, what they have seen, with the database's flush: a mark that they have not seen
+    /// is ended before, for it ends nothing of theirs here, and would have kept out a reset that others still need.
+    pub(crate) fn merge_dead(
+        &mut self,
+        theirs: &KeyState<'_>,
+        ours: &Frontier,
+        joiner: Option<(&Frontier, Flushed)>,
+    ) -> usize {
+        if let Some((theirs_frontier, flushed)) = joiner
+            && let Some(mark) = self.mark.filter(|mark| !theirs_frontier.covers(mark.entry))
+        {
+            self.end_mark(mark, false, flushed);
+        }
         let mut judged = Judged { taken: self.merge_resets(theirs), dropped: 0 };
         let hidden = |at: Timestamp| theirs.mark.is_some_and(|mark| Mark::from(mark).hides(at));
         for cell in &theirs.cells {
@@ -180,7 +193,7 @@ impl RichKey {
         self.end_mark(mark, kills, flushed);
     }
 
-    /// Of two contributions of one owner that began otherwise one was restated, and whichever holds more of its owner's
+    /// Of two contributions of one owner that began otherwise, or came in batches of two, one was restated, and whichever holds more of its owner's
     /// increments is the one to go on with, whatever merging makes of the two: where it is ours, it is restated for the
     /// group, as of a new beginning. Returns those to go on with.
     fn settle_restated<'s>(
@@ -193,7 +206,7 @@ impl RichKey {
         for CellState { id, contributions, .. } in &theirs.cells {
             for theirs in contributions {
                 let Some(ours) = self.contribution_of(id, theirs.contributor) else { continue };
-                if ours.first == theirs.first {
+                if (ours.first, ours.carrier) == (theirs.first, theirs.carrier) {
                     continue;
                 }
                 if ours.counted > theirs.counted {

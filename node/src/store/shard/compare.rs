@@ -151,9 +151,17 @@ impl Shard {
     }
 
     /// Merges what is dead of another node's key, which may be of any slot of this shard; `ours` is the own frontier.
-    /// Returns how many parts changed anything.
-    pub(crate) fn merge_dead(&mut self, theirs: &KeyState<'_>, ours: &Frontier, origins: &Origins) -> usize {
-        self.merge_state(theirs, origins, |rich| rich.merge_dead(theirs, ours))
+    /// For a node that joins, `unseen_by` is what they have seen. Returns how many parts changed anything.
+    pub(crate) fn merge_dead(
+        &mut self,
+        theirs: &KeyState<'_>,
+        ours: &Frontier,
+        unseen_by: Option<&Frontier>,
+        origins: &Origins,
+    ) -> usize {
+        let flushed = self.databases[usize::from(theirs.db)].flushed;
+        let joiner = unseen_by.map(|frontier| (frontier, flushed));
+        self.merge_state(theirs, origins, |rich| rich.merge_dead(theirs, ours, joiner))
     }
 
     /// Merges all of another node's key, dropping nothing but what newer versions replace. With `overwrite_equal` their
