@@ -53,6 +53,7 @@ pub(crate) struct Node {
     holds_dead: Arc<AtomicUsize>,
     /// Held while a remote batch is merged: batches of one origin must not overtake each other.
     applying: Mutex<Applying>,
+    /// Whoever holds it waits for no shard: INFO looks at it under the locks of all shards.
     pub(crate) membership: Mutex<Membership>,
     pub(crate) conversations: Mutex<Conversations>,
     pub(crate) conversation_status: Mutex<conversation::Status>,

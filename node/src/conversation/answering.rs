@@ -165,6 +165,8 @@ impl Conversations {
         let id = run.id;
         self.sending.runs.insert(peer, run);
         let (frontier, clock) = node.log.standing(clocks.wall);
+        // Before the group is locked: INFO looks at that under the shards' locks.
+        let flushes = ByteBuf::from(node.flushes());
         let membership = node.membership.lock();
         let departed = || membership.group.departed();
         Answer::Begun(Begun {
@@ -175,7 +177,7 @@ impl Conversations {
                 .find(|one| one.node_id == formerly)
                 .map_or(Timestamp::ZERO, |one| one.clock),
             closed: departed().map(|one| one.end).collect(),
-            flushes: ByteBuf::from(node.flushes()),
+            flushes,
         })
     }
 
