@@ -36,6 +36,11 @@ fn with_replica() -> Group {
         wait_until("every member to be known", || master.counter("members") == 3);
         master.run(&["SET", &format!("linked:{}", master.name()), "1"]);
     }
+    for host in group.hosts() {
+        wait_until("every host to be ready, and linked with the others", || {
+            host.knows_its_group() && host.counter("ready") == 1 && host.counter("connected_slaves") == 2
+        });
+    }
     group.wait_converged();
     group
 }
