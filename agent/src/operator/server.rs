@@ -141,14 +141,16 @@ impl Asked {
         self.tell_peers().await
     }
 
-    /// The peers that are dialled.
+    /// The peers that are dialled. One that has dialled this agent is linked all the same.
     async fn tell_peers(&mut self) -> Result<(), Trouble> {
+        let linked: Vec<_> = self.linked(None).unwrap_or_default();
         let row = |peer: LinkReport| {
+            let is_up = peer.up || linked.iter().any(|(_, node_id)| *node_id == peer.node_id);
             serde_json::json!({
                 "url": peer.address,
                 "name": peer.name,
-                "state": if peer.up { "up" } else { "down" },
-                "error": peer.error,
+                "state": if is_up { "up" } else { "down" },
+                "error": if is_up { "" } else { &peer.error },
             })
         };
         let result = self.desk.peers.reports().into_iter().map(row).collect();
