@@ -203,8 +203,17 @@ pub struct Begun {
 pub struct States {
     /// How many of the slots that were asked for are whole in here.
     pub slots: u16,
-    /// For each of these slots its keys, a page of [`state`](crate::state).
+    /// For each of these slots its keys, a page of [`state`](crate::state); then a page of the flushes that had gone over
+    /// them, without keys.
     pub pages: Vec<ByteBuf>,
+}
+
+impl States {
+    /// The page of flushes, if there is one.
+    #[must_use]
+    pub fn flushes(&self) -> Option<&[u8]> {
+        self.pages.get(usize::from(self.slots)).map(|page| page.as_slice())
+    }
 }
 
 /// What a node that was enrolled takes over of the group.

@@ -9,7 +9,7 @@ use shared::conversation::{
     Summary,
 };
 use shared::id::NodeId;
-use shared::state::{FlushState, PageBuilder};
+use shared::state::PageBuilder;
 use shared::time::MonoMillis;
 
 use super::{Conversations, mono};
@@ -98,9 +98,10 @@ impl Conversations {
             Question::Summaries(slots) => Answer::Summaries(summaries(node, &slots, false)),
             Question::Deep(from) => Answer::Summaries(summaries(node, &deep_slots(from), true)),
             Question::Begin { formerly } => self.begin(node, peer, formerly, clocks),
-            Question::States { slots, .. } => states(node, indices(&slots), What::Everything, &[]),
-            Question::Values(slots) => states(node, indices(&slots), What::Everything, &node.flush_states()),
-            Question::Dead { from, .. } => states(node, usize::from(from)..SLOTS, What::Dead, &[]),
+            Question::States { slots, .. } | Question::Values(slots) => {
+                states(node, indices(&slots), What::Everything)
+            }
+            Question::Dead { from, .. } => states(node, usize::from(from)..SLOTS, What::Dead),
             Question::Enrol { member, .. } => {
                 if member.node_id != peer {
                     return Answer::Refused(Refusal::Never, "a node enrols itself only".to_owned());
@@ -244,8 +245,8 @@ fn indices(slots: &[u16]) -> impl Iterator<Item = usize> {
     slots.iter().map(|slot| usize::from(*slot))
 }
 
-/// What is in these slots; the first page tells of the flushes, too.
-fn states(node: &Node, slots: impl Iterator<Item = usize>, what: What<'_>, flushes: &[FlushState]) -> Answer {
+/// What is in these slots, and then the flushes: what one has taken from a slot leaves no other trace.
+fn states(node: &Node, slots: impl Iterator<Item = usize>, what: What<'_>) -> Answer {
     let mut pages = Vec::new();
     let mut bytes = 0;
     for slot in slots {
@@ -253,9 +254,6 @@ fn states(node: &Node, slots: impl Iterator<Item = usize>, what: What<'_>, flush
             break;
         }
         let mut page = PageBuilder::new();
-        if pages.is_empty() {
-            flushes.iter().for_each(|flush| page.push_flush(flush));
-        }
         let slot = slot % SLOTS;
         node.store.lock_shard(ShardId::of_slot(slot)).collect_slot(
             slot,
@@ -267,7 +265,9 @@ fn states(node: &Node, slots: impl Iterator<Item = usize>, what: What<'_>, flush
         bytes += page.len() + 8;
         pages.push(ByteBuf::from(page));
     }
-    Answer::States(States { slots: pages.len() as u16, pages })
+    let slots = pages.len() as u16;
+    pages.push(ByteBuf::from(node.flushes()));
+    Answer::States(States { slots, pages })
 }
 
 fn keys(node: &Node, slot: usize) -> Vec<KeyDigest> {

@@ -246,11 +246,11 @@ pub(super) fn compare<'s>(ours: &'s Summaries, theirs: &'s Summaries) -> impl It
 /// `overwrite_equal` the peer's values stand where versions are equal. Returns how many slots were whole.
 pub(super) fn unite(node: &Node, slots: &[u16], states: &States, overwrite_equal: bool) -> usize {
     let mut whole = 0;
+    if states.flushes().is_some_and(|page| node.take_flushes(page).is_err()) {
+        return whole;
+    }
     for (slot, page) in slots.iter().zip(&states.pages).take(usize::from(states.slots)) {
         let Ok(page) = Page::decode(page) else { return whole };
-        if !page.flushes().is_empty() && node.take_flushes(&page).is_err() {
-            return whole;
-        }
         let mut shard = node.store.lock_shard(ShardId::of_slot(usize::from(*slot)));
         for key in page.keys() {
             let Ok(key) = key else { return whole };

@@ -21,7 +21,7 @@ use shared::announcement::Member;
 use shared::clock::Timestamp;
 use shared::conversation::{Answer, Begun, Enrolment, Question, States};
 use shared::id::{GroupId, NodeId, Origin};
-use shared::state::Page;
+use shared::state::{FlushState, Page};
 use shared::version::{Frontier, Version};
 
 use super::{Counters, Notice};
@@ -29,10 +29,13 @@ use crate::node::Node;
 use crate::node::persist::DeadHold;
 use crate::snapshots::Ticket;
 use crate::store::key::{SHARDS, SLOTS, SLOTS_PER_SHARD, ShardId};
+use crate::store::shard::Joiner;
 use crate::transaction::Clocks;
 
 /// Slots that are asked for at once; as many come as one answer takes.
 const SLOTS_ASKED: usize = 512;
+
+const FLUSHES_NOT_TAKEN: Notice = Notice::Unexpected { what: "its flushes cannot be taken over" };
 
 /// A reconcile of which this node is the receiver.
 pub(crate) struct Receiving {
@@ -53,6 +56,11 @@ pub(crate) struct Receiving {
     /// That of a join before this, after which it did not come to re-issuing everything.
     pending: Vec<(Origin, Timestamp)>,
     is_joiner: bool,
+    /// What judging a joiner's deletions takes, from when digests were compared.
+    joiner: Option<Joiner>,
+    their_flushes: Vec<FlushState>,
+    /// The slots that differed.
+    judged_slots: BTreeSet<u16>,
     run: u64,
     theirs: Frontier,
     /// What the sender had when it had sent everything, as far as it said so.
@@ -104,6 +112,9 @@ impl Receiving {
             unseen: Vec::new(),
             pending,
             is_joiner,
+            joiner: None,
+            their_flushes: Vec::new(),
+            judged_slots: BTreeSet::new(),
             run: 0,
             theirs: Frontier::new(),
             theirs_then: Frontier::new(),
@@ -179,6 +190,9 @@ impl Receiving {
     pub(super) fn give_up(self, node: &Node) {
         if !matches!(self.phase, Phase::Done) {
             node.end_pull();
+            // The next sender's group may not have seen them either. There were as many origins before.
+            let unseen_flushes = self.joiner.map(|joiner| joiner.unseen_flushes).unwrap_or_default();
+            let _ = node.merge_flushes(&unseen_flushes);
             if self.is_joiner && !matches!(self.phase, Phase::Beginning | Phase::Digests) {
                 let held = node.log.frontier();
                 let own: BTreeSet<Origin> = node.membership.lock().group.own_origins().collect();
@@ -223,7 +237,9 @@ impl Receiving {
     ) {
         match (question, answer) {
             (Question::Begin { .. }, Answer::Begun(begun)) => self.on_begun(node, begun, clocks, notices),
-            (Question::Digests(_), Answer::Digests(digests)) => self.on_digests(node, &digests, notices),
+            (Question::Digests(_), Answer::Digests(digests)) => {
+                self.on_digests(node, &digests, clocks, notices)
+            }
             (Question::States { slots, .. }, Answer::States(states)) => {
                 self.on_states(node, &slots, &states, counters, notices);
             }
@@ -253,10 +269,11 @@ impl Receiving {
             return notices.push(Notice::Refused { text: error.to_string() });
         }
         let Begun { run, frontier, known_until, closed, flushes, .. } = begun;
-        let flushes = Page::decode(&flushes).ok();
-        if flushes.is_none_or(|page| node.take_flushes(&page).is_err()) {
-            return notices.push(Notice::Unexpected { what: "its flushes cannot be taken over" });
-        }
+        let flushes = Page::decode(&flushes).map(|page| page.flushes().to_vec()).ok();
+        let Some(flushes) = flushes.filter(|flushes| node.merge_flushes(flushes).is_ok()) else {
+            return notices.push(FLUSHES_NOT_TAKEN);
+        };
+        self.their_flushes = flushes;
         self.run = run;
         if !self.is_joiner {
             node.pull_from(&frontier);
@@ -298,7 +315,7 @@ impl Receiving {
         node.store.origins.all().into_iter().map(|origin| (origin, seen.get(origin))).collect()
     }
 
-    fn on_digests(&mut self, node: &Node, digests: &[u64], notices: &mut Vec<Notice>) {
+    fn on_digests(&mut self, node: &Node, digests: &[u64], clocks: Clocks, notices: &mut Vec<Notice>) {
         if digests.len() != SLOTS {
             return notices.push(Notice::Unexpected { what: "it has another number of slots" });
         }
@@ -313,7 +330,22 @@ impl Receiving {
             );
         }
         notices.push(Notice::Receiving { differing_slots: differing.len() });
+        self.judged_slots = differing.iter().copied().collect();
+        if self.is_joiner {
+            self.withdraw_flushes(node, clocks);
+        }
         self.phase = if differing.is_empty() { Phase::Dead(0) } else { Phase::States(differing) };
+    }
+
+    /// A flush that they have not seen counts where it ends anything of theirs, key by key. See
+    /// [`settle_unseen`](crate::store::rich::RichKey::settle_unseen).
+    fn withdraw_flushes(&mut self, node: &Node, clocks: Clocks) {
+        let (_, clock) = node.log.standing(clocks.wall);
+        let is_unseen = |entry: Version| entry.timestamp <= clock && !self.judged.covers(entry);
+        let mut unseen_flushes = node.withdraw_flushes(is_unseen, &self.their_flushes);
+        // Where it began again, those that were withdrawn then.
+        unseen_flushes.extend(self.joiner.take().into_iter().flat_map(|joiner| joiner.unseen_flushes));
+        self.joiner = Some(Joiner { now: Version::new(clock, node.log.origin()), unseen_flushes });
     }
 
     fn on_states(
@@ -329,6 +361,9 @@ impl Receiving {
         if came == 0 {
             return notices.push(Notice::Unexpected { what: "it sent no slot" });
         }
+        if states.flushes().is_some_and(|page| node.take_flushes(page).is_err()) {
+            return notices.push(FLUSHES_NOT_TAKEN);
+        }
         for (slot, page) in asked.iter().zip(&states.pages).take(came) {
             let Ok(page) = Page::decode(page) else {
                 return notices.push(Notice::Unexpected { what: "a page of states cannot be read" });
@@ -342,7 +377,7 @@ impl Receiving {
                 &keys,
                 &self.removed_within,
                 &self.judged,
-                self.is_joiner.then(|| node.log.origin()),
+                self.joiner.as_ref(),
                 &node.store.origins,
             );
             self.taken += judged.taken as u64;
@@ -361,17 +396,23 @@ impl Receiving {
         if came == 0 {
             return notices.push(Notice::Unexpected { what: "it sent no slot" });
         }
+        if states.flushes().is_some_and(|page| node.take_flushes(page).is_err()) {
+            return notices.push(FLUSHES_NOT_TAKEN);
+        }
         for (slot, page) in (usize::from(from)..SLOTS).zip(&states.pages).take(came) {
             let Ok(page) = Page::decode(page) else {
                 return notices.push(Notice::Unexpected { what: "a page of states cannot be read" });
             };
             let mut shard = node.store.lock_shard(ShardId::of_slot(slot));
+            if let Some(joiner) = self.joiner.as_ref().filter(|_| !self.judged_slots.contains(&(slot as u16)))
+            {
+                shard.settle_equal_slot(slot, &self.judged, joiner, &node.store.origins);
+            }
             for key in page.keys() {
                 let Ok(key) = key else {
                     return notices.push(Notice::Unexpected { what: "a key's state cannot be read" });
                 };
-                let unseen_by = self.is_joiner.then_some(&self.judged);
-                shard.merge_dead(&key, &self.removed_within, unseen_by, &node.store.origins);
+                shard.merge_dead(&key, &self.removed_within, &node.store.origins);
             }
         }
         let next = usize::from(from) + came;

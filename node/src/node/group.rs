@@ -6,7 +6,7 @@ use shared::conversation::{Answer, Refusal};
 use shared::id::{NodeId, Origin};
 use shared::state::{FlushState, Page, PageBuilder, StateError};
 use shared::time::{MonoMillis, WallMillis};
-use shared::version::Frontier;
+use shared::version::{Frontier, Version};
 
 use super::{Node, Pull};
 use crate::group::{NotEnrolled, Standing};
@@ -15,6 +15,7 @@ use crate::snapshots::Ticket;
 use crate::store::ShardSet;
 use crate::store::key::ShardId;
 use crate::store::origins::TooManyOrigins;
+use crate::store::shard::{Flushed, Shard};
 use crate::transaction::Clocks;
 
 /// What a node tells its agent.
@@ -191,27 +192,46 @@ impl Node {
         }
     }
 
-    /// The newest flush of each database.
-    pub(crate) fn flush_states(&self) -> Vec<FlushState> {
-        self.store.lock_shard(ShardId(0)).flushes().collect()
-    }
-
     /// The newest flush of each database, as a page without keys.
     pub(crate) fn flushes(&self) -> Vec<u8> {
         let mut page = PageBuilder::new();
-        self.flush_states().iter().for_each(|flush| page.push_flush(flush));
+        self.store.lock_shard(ShardId(0)).flushes().for_each(|flush| page.push_flush(&flush));
         page.finish()
     }
 
     /// Merges the flushes of such a page.
-    pub(crate) fn take_flushes(&self, page: &Page<'_>) -> Result<(), NotTaken> {
+    pub(crate) fn take_flushes(&self, page: &[u8]) -> Result<(), NotTaken> {
+        Ok(self.merge_flushes(Page::decode(page)?.flushes())?)
+    }
+
+    /// Merges flushes as if they came by the log.
+    pub(crate) fn merge_flushes(&self, flushes: &[FlushState]) -> Result<(), TooManyOrigins> {
+        if flushes.is_empty() {
+            return Ok(());
+        }
         let mut locked = self.store.lock(ShardSet::ALL);
-        for flush in page.flushes() {
+        for flush in flushes {
             for shard in locked.iter_mut() {
                 shard.take_flush(flush, &self.store.origins)?;
             }
         }
         Ok(())
+    }
+
+    /// Takes back the flushes that others have not seen, and puts `theirs` in their place. Returns what was taken back.
+    pub(crate) fn withdraw_flushes(
+        &self,
+        is_unseen: impl Fn(Version) -> bool,
+        theirs: &[FlushState],
+    ) -> Vec<FlushState> {
+        let mut locked = self.store.lock(ShardSet::ALL);
+        let held: Vec<_> = locked.iter().next().into_iter().flat_map(Shard::flushes).collect();
+        let withdrawn: Vec<_> = held.into_iter().filter(|flush| is_unseen(flush.entry)).collect();
+        for &FlushState { db, .. } in &withdrawn {
+            let instead = Flushed::of(theirs, db);
+            locked.iter_mut().for_each(|shard| shard.withdraw_flush(db, instead, &self.store.origins));
+        }
+        withdrawn
     }
 
     /// Begins to pull from a frontier that this node does not have: what lies within it comes by a reconcile.

@@ -97,6 +97,14 @@ impl Entry {
         }
     }
 
+    /// The log entry that made the key's reset, or its mark.
+    pub(crate) fn reset_entry(&self, origins: &Origins) -> Version {
+        match self {
+            Self::Packed(packed) => packed.version(origins),
+            Self::Rich(rich) => rich.mark.map_or(rich.reset_entry, |mark| mark.entry),
+        }
+    }
+
     /// The newest timestamp held for the key.
     pub(crate) fn newest(&self, origins: &Origins) -> Timestamp {
         match self {

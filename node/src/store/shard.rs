@@ -27,6 +27,7 @@ use super::lasts::Lasts;
 use super::origins::{OriginIndex, Origins, TooManyOrigins};
 use super::rich::{RichKey, Source};
 
+pub(crate) use self::compare::Joiner;
 pub(crate) use self::database::Flushed;
 
 /// A run of slots, each with its table: small tables, so that none takes long to grow.

@@ -399,7 +399,7 @@ proptest! {
         let dead = page(&store, What::Dead);
         for state in keys(&dead) {
             let shard = Key::new(state.db, state.key).shard();
-            assert_eq!(store.lock_shard(shard).merge_dead(&state, &frontier, None, &store.origins), 0);
+            assert_eq!(store.lock_shard(shard).merge_dead(&state, &frontier, &store.origins), 0);
         }
         prop_assert_eq!(store.canonical(), before);
         prop_assert!(keys(&page(&store, What::Uncovered(&frontier))).is_empty());

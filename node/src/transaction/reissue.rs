@@ -23,6 +23,7 @@ use super::Transaction;
 use crate::error::CommandError;
 use crate::store::entry::Entry;
 use crate::store::key::Key;
+use crate::store::shard::Flushed;
 use crate::store::state::{What, entries};
 
 impl<'a> Transaction<'a> {
@@ -89,7 +90,7 @@ impl<'a> Transaction<'a> {
         let Some(flush) = flush.filter(|flush| !covered.covers(flush.entry)) else { return Ok(()) };
         if flush.entry.timestamp > self.writer.at.timestamp {
             let origins = &self.node.store.origins;
-            self.locked.iter_mut().for_each(|shard| shard.withdraw_flush(db, origins));
+            self.locked.iter_mut().for_each(|shard| shard.withdraw_flush(db, Flushed::default(), origins));
         }
         let version = flush.version.min(self.latest_reset());
         self.emit_change(Change::new(db, &b""[..], Op::ObservedFlush(version)))

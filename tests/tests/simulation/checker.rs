@@ -83,7 +83,7 @@ fn check_visible(world: &World, model: &Model, lenient: &Model, at_ms: u64) -> O
     let mut expected = model.visible(at_ms);
     for (index, node) in nodes(world).enumerate() {
         let seen = node.visible(WallMillis(at_ms));
-        if seen != expected && !world.ledger.given_up.is_empty() {
+        if seen != expected {
             let other = lenient.visible(at_ms);
             let keys: BTreeSet<_> = seen.keys().chain(expected.keys()).cloned().collect();
             for key in keys.into_iter().filter(|key| seen.get(key) == other.get(key)) {

@@ -222,7 +222,7 @@ impl Host {
         if self.timers.seal.is_some_and(|at| at <= now) {
             self.seal(now);
         }
-        self.look_after(now);
+        self.look_after(ledger, now);
         self.snapshot(now);
         self.look_at_log(random, ledger, now)?;
         let agent_at = self.agent_turn(network, random, now);
@@ -238,7 +238,7 @@ impl Host {
             .min())
     }
 
-    fn look_after(&mut self, now: Micros) {
+    fn look_after(&mut self, ledger: &mut Ledger, now: Micros) {
         let clocks = self.clocks(now);
         let Some(node) = &self.node else { return };
         if self.timers.reap <= now {
@@ -252,7 +252,11 @@ impl Host {
         }
         if self.timers.maintain <= now {
             self.timers.maintain = now + self.nature.maintain_every;
-            self.notes.extend(node.maintain(clocks));
+            let told = node.maintain(clocks);
+            if told.iter().any(|note| note.starts_with("Received {")) {
+                ledger.note_strays(node.strays());
+            }
+            self.notes.extend(told);
             // Somebody may have asked for a sync, or for segments to go.
             self.timers.write = Some(self.timers.write.unwrap_or(Micros::MAX).min(now + 1_000));
         }

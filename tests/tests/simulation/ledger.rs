@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use node::simulation::LoggedBatch;
+use node::simulation::{LoggedBatch, Part, Stray};
 use shared::clock::Timestamp;
 use shared::id::Origin;
 use shared::version::{Frontier, Version};
@@ -42,6 +42,9 @@ pub(crate) struct Ledger {
     listed: BTreeMap<usize, BTreeMap<Origin, Timestamp>>,
     /// Origins whose node began another while it ran, to join its group: what they wrote was written once more.
     pub(crate) given_up: BTreeSet<Origin>,
+    /// Deletions that no frontier covered when a reconcile had brought them: their author may have lost them, and they
+    /// may be dropped by now, but what they ended stays deleted.
+    pub(crate) stray_ends: BTreeSet<Stray>,
     /// What was added to a counter that nothing but increments touches, by transaction.
     pub(crate) increments: BTreeMap<Version, Vec<(Vec<u8>, i128)>>,
 }
@@ -66,6 +69,12 @@ impl Ledger {
             }
             _ => Err(format!("a log holds another batch than its author sealed: {header:?}")),
         }
+    }
+
+    /// A reconcile has brought these to a host, and no frontier covers them.
+    pub(crate) fn note_strays(&mut self, strays: BTreeSet<Stray>) {
+        let ends = strays.into_iter().filter(|(_, _, part, _)| matches!(part, Part::Reset | Part::Mark));
+        self.stray_ends.extend(ends);
     }
 
     /// The batches of all origins, each with the end of its range.

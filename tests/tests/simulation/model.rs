@@ -63,12 +63,13 @@ impl Model {
     }
 
     /// As [`Model::of`], with all that was written under origins that were given up, whether or not it was written once
-    /// more: before they went, deletions and expiries that now say nothing to anybody may have ended something.
+    /// more, and with the deletions that only reconciles have brought: before they went, deletions and expiries that now
+    /// say nothing to anybody may have ended something.
     ///
     /// # Errors
     /// If a batch cannot be read.
     pub(crate) fn with_given_up(ledger: &Ledger, strays: &BTreeSet<Stray>) -> Result<Self, String> {
-        Self::with(ledger, strays, true)
+        Self::with(ledger, &(strays | &ledger.stray_ends), true)
     }
 
     fn with(ledger: &Ledger, strays: &BTreeSet<Stray>, given_up: bool) -> Result<Self, String> {

@@ -42,6 +42,24 @@ impl Judged {
     }
 }
 
+/// A node that joins, as far as judging a key is concerned.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Joining {
+    /// Its own origin, and its clock when digests were compared: what is newer happened since.
+    pub(crate) now: Version,
+    /// The flush that went over the key's database, theirs too.
+    pub(crate) flushed: Flushed,
+    /// Its own flush, if they have not seen that.
+    pub(crate) unseen_flush: Flushed,
+}
+
+impl Joining {
+    /// Whether they know nothing of a log entry, and it was there when digests were compared.
+    pub(crate) fn is_unseen(&self, entry: Version, theirs: &Frontier) -> bool {
+        entry > Version::ZERO && entry.timestamp <= self.now.timestamp && !theirs.covers(entry)
+    }
+}
+
 impl From<MarkState> for Mark {
     fn from(MarkState { reset, expiry, entry }: MarkState) -> Self {
         Self { reset, expiry, entry }
@@ -56,21 +74,21 @@ impl From<&ContributionState> for OwnContribution {
 }
 
 impl RichKey {
-    /// Judges the two states of a key, ours being at the frontier `ours`. `joiner` is the own origin of a node that joins,
-    /// with the database's flush.
+    /// Judges the two states of a key, ours being at the frontier `ours`.
     pub(crate) fn judge(
         &mut self,
         theirs: &KeyState<'_>,
         ours: &Frontier,
         theirs_frontier: &Frontier,
-        joiner: Option<(Origin, Flushed)>,
+        joining: Option<Joining>,
     ) -> Judged {
-        if let Some((_, flushed)) = joiner {
-            self.settle_unseen_mark(theirs, theirs_frontier, flushed);
+        if let Some(joining) = joining {
+            self.settle_unseen(Some(theirs), theirs_frontier, joining);
         }
         let mut judged = Judged { taken: self.merge_resets(theirs), dropped: 0 };
         judged.dropped = self.drop_absent(theirs, theirs_frontier);
-        let restated = joiner.map(|(own, _)| self.settle_restated(theirs, theirs_frontier, own));
+        let restated =
+            joining.map(|joining| self.settle_restated(theirs, theirs_frontier, joining.now.origin));
         for cell in &theirs.cells {
             judged.taken += self.judge_cell(cell, ours);
         }
@@ -87,20 +105,7 @@ impl RichKey {
 
     /// Merges what is dead of theirs, as if it came by the log. What their mark hides is taken unless `ours` covers it:
     /// a later reset may bring it to light.
-    ///
-    /// `joiner` is, for a node that joins, what they have seen, with the database's flush: a mark that they have not seen
-    /// is ended before, for it ends nothing of theirs here, and would have kept out a reset that others still need.
-    pub(crate) fn merge_dead(
-        &mut self,
-        theirs: &KeyState<'_>,
-        ours: &Frontier,
-        joiner: Option<(&Frontier, Flushed)>,
-    ) -> usize {
-        if let Some((theirs_frontier, flushed)) = joiner
-            && let Some(mark) = self.mark.filter(|mark| !theirs_frontier.covers(mark.entry))
-        {
-            self.end_mark(mark, false, flushed);
-        }
+    pub(crate) fn merge_dead(&mut self, theirs: &KeyState<'_>, ours: &Frontier) -> usize {
         let mut judged = Judged { taken: self.merge_resets(theirs), dropped: 0 };
         let hidden = |at: Timestamp| theirs.mark.is_some_and(|mark| Mark::from(mark).hides(at));
         for cell in &theirs.cells {
@@ -181,16 +186,77 @@ impl RichKey {
         dropped + usize::from(self.ttl.take_if(absent).is_some())
     }
 
-    /// Of a mark that they have not seen a reset is left, if it ends anything of theirs.
-    fn settle_unseen_mark(&mut self, theirs: &KeyState<'_>, theirs_frontier: &Frontier, flushed: Flushed) {
-        let Some(mark) = self.mark.filter(|mark| !theirs_frontier.covers(mark.entry)) else { return };
-        let ends = |version: Version| version < mark.reset;
-        let ends_cell = |cell: &CellState<'_>| {
-            cell.base.as_ref().is_some_and(|(version, value)| value.is_some() && ends(*version))
-                || cell.contributions.iter().any(|own| ends(Version::new(own.first, own.contributor)))
+    /// Of a joiner's reset, mark or flush that they have not seen a reset is left if it ends anything live of theirs, to be
+    /// said again. Else nothing is: said again with its old version it would end marks of theirs, and bring to light what
+    /// those hide, where that is not dropped yet. One that ends anything live cannot do that: what is live is not hidden,
+    /// so it is newer than all that a mark hides, and the reset is newer still.
+    ///
+    /// `theirs` is none where both hold the same alive.
+    pub(crate) fn settle_unseen(
+        &mut self,
+        theirs: Option<&KeyState<'_>>,
+        theirs_frontier: &Frontier,
+        joining: Joining,
+    ) {
+        let Joining { flushed, unseen_flush, .. } = joining;
+        let own = self.mark.map_or((self.reset, self.reset_entry), |mark| (mark.reset, mark.entry));
+        let of_key = joining.is_unseen(own.1, theirs_frontier).then_some(own);
+        let of_flush = Some((unseen_flush.version, unseen_flush.entry));
+        let of_flush = of_flush.filter(|(version, _)| *version > own.0);
+        let Some((reset, entry)) = of_flush.or(of_key).filter(|(version, _)| *version > flushed.version)
+        else {
+            return;
         };
-        let kills = theirs.cells.iter().any(ends_cell) || theirs.ttl.is_some_and(|ttl| ends(ttl.version));
-        self.end_mark(mark, kills, flushed);
+        let kills = theirs.is_some_and(|theirs| ends_live(theirs, reset));
+        if let Some(mark) = self.mark.filter(|_| of_key.is_some()) {
+            self.end_mark(mark, kills, flushed);
+        } else if kills {
+            // Above a flush, for that is withdrawn, and of what has its very version nothing is left.
+            (self.reset, self.reset_entry) = (reset, entry);
+        } else if of_key.is_some() {
+            (self.reset, self.reset_entry) = (flushed.version, flushed.entry);
+        }
+        if let Some(theirs) = theirs.filter(|_| !kills) {
+            self.rise_above(theirs, reset, theirs_frontier, joining.now);
+        }
+        self.count_cells();
+    }
+
+    /// What they have not seen, and is not to fall to a mark or TTL of theirs that a reset of ours had ended, gets a version
+    /// above these.
+    fn rise_above(
+        &mut self,
+        theirs: &KeyState<'_>,
+        reset: Version,
+        theirs_frontier: &Frontier,
+        now: Version,
+    ) {
+        let mark = theirs.mark.map(Mark::from).filter(|mark| mark.reset < reset);
+        let is_hidden = |at: Timestamp| mark.is_some_and(|mark| mark.hides(at));
+        let mut has_own = false;
+        for (_, cell) in &mut self.cells {
+            if let Some((version, Some(_))) = &mut cell.base
+                && !theirs_frontier.covers(*version)
+            {
+                has_own = true;
+                if is_hidden(version.timestamp) {
+                    *version = now;
+                }
+            }
+            for (_, part) in cell.contributions.iter_mut() {
+                if !theirs_frontier.covers(part.entry()) {
+                    has_own = true;
+                    if is_hidden(part.first) {
+                        // After the write that it was added to.
+                        let at = now.timestamp.next();
+                        (part.first, part.last, part.carrier) = (at, at, now.origin);
+                    }
+                }
+            }
+        }
+        if has_own && self.ttl.is_none() && theirs.ttl.is_some_and(|ttl| ttl.version < reset) {
+            self.ttl = Some(Ttl { version: now, expiry: None });
+        }
     }
 
     /// Of two contributions of one owner that began otherwise, or came in batches of two, one was restated, and whichever holds more of its owner's
@@ -286,6 +352,17 @@ impl RichKey {
                 }
         })
     }
+}
+
+/// Whether a reset ends anything that is live in a state.
+fn ends_live(state: &KeyState<'_>, reset: Version) -> bool {
+    let mark = state.mark.map(Mark::from);
+    let ends = |version: Version| version < reset && !mark.is_some_and(|mark| mark.hides(version.timestamp));
+    let ends_cell = |cell: &CellState<'_>| {
+        cell.base.as_ref().is_some_and(|(version, value)| value.is_some() && ends(*version))
+            || cell.contributions.iter().any(|own| ends(Version::new(own.first, own.contributor)))
+    };
+    state.cells.iter().any(ends_cell)
 }
 
 /// Whether a write, not a removal, lies within the frontier.

@@ -2,15 +2,14 @@
 
 use std::collections::HashSet;
 
-use shared::id::Origin;
 use shared::state::{FlushState, KeyState, PageBuilder};
 use shared::version::{Frontier, Version};
 
 use super::super::key::{Key, key_hash};
 use super::super::origins::{Origins, TooManyOrigins};
-use super::super::rich::{Judged, Source};
+use super::super::rich::{Joining, Judged, RichKey, Source};
 use super::super::state::{What, entries};
-use super::{DATABASES, Entry, Shard, Writer, new_slots, slot_in_shard};
+use super::{DATABASES, Entry, Flushed, Shard, Writer, new_slots, slot_in_shard};
 
 /// A key of a slot with its digests.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -21,6 +20,15 @@ pub(crate) struct KeyDigests {
     pub(crate) deep: u64,
     /// Of versions, as in the slot's.
     pub(crate) shallow: u64,
+}
+
+/// A node that joins, as far as judging is concerned.
+#[derive(Debug)]
+pub(crate) struct Joiner {
+    /// Its own origin, and its clock when digests were compared.
+    pub(crate) now: Version,
+    /// Its flushes that the group has not seen, withdrawn meanwhile.
+    pub(crate) unseen_flushes: Vec<FlushState>,
 }
 
 impl Shard {
@@ -102,7 +110,7 @@ impl Shard {
         theirs: &[KeyState<'_>],
         ours: &Frontier,
         theirs_frontier: &Frontier,
-        joiner: Option<Origin>,
+        joiner: Option<&Joiner>,
         origins: &Origins,
     ) -> Judged {
         let frontiers = (ours, theirs_frontier);
@@ -133,7 +141,7 @@ impl Shard {
         key: &Key<'_>,
         theirs: &KeyState<'_>,
         (ours, theirs_frontier): (&Frontier, &Frontier),
-        joiner: Option<Origin>,
+        joiner: Option<&Joiner>,
         origins: &Origins,
     ) -> Judged {
         let held = self.find(key);
@@ -142,26 +150,42 @@ impl Shard {
             return Judged::default();
         }
         self.note_entries(key, theirs, origins);
-        let joiner = joiner.map(|own| (own, self.databases[usize::from(key.db)].flushed));
-        let judged = self.edit(key, origins, |rich| rich.judge(theirs, ours, theirs_frontier, joiner));
+        let joining = joiner.map(|joiner| self.joining(joiner, key.db));
+        let judged = self.edit(key, origins, |rich| rich.judge(theirs, ours, theirs_frontier, joining));
         if !judged.is_nothing() {
             self.touch(key);
         }
         judged
     }
 
-    /// Merges what is dead of another node's key, which may be of any slot of this shard; `ours` is the own frontier.
-    /// For a node that joins, `unseen_by` is what they have seen. Returns how many parts changed anything.
-    pub(crate) fn merge_dead(
+    fn joining(&self, joiner: &Joiner, db: u8) -> Joining {
+        let Joiner { now, unseen_flushes } = joiner;
+        let flushed = self.databases[usize::from(db)].flushed;
+        Joining { now: *now, flushed, unseen_flush: Flushed::of(unseen_flushes, db) }
+    }
+
+    /// For a node that joins, of a slot of which both hold the same alive: its deletions that they have not seen end nothing
+    /// there. See [`RichKey::settle_unseen`].
+    pub(crate) fn settle_equal_slot(
         &mut self,
-        theirs: &KeyState<'_>,
-        ours: &Frontier,
-        unseen_by: Option<&Frontier>,
+        slot: usize,
+        theirs_frontier: &Frontier,
+        joiner: &Joiner,
         origins: &Origins,
-    ) -> usize {
-        let flushed = self.databases[usize::from(theirs.db)].flushed;
-        let joiner = unseen_by.map(|frontier| (frontier, flushed));
-        self.merge_state(theirs, origins, |rich| rich.merge_dead(theirs, ours, joiner))
+    ) {
+        for (db, bytes) in self.keys_but(slot, &HashSet::new()) {
+            let (key, joining) = (Key::new(db, &bytes), self.joining(joiner, db));
+            let entry = self.find(&key);
+            if entry.is_some_and(|entry| joining.is_unseen(entry.reset_entry(origins), theirs_frontier)) {
+                self.edit(&key, origins, |rich| rich.settle_unseen(None, theirs_frontier, joining));
+            }
+        }
+    }
+
+    /// Merges what is dead of another node's key, which may be of any slot of this shard; `ours` is the own frontier.
+    /// Returns how many parts changed anything.
+    pub(crate) fn merge_dead(&mut self, theirs: &KeyState<'_>, ours: &Frontier, origins: &Origins) -> usize {
+        self.merge_state(theirs, origins, |rich| rich.merge_dead(theirs, ours))
     }
 
     /// Merges all of another node's key, dropping nothing but what newer versions replace. With `overwrite_equal` their
@@ -179,7 +203,7 @@ impl Shard {
         &mut self,
         theirs: &KeyState<'_>,
         origins: &Origins,
-        merge: impl FnOnce(&mut super::super::rich::RichKey) -> usize,
+        merge: impl FnOnce(&mut RichKey) -> usize,
     ) -> usize {
         let key = Key::new(theirs.db, theirs.key);
         self.note_entries(&key, theirs, origins);

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 
 use hashbrown::HashTable;
 use shared::change::CellId;
+use shared::state::FlushState;
 use shared::time::WallMillis;
 use shared::version::Version;
 
@@ -21,6 +22,15 @@ pub(crate) struct Flushed {
     pub(crate) version: Version,
     /// The log entry that made it.
     pub(crate) entry: Version,
+}
+
+impl Flushed {
+    /// Of several databases' flushes the newest of one; none if there is none.
+    pub(crate) fn of(flushes: &[FlushState], db: u8) -> Self {
+        let of_db = flushes.iter().filter(|flush| flush.db == db);
+        let newest = of_db.max_by_key(|flush| flush.version);
+        newest.map_or_else(Self::default, |flush| Self { version: flush.version, entry: flush.entry })
+    }
 }
 
 #[derive(Default)]

@@ -20,10 +20,11 @@ impl Shard {
         self.edit(key, origins, |rich| rich.settle_marks(covered, flushed));
     }
 
-    /// Takes back a database's flush, and leaves its keys as they are: of those that it went over nothing is left.
-    pub(crate) fn withdraw_flush(&mut self, db: u8, origins: &Origins) {
+    /// Takes back a database's flush for an older one, and leaves its keys as they are: of those that it went over nothing
+    /// is left.
+    pub(crate) fn withdraw_flush(&mut self, db: u8, instead: Flushed, origins: &Origins) {
         let database = &mut self.databases[usize::from(db)];
-        database.flushed = Flushed::default();
+        database.flushed = instead;
         let slots = database.take_slots();
         for slot in slots.into_iter().flatten() {
             // Where they were is no more: they count for every slot, as after a flush.
