@@ -15,8 +15,8 @@ use std::borrow::Cow;
 
 use rmp::encode::{ValueWriteError, write_array_len, write_bin_len, write_uint};
 use rmp_serde::decode::ReadRefReader;
+use serde::Deserialize;
 use serde::de::IgnoredAny;
-use serde::{Deserialize, Serialize};
 use serde_bytes::Bytes;
 
 use crate::change::{Change, DecodedRecord, Op, Record};
@@ -280,10 +280,7 @@ impl BatchBuilder {
         let mut before: Option<&Change<'_>> = None;
         for change in changes {
             let same_key = before.is_some_and(|before| before.key == change.key);
-            let mut encoder = rmp_serde::Serializer::new(&mut self.buffer);
-            Record { delta, same_key, change }
-                .serialize(&mut encoder)
-                .expect("a vector takes every byte and a change has no part that MessagePack lacks");
+            Record { delta, same_key, change }.encode(&mut self.buffer);
             delta = 0;
             self.header.count += 1;
             before = Some(change);

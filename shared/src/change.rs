@@ -22,17 +22,20 @@
 //!   4 expire          moment or nil
 //! ```
 
+mod encode;
+
 use std::borrow::Cow;
 use std::fmt;
 
 use serde::de::{Error as _, IgnoredAny, SeqAccess, Visitor};
-use serde::ser::SerializeTuple;
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
-use serde_bytes::{ByteBuf, Bytes};
+use serde::{Deserialize, Deserializer};
+use serde_bytes::Bytes;
 
 use crate::clock::Timestamp;
 use crate::time::WallMillis;
 use crate::version::Version;
+
+pub(crate) use self::encode::{Record, write_sum, write_value};
 
 /// The number of databases, as in Redis's default configuration.
 pub const DATABASES: u8 = 16;
@@ -189,15 +192,6 @@ impl<'a> Change<'a> {
 /// No change takes more bytes than this beside its key, element and value.
 pub const CHANGE_OVERHEAD_BYTES: usize = 96;
 
-/// A change as it stands in a batch: with its distance in time from the one before it.
-#[derive(Debug)]
-pub(crate) struct Record<'c, 'a> {
-    pub(crate) delta: u64,
-    /// Whether the key is that of the change before, and left out.
-    pub(crate) same_key: bool,
-    pub(crate) change: &'c Change<'a>,
-}
-
 mod code {
     pub(super) const SET: u16 = 0;
     pub(super) const RESET: u16 = 1;
@@ -209,66 +203,6 @@ mod code {
     pub(super) const FLUSH_DB: u16 = 7;
     pub(super) const FLUSH_ALL: u16 = 8;
     pub(super) const OBSERVED_FLUSH: u16 = 9;
-}
-
-impl Op<'_> {
-    /// The operation's code and how many operands follow the key.
-    const fn shape(&self) -> (u16, usize) {
-        match self {
-            Op::Set(_) => (code::SET, 1),
-            Op::Reset => (code::RESET, 0),
-            Op::Cell(..) => (code::CELL, 3),
-            Op::Count(..) => (code::COUNT, 5),
-            Op::Expire(_) => (code::EXPIRE, 1),
-            Op::ObservedReset(_) => (code::OBSERVED_RESET, 2),
-            Op::Mark { .. } => (code::MARK, 3),
-            Op::FlushDb => (code::FLUSH_DB, 0),
-            Op::FlushAll => (code::FLUSH_ALL, 0),
-            Op::ObservedFlush(_) => (code::OBSERVED_FLUSH, 2),
-        }
-    }
-}
-
-impl Serialize for Record<'_, '_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let (op, operands) = self.change.op.shape();
-        let replaced = if self.change.replaced.is_some() { 2 } else { 0 };
-        let mut out = serializer.serialize_tuple(3 + operands + replaced)?;
-        out.serialize_element(&self.delta)?;
-        out.serialize_element(&(op << 4 | u16::from(self.change.db)))?;
-        out.serialize_element(&(!self.same_key).then(|| Bytes::new(&self.change.key)))?;
-        match &self.change.op {
-            Op::Set(value) => out.serialize_element(Bytes::new(value))?,
-            Op::Reset | Op::FlushDb | Op::FlushAll => {}
-            Op::Cell(cell, value) => {
-                out.serialize_element(&(cell.kind as u8))?;
-                out.serialize_element(Bytes::new(&cell.element))?;
-                out.serialize_element(value)?;
-            }
-            Op::Count(cell, contribution) => {
-                out.serialize_element(&(cell.kind as u8))?;
-                out.serialize_element(Bytes::new(&cell.element))?;
-                out.serialize_element(&contribution.first)?;
-                out.serialize_element(&contribution.sum)?;
-                out.serialize_element(&contribution.restates)?;
-            }
-            Op::Expire(at) => out.serialize_element(at)?,
-            Op::ObservedReset(version) | Op::ObservedFlush(version) => {
-                out.serialize_element(&version.timestamp)?;
-                out.serialize_element(&version.origin)?;
-            }
-            Op::Mark { reset, expiry } => {
-                out.serialize_element(&reset.timestamp)?;
-                out.serialize_element(&reset.origin)?;
-                out.serialize_element(expiry)?;
-            }
-        }
-        if let Some(replaced) = self.change.replaced {
-            out.serialize_element(&replaced.timestamp)?;
-            out.serialize_element(&replaced.origin)?;
-        }
-        out.end()
-    }
 }
 
 /// A decoded record; `key` is none for the key of the change before.
@@ -349,15 +283,6 @@ fn cell<'de, A: SeqAccess<'de>>(seq: &mut A) -> Result<CellId<'de>, A::Error> {
     Ok(CellId { kind, element: bytes(seq)? })
 }
 
-impl Serialize for Value<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        match self {
-            Self::Bytes(bytes) => serializer.serialize_bytes(bytes),
-            Self::Float(float) => serializer.serialize_f64(*float),
-        }
-    }
-}
-
 impl<'de: 'a, 'a> Deserialize<'de> for Value<'a> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct ValueVisitor;
@@ -381,19 +306,6 @@ impl<'de: 'a, 'a> Deserialize<'de> for Value<'a> {
             }
         }
         deserializer.deserialize_any(ValueVisitor)
-    }
-}
-
-/// Whole numbers of up to 64 bits as a MessagePack integer, larger ones as 16 bytes, big end first.
-impl Serialize for Sum {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        match *self {
-            Self::Float(float) => serializer.serialize_f64(float),
-            Self::Int(int) => match i64::try_from(int) {
-                Ok(int) => serializer.serialize_i64(int),
-                Err(_) => ByteBuf::from(int.to_be_bytes()).serialize(serializer),
-            },
-        }
     }
 }
 

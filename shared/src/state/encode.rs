@@ -2,12 +2,10 @@
 
 use std::collections::HashMap;
 
-use rmp::encode::{
-    ValueWriteError, write_array_len, write_bin, write_f64, write_nil, write_sint, write_uint,
-};
+use rmp::encode::{ValueWriteError, write_array_len, write_bin, write_nil, write_sint, write_uint};
 
 use super::{ContributionState, FORMAT, FlushState, KeyState, MarkState, ResetState, TtlState, shape};
-use crate::change::{Sum, Value};
+use crate::change::{write_sum, write_value};
 use crate::clock::Timestamp;
 use crate::id::Origin;
 use crate::time::WallMillis;
@@ -163,8 +161,7 @@ impl Writer<'_> {
                     self.version(*version)?;
                     match value {
                         None => write_nil(self.out).map_err(ValueWriteError::InvalidMarkerWrite)?,
-                        Some(Value::Bytes(bytes)) => write_bin(self.out, bytes)?,
-                        Some(Value::Float(float)) => write_f64(self.out, *float)?,
+                        Some(value) => write_value(self.out, value)?,
                     }
                 }
             }
@@ -181,13 +178,7 @@ impl Writer<'_> {
         self.timestamp(first)?;
         self.timestamp(last)?;
         self.timestamp(counted)?;
-        match sum {
-            Sum::Float(float) => write_f64(self.out, float),
-            Sum::Int(int) => match i64::try_from(int) {
-                Ok(int) => write_sint(self.out, int).map(drop),
-                Err(_) => write_bin(self.out, &int.to_be_bytes()),
-            },
-        }
+        write_sum(self.out, sum)
     }
 
     fn flush(&mut self, flush: &FlushState) -> Written {
