@@ -158,6 +158,17 @@ impl Host {
         Ok(())
     }
 
+    /// What the node has written and not sealed yet may have come to others by a page: so it is known before it is lost.
+    ///
+    /// # Errors
+    /// As those of [`Ledger::note`].
+    pub(crate) fn note_unsealed(&self, ledger: &mut Ledger, now: Micros) -> Result<(), String> {
+        let Some(node) = &self.node else { return Ok(()) };
+        node.seal(self.clocks(now));
+        let (batches, _) = node.logged_since(self.looked_at);
+        batches.iter().try_for_each(|batch| ledger.note(batch, self.origins.contains(&batch.header.origin)))
+    }
+
     /// The node is gone, with what was in its memory.
     pub(crate) fn forget_node(&mut self) {
         self.node = None;

@@ -123,7 +123,7 @@ fn seeds() {
 
 /// Seeds that once found a bug. A change of what is drawn makes another schedule of them: then the scenarios that were made
 /// of their stories still tell.
-const STORIES: [(u64, &str); 18] = [
+const STORIES: [(u64, &str); 24] = [
     (
         201_195,
         "pages of a reconcile that was given up are covered by no frontier: its receiver founded a group on them",
@@ -175,6 +175,15 @@ const STORIES: [(u64, &str); 18] = [
         "a joiner's own mark kept out a reset of its group, and went: the joiner lacked both, and a key came back",
     ),
     (800_941, "a key was reaped after its states were compared, and what that ended elsewhere was not told"),
+    (
+        10_004_851,
+        "a joiner said a reset again, with its old version: it ended a mark of the group and revived what that hid",
+    ),
+    (10_007_679, "the same where only some members had dropped what the mark hid: they diverged"),
+    (30_002_363, "the same by a joiner's flush"),
+    (70_015_507, "a joiner's reset brought back what had expired in its group"),
+    (70_011_957, "a flush took keys from the pages of a reconcile, and went with its author's power"),
+    (120_002_342, "a page carried what was never sealed: the model did not know it"),
 ];
 
 #[test]

@@ -261,6 +261,9 @@ impl World {
     pub(crate) fn crash(&mut self, host: usize, power: bool) {
         let what = if power { "loses power" } else { "dies" };
         self.note(format_args!("n{host} {what}"));
+        if let Err(problem) = self.hosts[host].note_unsealed(&mut self.ledger, self.now) {
+            self.note(format_args!("n{host} leaves what does not fit: {problem}"));
+        }
         self.hosts[host].forget_node();
         if let Some(disk) = &self.hosts[host].disk {
             if power { disk.lose_power() } else { disk.end_process() }
