@@ -1,12 +1,15 @@
 //! Hosts in a topology.
 
-use std::ops::{Index, IndexMut};
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
+use std::ops::{Index, IndexMut, Range};
 use std::path::Path;
 
 use shared::version::Frontier;
 use tempfile::TempDir;
 
-use crate::host::{Host, Programs};
+use crate::host::{Host, Link, Programs};
+use crate::proxy::Proxy;
 use crate::wait::{wait_for, wait_until};
 
 /// Who dials whom.
@@ -20,6 +23,31 @@ pub enum Topology {
     Chain,
     /// Each the first.
     Star,
+    /// Everybody everybody of its half; the first of the second half dials the first.
+    TwoMeshes,
+}
+
+impl Topology {
+    /// Whom the host of this number dials, of so many.
+    fn dialled(self, index: usize, count: usize) -> Vec<usize> {
+        let others = |hosts: Range<usize>| hosts.filter(|peer| *peer != index);
+        let half = count / 2;
+        match self {
+            Self::Mesh => others(0..count).collect(),
+            Self::Ring => vec![(index + count - 1) % count],
+            Self::Chain => index.checked_sub(1).into_iter().collect(),
+            Self::Star => others(0..1).collect(),
+            Self::TwoMeshes if index < half => others(0..half).collect(),
+            Self::TwoMeshes => others(half..count).chain((index == half).then_some(0)).collect(),
+        }
+    }
+
+    /// Who is linked with the host of this number, of so many, whoever dials.
+    #[must_use]
+    pub fn linked_with(self, index: usize, count: usize) -> BTreeSet<usize> {
+        let dialling = (0..count).filter(|peer| self.dialled(*peer, count).contains(&index));
+        dialling.chain(self.dialled(index, count)).collect()
+    }
 }
 
 /// Hosts that replicate to each other.
@@ -57,19 +85,19 @@ impl Group {
         let urls: Vec<String> = self.hosts.iter().map(Host::url).collect();
         let count = urls.len();
         for (index, host) in self.hosts.iter_mut().enumerate() {
-            let peers: Vec<usize> = match topology {
-                Topology::Mesh => (0..count).filter(|peer| *peer != index).collect(),
-                Topology::Ring => vec![(index + count - 1) % count],
-                Topology::Chain => index.checked_sub(1).into_iter().collect(),
-                Topology::Star => {
-                    if index == 0 {
-                        Vec::new()
-                    } else {
-                        vec![0]
-                    }
-                }
-            };
-            host.peers = peers.into_iter().map(|peer| urls[peer].clone()).collect();
+            let dialled = topology.dialled(index, count).into_iter();
+            host.peers = dialled.map(|peer| urls[peer].clone()).collect();
+        }
+    }
+
+    /// As [`Group::connect`], with a cable of its own for each link, beside the one that all share who dial a host.
+    pub fn connect_by_own_cables(&mut self, topology: Topology) {
+        let count = self.hosts.len();
+        let shared: Vec<SocketAddr> = self.hosts.iter().map(|host| host.cable.address()).collect();
+        for (index, host) in self.hosts.iter_mut().enumerate() {
+            let dialled = topology.dialled(index, count).into_iter();
+            host.own_cables = dialled.map(|peer| Proxy::start(shared[peer])).collect();
+            host.peers = host.own_cables.iter().map(Proxy::url).collect();
         }
     }
 
@@ -93,6 +121,30 @@ impl Group {
             host.run(&["SET", &format!("linked:{}", host.name()), "1"]);
         }
         self.wait_converged();
+    }
+
+    /// Waits until each host has one link with each that it is to be linked with, whoever dialled: of two that dial each
+    /// other one gives way.
+    #[track_caller]
+    pub fn wait_one_link_each(&self, topology: Topology) {
+        wait_for("one link between any two", || self.check_one_link_each(topology));
+    }
+
+    /// Whether each host has one link with each that it is to be linked with.
+    ///
+    /// # Errors
+    /// If one has not, with the links that it has.
+    pub fn check_one_link_each(&self, topology: Topology) -> Result<(), String> {
+        for (index, host) in self.hosts.iter().enumerate() {
+            let links: Vec<Link> = host.links().into_iter().filter(|link| link.is_up).collect();
+            let mut names: Vec<&str> = links.iter().map(|link| &*link.name).collect();
+            names.sort_unstable();
+            let wanted = topology.linked_with(index, self.hosts.len());
+            if !names.into_iter().eq(wanted.into_iter().map(|peer| self.hosts[peer].name())) {
+                return Err(format!("{}: {links:?}", host.name()));
+            }
+        }
+        Ok(())
     }
 
     /// Waits until all nodes hold the same, and returns what that is.

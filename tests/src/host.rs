@@ -1,5 +1,6 @@
 //! A host: a node, its agent, and the cable to its agent.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
@@ -30,6 +31,19 @@ macro_rules! programs {
     };
 }
 
+/// A link as an agent reported it to its node.
+#[derive(Clone, Debug)]
+pub struct Link {
+    /// The peer's name; empty while it is not known.
+    pub name: String,
+    /// Whether it is up.
+    pub is_up: bool,
+    /// The URL that this side dialled, or the address that dialled it.
+    pub address: String,
+    /// The bytes of batches that the agent has received, whether or not it gave them to the node.
+    pub payload_bytes_in: u64,
+}
+
 /// A host.
 #[derive(Debug)]
 pub struct Host {
@@ -40,6 +54,8 @@ pub struct Host {
     listen: SocketAddr,
     /// Others dial the agent through this.
     pub cable: Proxy,
+    /// Cables in front of those that it dials, one for each, where links have cables of their own.
+    pub own_cables: Vec<Proxy>,
     /// Flags of the node beside those that every host's has.
     pub node_flags: Vec<String>,
     /// What runs the node, with arguments before the node's own, such as `sh -c 'exec "$@"' sh`; nothing, as a rule.
@@ -75,6 +91,7 @@ impl Host {
             port: free_port(),
             listen,
             cable: Proxy::start(listen),
+            own_cables: Vec::new(),
             node_flags: Vec::new(),
             node_wrapper: Vec::new(),
             agent_flags: Vec::new(),
@@ -113,7 +130,7 @@ impl Host {
     /// The URL at which others reach the agent: through the cable.
     #[must_use]
     pub fn url(&self) -> String {
-        format!("ws://{}", self.cable.address())
+        self.cable.url()
     }
 
     /// Starts the node and waits until it answers.
@@ -262,6 +279,30 @@ impl Host {
     #[must_use]
     pub fn counter(&self, field: &str) -> u64 {
         self.info(field).and_then(|value| value.parse().ok()).unwrap_or(0)
+    }
+
+    /// Its links, as its agent has reported them within a second.
+    ///
+    /// # Panics
+    /// If the node does not answer, or not as it should.
+    #[must_use]
+    pub fn links(&self) -> Vec<Link> {
+        let text: String =
+            redis::cmd("INFO").arg("replication").query(&mut self.client()).expect("INFO answers");
+        let fields: BTreeMap<&str, &str> =
+            text.lines().filter_map(|line| line.trim().split_once(':')).collect();
+        let links = (0..).map_while(|number| Some((number, fields.get(&*format!("link{number}"))?)));
+        let link = |(number, line): (usize, &&str)| {
+            let values: BTreeMap<&str, &str> =
+                line.split(',').filter_map(|part| part.split_once('=')).collect();
+            Link {
+                name: values["name"].to_owned(),
+                is_up: fields.get(&*format!("link{number}_link_status")) == Some(&"up"),
+                address: values["address"].to_owned(),
+                payload_bytes_in: values["payload_bytes_in"].parse().expect("a number of bytes"),
+            }
+        };
+        links.map(link).collect()
     }
 
     /// Sends a command, once the node takes writes, and returns its reply.

@@ -6,6 +6,7 @@
 //! - [`proxy`]: the cable, which can be cut, throttled and counted.
 //! - [`clock`]: a wall clock that the test sets.
 //! - [`clerk`]: a client that remembers what was acknowledged to it.
+//! - [`chaos`]: every fault at random, under load by clerks.
 //! - [`load`]: clients that write, at the same moment or in the background.
 //! - [`mix`]: random commands.
 //! - [`feed`]: what nodes stream.
@@ -29,6 +30,8 @@ pub mod group;
 pub mod clock;
 
 pub mod clerk;
+
+pub mod chaos;
 
 pub mod load;
 

@@ -55,6 +55,12 @@ impl Proxy {
         self.address
     }
 
+    /// Where an agent is to dial.
+    #[must_use]
+    pub fn url(&self) -> String {
+        format!("ws://{}", self.address)
+    }
+
     /// Pulls the cable: connections break, new ones are refused.
     pub fn cut(&self) {
         self.cable.cut.store(true, Ordering::Release);
