@@ -10,6 +10,7 @@
 //! - [`ceiling`]: the clock's durable bound.
 //! - [`identity`]: the node's id, name and group.
 //! - [`writer`]: sealed batches to disk, group commit, and what happens when the disk is full.
+//! - [`left`]: how much log is left for a member that is behind.
 //! - [`adopt`]: how the log jumps to what a reconcile has brought.
 //! - [`snapshot`], [`snapshotting`]: all that a node holds in one file, and how it is written while the node runs.
 
@@ -26,6 +27,8 @@ pub(crate) mod ceiling;
 pub(crate) mod identity;
 
 pub(crate) mod writer;
+
+mod left;
 
 pub(crate) mod adopt;
 
@@ -408,11 +411,7 @@ impl Log {
     /// # Errors
     /// If the log starts later, from where it does.
     pub(crate) fn find(&self, origin: Origin, after: Timestamp) -> Result<Option<LogPosition>, Timestamp> {
-        let end = self.end.lock();
-        // Nobody asks for what this run has not written yet, wherever the floor is.
-        let is_own = end.open.header().origin == origin && !end.index.log_start().lists(origin);
-        let start = if is_own { Timestamp::ZERO } else { end.index.starts_at(origin) };
-        if after < start { Err(start) } else { Ok(end.index.start_for(origin, after)) }
+        self.end.lock().find(origin, after)
     }
 
     /// The batches in memory from a position on, up to about `bytes_max`. None if memory begins later: then they
@@ -463,6 +462,14 @@ impl End {
             durable: self.durable,
             fault: self.fault.clone(),
         }
+    }
+
+    /// As [`Log::find`].
+    fn find(&self, origin: Origin, after: Timestamp) -> Result<Option<LogPosition>, Timestamp> {
+        // Nobody asks for what this run has not written yet, wherever the floor is.
+        let is_own = self.open.header().origin == origin && !self.index.log_start().lists(origin);
+        let start = if is_own { Timestamp::ZERO } else { self.index.starts_at(origin) };
+        if after < start { Err(start) } else { Ok(self.index.start_for(origin, after)) }
     }
 
     fn unwritten_bytes(&self) -> usize {

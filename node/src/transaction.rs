@@ -17,7 +17,7 @@ use shared::change::{CHANGE_OVERHEAD_BYTES, CellId, Change, Contribution, Kind, 
 use shared::clock::Timestamp;
 use shared::id::Origin;
 use shared::time::WallMillis;
-use shared::version::Version;
+use shared::version::{Frontier, Version};
 use smallvec::SmallVec;
 
 use crate::error::CommandError;
@@ -122,6 +122,15 @@ impl<'a> Transaction<'a> {
     /// How the log stands. Handlers ask here, and not the log: an EXEC that writes holds its lock.
     pub(crate) fn log_status(&self) -> LogStatus {
         self.write.as_ref().map_or_else(|| self.node.log.status(), OpenWrite::log_status)
+    }
+
+    /// How much log is left for one who holds so much: see [`Log::left_for`](crate::log::Log::left_for).
+    pub(crate) fn log_left_for(&self, held: &Frontier) -> u64 {
+        let log_retention = self.node.settings.log_retention();
+        match &self.write {
+            Some(write) => write.log_left_for(held, log_retention),
+            None => self.node.log.left_for(held, log_retention),
+        }
     }
 
     /// What reading has found so far.

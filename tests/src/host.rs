@@ -305,6 +305,15 @@ impl Host {
         links.map(link).collect()
     }
 
+    /// How much of the node's log is left for the member of this name, before it must reconcile, in bytes. None while the
+    /// node has not heard it, or does not know it.
+    #[must_use]
+    pub fn log_left_for(&self, member: &str) -> Option<u64> {
+        let lines = (0..).map_while(|number| self.info(&format!("member{number}")));
+        let line = lines.into_iter().find(|line| line.starts_with(&format!("name={member},")))?;
+        line.rsplit_once("log_left_bytes=")?.1.parse().ok()
+    }
+
     /// Sends a command, once the node takes writes, and returns its reply.
     ///
     /// # Panics

@@ -3,10 +3,11 @@
 use shared::announcement::Member;
 use shared::clock::Timestamp;
 use shared::time::MonoMillis;
+use shared::version::Frontier;
 
 use super::{Counted, Group};
 
-/// A member as `members` shows it.
+/// A member as INFO and `members` show it.
 #[derive(Clone, Debug)]
 pub(crate) struct MemberReport {
     pub(crate) member: Member,
@@ -15,6 +16,8 @@ pub(crate) struct MemberReport {
     /// How far its newest announcement is ahead of what this node has seen of it, in milliseconds of its clock: none if
     /// it was never heard.
     pub(crate) clock: Option<Timestamp>,
+    /// What it last announced that it holds: none if it was never heard.
+    pub(crate) held: Option<Frontier>,
     /// Up to which moment this node holds all that the member held.
     pub(crate) reached: Option<Timestamp>,
     /// Whether it is being evicted: it still holds tombstones back.
@@ -28,6 +31,7 @@ impl Group {
             member: counted.member.clone(),
             silent_ms: now.since(counted.heard_at),
             clock: counted.newest.as_ref().map(|newest| newest.clock),
+            held: counted.newest.as_ref().map(|newest| newest.frontier.clone()),
             reached: counted.reached.as_ref().map(|reached| reached.clock),
             is_being_evicted: self.evictions.contains(counted.member.node_id),
         };

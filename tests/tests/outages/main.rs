@@ -13,6 +13,8 @@ mod identities;
 
 mod joining;
 
+mod left;
+
 mod memory;
 
 mod missing;

@@ -69,11 +69,10 @@ pub(super) fn answer(context: &mut Context<'_, '_>, arguments: &[&[u8]]) -> Comm
 pub(super) fn members(context: &mut Context<'_, '_>, _: &[&[u8]]) -> CommandResult {
     check_permitted(context)?;
     let now = MonoMillis(context.clocks.mono_us / 1_000);
-    let membership = context.server.node.membership.lock();
-    let group = &membership.group;
-    let own = group.own();
     let wall = context.clocks.wall.0;
-    let member = |report: &MemberReport| {
+    let reports = context.server.node.membership.lock().group.reports(now);
+    // Not under the group's lock: an EXEC that writes holds the log's, and may wait for that one.
+    let row = |report: &MemberReport| {
         json!({
             "name": report.member.name,
             "node_id": report.member.node_id.to_string(),
@@ -83,9 +82,14 @@ pub(super) fn members(context: &mut Context<'_, '_>, _: &[&[u8]]) -> CommandResu
             "heard_ms_ago": report.silent_ms,
             "clock_behind_ms": report.clock.map(|clock| wall.saturating_sub(clock.wall().0)),
             "reached_behind_ms": report.reached.map(|reached| wall.saturating_sub(reached.wall().0)),
+            "log_left_bytes": report.held.as_ref().map(|held| context.transaction.log_left_for(held)),
             "state": if report.is_being_evicted { "being-evicted" } else { "member" },
         })
     };
+    let others: Vec<_> = reports.iter().map(row).collect();
+    let membership = context.server.node.membership.lock();
+    let group = &membership.group;
+    let own = group.own();
     let mut members: Vec<_> = vec![json!({
         "name": own.name,
         "node_id": own.node_id.to_string(),
@@ -95,9 +99,10 @@ pub(super) fn members(context: &mut Context<'_, '_>, _: &[&[u8]]) -> CommandResu
         "heard_ms_ago": 0,
         "clock_behind_ms": 0,
         "reached_behind_ms": 0,
+        "log_left_bytes": null,
         "state": if group.is_joining() { "joining" } else { "member" },
     })];
-    members.extend(group.reports(now).iter().map(member));
+    members.extend(others);
     let evicted: Vec<_> = group
         .announced_evictions()
         .iter()

@@ -4,6 +4,8 @@
 //! role:active-replica                                     takes writes, and gets those of its peers; or, with what Redis
 //!                                                         tells of a replica, slave: refuses writes
 //! connected_slaves:2                                      links that are up
+//! log_left_bytes:1073741824                               the least that is left for any member
+//! member0:name=..,heard_ms_ago=..,log_left_bytes=..       each other member; -1: not heard since this node's start
 //! link_payload_bytes_out:123                              bytes of batches that followers of this node were sent
 //! upstream0:origin=..,peer=..,lag_ms=..                   where each origin's writes are pulled from
 //! link0:name=..,node_id=..,address=..,...                 each link, as the agent reported it within five seconds
@@ -27,6 +29,7 @@ pub(super) fn write(page: &mut Page, context: &Context<'_, '_>) {
     write_as_redis(page, context, &log);
     write_member(page, context, &log);
     write_group(page, context, &log);
+    write_members(page, context);
     write_counters(page, context);
     write_links(page, context);
 }
@@ -124,6 +127,24 @@ fn write_group(page: &mut Page, context: &Context<'_, '_>, log: &LogStatus) {
         "tombstone_bytes",
         context.transaction.shards().map(|shard| shard.dead_bytes()).sum::<usize>(),
     );
+}
+
+/// The other members, and how much log is left before what they lack is removed from it, and they must reconcile.
+fn write_members(page: &mut Page, context: &Context<'_, '_>) {
+    let members = context.server.node.membership.lock().group.reports(now(context));
+    let left: Vec<Option<u64>> = members
+        .iter()
+        .map(|member| member.held.as_ref().map(|held| context.transaction.log_left_for(held)))
+        .collect();
+    let shown = |left: Option<u64>| left.map_or_else(|| "-1".to_owned(), |left| left.to_string());
+    page.field("log_left_bytes", shown(left.iter().copied().flatten().min()));
+    for (number, (member, left)) in members.iter().zip(left).enumerate() {
+        let (name, silent_ms, left) = (value(&member.member.name), member.silent_ms, shown(left));
+        page.field(
+            format_args!("member{number}"),
+            format_args!("name={name},heard_ms_ago={silent_ms},log_left_bytes={left}"),
+        );
+    }
 }
 
 fn write_counters(page: &mut Page, context: &Context<'_, '_>) {
