@@ -19,6 +19,8 @@ mod memory;
 
 mod missing;
 
+mod slow;
+
 use redis::Connection;
 use tests::group::{Group, Topology};
 use tests::host::Host;

@@ -50,7 +50,7 @@ fn check_crossed_once(count: usize, topology: Topology) {
     let before: Vec<_> = hosts.iter().map(|host| (applied(host), host.links())).collect();
     at_once(&hosts, |host, client| {
         let mut random = Rng::with_seed(host as u64);
-        (0..size(1_000, 20_000)).for_each(|_| write(&mut random, client));
+        (0..size(600, 20_000)).for_each(|_| write(&mut random, client));
     });
     group.check_equal();
     for (host, (applied_before, links_before)) in hosts.iter().zip(before) {
