@@ -131,7 +131,8 @@ impl Cable {
     fn pump(&self, mut source: TcpStream, mut target: TcpStream, counter: impl Fn(&Self) -> &AtomicU64) {
         let mut buffer = vec![0; 64 << 10];
         loop {
-            let length = match source.read(&mut buffer) {
+            let piece = self.piece_bytes(buffer.len());
+            let length = match source.read(&mut buffer[..piece]) {
                 Ok(0) => break,
                 Ok(length) => length,
                 Err(error) if error.kind() == ErrorKind::Interrupted => continue,
@@ -146,6 +147,14 @@ impl Cable {
         // Either end may be gone already.
         let _ = source.shutdown(Shutdown::Both);
         let _ = target.shutdown(Shutdown::Both);
+    }
+
+    /// How much is taken at once: where there is a limit, what it lets through in a moment, as a slow network does.
+    fn piece_bytes(&self, bytes_max: usize) -> usize {
+        match self.bytes_per_second.load(Ordering::Acquire) {
+            0 => bytes_max,
+            limit => ((limit / 50) as usize).clamp(1, bytes_max),
+        }
     }
 
     fn hold_back(&self, length: usize) {

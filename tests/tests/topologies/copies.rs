@@ -40,9 +40,24 @@ fn in_two_linked_meshes_of_three_a_write_crosses_each_host_once() {
     check_crossed_once(6, Topology::TwoMeshes);
 }
 
-/// Puts all hosts under load at once, and counts what each received: at the node, and at the agent.
+/// Data pile up in front of them, and it takes long until what is sent has come.
+#[test]
+fn in_a_mesh_with_slow_links_a_write_crosses_each_host_once() {
+    let mut group = Group::new(&programs!(), 3);
+    group.connect_by_own_cables(Topology::Mesh);
+    group.start_all();
+    for cable in group[2].own_cables.iter().chain([&group[2].cable]) {
+        cable.set_bytes_per_second(500_000);
+    }
+    check_crossed_once_in(&group, Topology::Mesh);
+}
+
 fn check_crossed_once(count: usize, topology: Topology) {
-    let group = Group::start(&programs!(), count, topology);
+    check_crossed_once_in(&Group::start(&programs!(), count, topology), topology);
+}
+
+/// Puts all hosts under load at once, and counts what each received: at the node, and at the agent.
+fn check_crossed_once_in(group: &Group, topology: Topology) {
     // A link that makes room for another one leaves some of what was on its way to come twice.
     group.wait_one_link_each(topology);
     let start = group.wait_converged();
@@ -66,7 +81,8 @@ fn check_crossed_once(count: usize, topology: Topology) {
         check_copies(host, "received", received, copy);
         let copies = |bytes: u64| bytes as f64 / copy as f64;
         eprintln!(
-            "{topology:?} of {count}: {} received {:.3} times the {copy} bytes of one copy, and applied {:.3}",
+            "{topology:?} of {}: {} received {:.3} times the {copy} bytes of one copy, and applied {:.3}",
+            hosts.len(),
             host.name(),
             copies(received),
             copies(applied),
