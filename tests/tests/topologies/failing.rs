@@ -77,6 +77,6 @@ fn nothing_is_lost_in_any_topology_while_everything_fails_at_random() {
         }
         group.start_all();
         group.wait_one_link_each(*topology);
-        check_survives(&mut group, *topology, &mut random, Duration::from_secs(size(15, 90) as u64));
+        check_survives(&mut group, *topology, &mut random, Duration::from_secs(size(10, 90) as u64));
     }
 }
