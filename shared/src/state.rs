@@ -4,7 +4,7 @@
 //! version, and for the parts whose version is no point of any log (resets, marks) the log entry that made them:
 //! for a part is *covered* by a frontier if the log entry that made it is.
 //!
-//! A page is a run of MessagePack values. Versions are the bulk of it, so origins are named by their place in the
+//! A page is a run of MessagePack values, or no bytes at all if it holds nothing. Versions are the bulk of it, so origins are named by their place in the
 //! page's table, and moments told as the distance to the page's own in milliseconds:
 //!
 //! ```text

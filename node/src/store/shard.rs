@@ -4,6 +4,8 @@ mod database;
 
 mod compare;
 
+mod reached;
+
 mod sweep;
 
 mod withdraw;
@@ -20,6 +22,7 @@ use shared::time::WallMillis;
 use shared::version::Version;
 
 use self::database::{Database, Footprint, Look, Site, new_slots, slot_in_shard};
+use self::reached::Reached;
 use super::dead::{DeadParts, Registry};
 use super::entry::{Entry, Packed, is_of};
 use super::key::{Key, ShardId, key_hash, slot_of};
@@ -36,6 +39,7 @@ pub(crate) struct Shard {
     /// Seeded per process, so that nobody can choose keys that collide.
     hasher: RandomState,
     databases: [Database; DATABASES as usize],
+    reached: Reached,
     /// Which changes reached every slot last: flushes, and what had reached single slots before them.
     lasts: Lasts,
     /// Where dead things are.
@@ -64,6 +68,7 @@ impl Shard {
             id,
             hasher,
             databases: Default::default(),
+            reached: Reached::default(),
             lasts: Lasts::default(),
             registry: Registry::default(),
             watchers: HashMap::new(),
@@ -104,6 +109,7 @@ impl Shard {
         origins: &Origins,
     ) -> Result<bool, TooManyOrigins> {
         let place = slot_in_shard(key.slot());
+        self.reached.note(place);
         let database = &mut self.databases[usize::from(key.db)];
         let slot = &mut database.slots.get_or_insert_with(new_slots)[place];
         slot.lasts.note(writer.at);
@@ -245,8 +251,9 @@ impl Shard {
         let database = &mut self.databases[usize::from(db)];
         let hasher = &self.hasher;
         let after = Footprint::of(&entry, db, hash, database.flushed.version, origins);
-        let slots = database.slots.get_or_insert_with(new_slots);
-        let table = &mut slots[slot_in_shard(slot_of(hash))].table;
+        let place = slot_in_shard(slot_of(hash));
+        self.reached.note(place);
+        let table = &mut database.slots.get_or_insert_with(new_slots)[place].table;
         table.insert_unique(table_hash, entry, |entry| hasher.hash_one(entry.key()));
         database.account(hash, Footprint::NONE, after);
     }
@@ -289,7 +296,7 @@ impl Shard {
 
     /// The entries of a slot of this shard, in no order.
     pub(crate) fn slot(&self, db: u8, slot: usize) -> impl Iterator<Item = &Entry> {
-        let slots = self.databases[usize::from(db)].slots.as_ref();
+        let slots = self.databases[usize::from(db)].slots.as_ref().filter(|_| self.reached.has(slot));
         slots.into_iter().flat_map(move |slots| slots[slot_in_shard(slot)].table.iter())
     }
 

@@ -39,6 +39,9 @@ impl<'a> Page<'a> {
     /// [`StateError`], saying what is wrong.
     pub fn decode(bytes: &'a [u8]) -> Result<Self, StateError> {
         let mut reader = Reader { rest: bytes, moment: 0, origins: Vec::new() };
+        if bytes.is_empty() {
+            return Ok(Self { flushes: Vec::new(), keys: Keys { reader, left: 0 } });
+        }
         if reader.array()? != 5 {
             return Err(StateError::Malformed("not an array of a page's five parts"));
         }

@@ -66,9 +66,12 @@ impl PageBuilder {
         self.flushes += 1;
     }
 
-    /// The page's bytes.
+    /// The page's bytes; none if it holds nothing, as most slots of a small store do.
     #[must_use]
     pub fn finish(self) -> Vec<u8> {
+        if self.is_empty() {
+            return Vec::new();
+        }
         let mut page = Vec::with_capacity(self.bytes() + HEADER_BYTES_MAX);
         self.header(&mut page).expect("a vector takes every byte");
         page.extend_from_slice(&self.key_bytes);

@@ -34,6 +34,9 @@ pub(crate) struct Joiner {
 impl Shard {
     /// The digest of a slot of this shard, over all databases.
     pub(crate) fn slot_digest(&self, slot: usize) -> u64 {
+        if !self.reached.has(slot) {
+            return 0;
+        }
         let slots = self.databases.iter().filter_map(|database| database.slots.as_ref());
         slots.fold(0, |digest, slots| digest ^ slots[slot_in_shard(slot)].digest)
     }
@@ -53,12 +56,17 @@ impl Shard {
     /// Forgets what [`Shard::slot_lasts`] tells of that `stable` covers.
     pub(crate) fn forget_lasts(&mut self, stable: &Frontier) {
         let slots = self.databases.iter_mut().filter_map(|database| database.slots.as_mut());
-        slots.flat_map(|slots| slots.iter_mut()).for_each(|slot| slot.lasts.forget(stable));
+        let slots = slots.flat_map(|slots| slots.iter_mut().enumerate());
+        let reached = slots.filter(|(slot, _)| self.reached.has(*slot));
+        reached.for_each(|(_, slot)| slot.lasts.forget(stable));
         self.lasts.forget(stable);
     }
 
     /// Adds what is asked for of the slot's keys to a page.
     pub(crate) fn collect_slot(&self, slot: usize, what: What<'_>, out: &mut PageBuilder, origins: &Origins) {
+        if !self.reached.has(slot) {
+            return;
+        }
         for db in 0..DATABASES {
             self.slot(db, slot)
                 .filter_map(|entry| entry.state(db, self.flushed(db), what, origins))
@@ -131,6 +139,9 @@ impl Shard {
     }
 
     fn keys_but(&self, slot: usize, told: &HashSet<(u8, &[u8])>) -> Vec<(u8, Box<[u8]>)> {
+        if !self.reached.has(slot) {
+            return Vec::new();
+        }
         let of = |db| self.slot(db, slot).map(move |entry| (db, entry.key()));
         let others = (0..DATABASES).flat_map(of).filter(|id| !told.contains(id));
         others.map(|(db, key)| (db, key.into())).collect()
@@ -217,6 +228,7 @@ impl Shard {
     /// Notes the log entries of what is about to be held: so that it can be told which slots may differ, and all origins
     /// of what is held are known. That there are too many shows when one of them is written.
     fn note_entries(&mut self, key: &Key<'_>, state: &KeyState<'_>, origins: &Origins) {
+        self.reached.note(key.slot());
         let slots = self.databases[usize::from(key.db)].slots.get_or_insert_with(new_slots);
         let lasts = &mut slots[slot_in_shard(key.slot())].lasts;
         for entry in entries(state) {
