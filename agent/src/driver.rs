@@ -21,7 +21,6 @@ use std::time::{Duration, Instant};
 use async_std::channel::{self, Receiver, Sender};
 use async_tungstenite::tungstenite::Message as SocketMessage;
 use futures_util::{SinkExt, StreamExt};
-use shared::announcement::Announcement;
 use shared::link::message::CHUNK_BYTES_MAX;
 use shared::link::{Applied, Chunk, Goodbye, Input, Link, Now, Reason};
 use slog::{Logger, info, o, warn};
@@ -194,9 +193,8 @@ impl Driver {
             Command::Subscribe(origin, after) => self.handle(Input::Subscribe(origin, after), now),
             Command::Unsubscribe(origin) => self.handle(Input::Unsubscribe(origin), now),
             Command::Held(frontier, clock) => self.handle(Input::Held(&frontier, clock), now),
-            Command::Announce(announcement) => {
-                self.handle(Input::Announce(Announcement::clone(&announcement)), now);
-            }
+            Command::Announce(announcement) => self.handle(Input::Announce(announcement), now),
+            Command::Listen(member, begins) => self.handle(Input::Listen(member, begins), now),
         }
     }
 

@@ -20,6 +20,8 @@ mod core;
 
 mod exchange;
 
+mod listening;
+
 pub use self::core::Core;
 pub use exchange::{Command, Input, LinkEvent, NodePoint, Output, Question};
 

@@ -111,6 +111,11 @@ impl Members {
         true
     }
 
+    /// Whether a member is remembered.
+    pub(crate) fn knows(&self, node_id: NodeId) -> bool {
+        self.known.contains_key(&node_id)
+    }
+
     /// A member said goodbye: a node that takes its place need not wait.
     pub(crate) fn leave(&mut self, node_id: NodeId) {
         if let Some(known) = self.known.get_mut(&node_id).filter(|known| !known.has_left) {

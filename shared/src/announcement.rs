@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::clock::Timestamp;
 use crate::id::{NodeId, Origin};
-use crate::version::Frontier;
+use crate::version::{FRONTIER_ORIGINS_MAX, Frontier};
 
 /// What a node may do.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -89,4 +89,104 @@ pub struct Announcement {
     pub memory_limit: u64,
     /// Whether it is about to join the group, and not counted yet.
     pub joining: bool,
+}
+
+/// What is new in a member's announcement since an earlier one, where the rest is the same.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Advance {
+    /// Who speaks.
+    pub node_id: NodeId,
+    /// The sequence of the earlier announcement.
+    pub after: u64,
+    /// The new sequence.
+    pub sequence: u64,
+    /// Of what it has the components that changed; the floor always.
+    pub frontier: Frontier,
+    /// Its hybrid clock.
+    pub clock: Timestamp,
+}
+
+impl Announcement {
+    /// What is new since an earlier announcement of the same member, unless more than frontier and clock has changed, or
+    /// the frontier went back.
+    #[must_use]
+    pub fn since(&self, earlier: &Self) -> Option<Advance> {
+        if !self.says_the_same(earlier) {
+            return None;
+        }
+        let changed = self.frontier.iter().filter(|(origin, at)| earlier.frontier.get(*origin) != *at);
+        let mut frontier: Frontier = changed.collect();
+        frontier.raise_floor(self.frontier.floor());
+        let mut made = earlier.frontier.clone();
+        made.merge(&frontier);
+        (made == self.frontier).then_some(Advance {
+            node_id: self.member.node_id,
+            after: earlier.sequence,
+            sequence: self.sequence,
+            frontier,
+            clock: self.clock,
+        })
+    }
+
+    /// The announcement that comes of this one, if the advance was made from it
+    /// and its frontier does not list too many origins.
+    #[must_use]
+    pub fn advanced(&self, advance: &Advance) -> Option<Self> {
+        if (self.member.node_id, self.sequence) != (advance.node_id, advance.after) {
+            return None;
+        }
+        let mut made = Self { sequence: advance.sequence, clock: advance.clock, ..self.clone() };
+        made.frontier.merge(&advance.frontier);
+        (made.frontier.len() <= FRONTIER_ORIGINS_MAX).then_some(made)
+    }
+
+    /// Whether two announcements of one member differ only in what every second changes.
+    #[must_use]
+    pub fn says_the_same(&self, other: &Self) -> bool {
+        let said = |it: &Self| (it.memory_limit, it.joining);
+        said(self) == said(other)
+            && self.member == other.member
+            && self.members == other.members
+            && self.evictions == other.evictions
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn announcement(sequence: u64, floor: u64, entries: &[(u64, u64)]) -> Announcement {
+        let mut frontier: Frontier = entries.iter().map(|(o, at)| (Origin(*o), Timestamp(*at))).collect();
+        frontier.raise_floor(Timestamp(floor));
+        let member = Member { name: "a".into(), node_id: NodeId(1), origin: Origin(1), role: Role::Active };
+        Announcement {
+            member,
+            sequence,
+            frontier,
+            clock: Timestamp(sequence),
+            members: Vec::new(),
+            evictions: Vec::new(),
+            memory_limit: 0,
+            joining: false,
+        }
+    }
+
+    #[test]
+    fn an_advance_makes_the_later_announcement_of_the_earlier() {
+        let one = announcement(1, 0, &[(1, 10), (2, 20), (3, 30)]);
+        let two = announcement(2, 10, &[(2, 25), (3, 30), (4, 40)]);
+        let advance = two.since(&one).expect("nothing but the frontier differs");
+        assert_eq!(advance.frontier.len(), 2, "what is the same is not said");
+        assert_eq!(one.advanced(&advance), Some(two.clone()));
+        assert_eq!(two.advanced(&advance), None, "it was made from another");
+    }
+
+    #[test]
+    fn what_an_advance_cannot_say_is_said_whole() {
+        let one = announcement(1, 5, &[(1, 10)]);
+        assert_eq!(announcement(2, 5, &[(1, 9)]).since(&one), None, "it went back");
+        assert_eq!(announcement(2, 5, &[]).since(&one), None, "an origin is gone above the floor");
+        let joining = Announcement { joining: true, ..announcement(2, 5, &[(1, 10)]) };
+        assert_eq!(joining.since(&one), None);
+    }
 }

@@ -22,6 +22,7 @@
 //! one comes back as [`Action::Apply`], in most cases as a range of the message that it came in.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::announcement::{Announcement, Member};
@@ -32,6 +33,8 @@ use crate::time::{MonoMillis, WallMillis};
 use crate::version::FRONTIER_ORIGINS_MAX;
 
 pub mod message;
+
+mod announcing;
 
 mod assembly;
 
@@ -53,7 +56,8 @@ pub use clock_guard::{CLOCK_WARNING_MS, ClockReading};
 pub use exchange::{Action, Applied, ApplyRefusal, BatchBytes, Input, Local, Now, PullRefusal};
 pub use hello::are_related;
 pub use message::{
-    Chunk, Goodbye, Hello, Holding, Message, MessageError, PROTOCOL, Part, Reason, Subscribe, TALK_BYTES_MAX,
+    Chunk, Goodbye, Hello, Holding, Listen, Message, MessageError, PROTOCOL, Part, Reason, Subscribe,
+    TALK_BYTES_MAX,
 };
 pub use serving::FollowFrom;
 
@@ -138,9 +142,11 @@ impl Link {
             Input::Leave(goodbye) => self.close(goodbye),
             Input::Subscribe(origin, after) => self.on_pull(origin, after),
             Input::Unsubscribe(origin) => self.on_unsubscribe(origin),
-            Input::Held(..) | Input::Announce(_) | Input::Waiting if self.is_stranger() => {}
+            Input::Held(..) | Input::Announce(_) | Input::Listen(..) | Input::Waiting
+                if self.is_stranger() => {}
             Input::Held(frontier, clock) => self.saying.hold(frontier, clock),
-            Input::Announce(announcement) => self.saying.announce(announcement),
+            Input::Announce(announcement) => self.saying.announcing.announce(announcement),
+            Input::Listen(node_id, begins) => self.saying.announcing.listen(node_id, begins),
             Input::Following => self.on_following(),
             Input::FollowTruncated(starts) => self.on_follow_truncated(starts),
             Input::Waiting => self.saying.ack_now = true,
@@ -244,10 +250,24 @@ impl Link {
             Message::Subscribe(_) | Message::Batch(_) if !self.is_related => {
                 self.refuse(Reason::Malformed, "it streams, though the two are not of one group yet");
             }
-            Message::Frontier(_) | Message::Announce(_) | Message::AckNow if !self.is_related => {}
+            Message::Frontier(_)
+            | Message::Announce(_)
+            | Message::Advance(_)
+            | Message::Listen(_)
+            | Message::AckNow
+                if !self.is_related => {}
             Message::Batch(chunk) => self.on_chunk(chunk, bytes),
             Message::Frontier(holding) => self.actions.push_back(Action::Heard(holding)),
-            Message::Announce(announcement) => self.on_announce(announcement),
+            Message::Announce(announcement) => {
+                self.saying.announcing.on_announce(&announcement);
+                self.on_announced(announcement);
+            }
+            Message::Advance(advance) => {
+                if let Some(announcement) = self.saying.announcing.on_advance(&advance) {
+                    self.on_announced(announcement);
+                }
+            }
+            Message::Listen(change) => self.on_listen(&change),
             Message::AckNow => self.saying.on_ack_now(self.applies_issued, self.applies_done),
             Message::Subscribe(change) => self.on_subscribe(&change),
             Message::Following { serial } => self.on_peer_following(serial),
@@ -345,7 +365,14 @@ impl Link {
         }
     }
 
-    fn on_announce(&mut self, announcement: Box<Announcement>) {
+    fn on_listen(&mut self, change: &Listen) {
+        self.saying.announcing.on_listen(change);
+        let ended = change.stop.iter().map(|node_id| Action::PeerListens(*node_id, false));
+        let begun = change.start.iter().map(|node_id| Action::PeerListens(*node_id, true));
+        self.actions.extend(ended.chain(begun));
+    }
+
+    fn on_announced(&mut self, announcement: Arc<Announcement>) {
         if announcement.member.node_id != self.local.member.node_id {
             self.actions.push_back(Action::Announced(announcement));
         }

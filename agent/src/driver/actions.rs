@@ -38,6 +38,7 @@ impl Driver {
             Action::Follow(list) => self.follow.follow(&list),
             Action::Heard(holding) => self.tell(LinkEvent::Heard(holding)),
             Action::Announced(announcement) => self.tell(LinkEvent::Announced(announcement)),
+            Action::PeerListens(member, begins) => self.tell(LinkEvent::PeerListens(member, begins)),
             Action::PeerSubscribed(origin, after) => self.tell(LinkEvent::PeerSubscribed(origin, after)),
             Action::PeerUnsubscribed(origin) => self.tell(LinkEvent::PeerUnsubscribed(origin)),
             Action::Drained(origin) => {

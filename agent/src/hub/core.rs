@@ -1,6 +1,6 @@
 //! What the hub decides: pure.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,6 +14,7 @@ use shared::version::Frontier;
 
 use super::SessionEnd;
 use super::exchange::{Command, Input, LinkEvent, NodePoint, Output, Question};
+use super::listening::Listening;
 use crate::members::Members;
 use crate::router::{LinkId, Order, Router};
 
@@ -40,6 +41,7 @@ pub struct Core {
     links: BTreeMap<LinkId, LinkEntry>,
     router: Router,
     members: Members,
+    listening: Listening,
     /// What the links were told that the node holds.
     told: Frontier,
     clock: Timestamp,
@@ -68,6 +70,8 @@ struct LinkEntry {
     is_related: bool,
     /// It makes room for another to the same peer: what came over it is still being applied.
     is_superseded: bool,
+    /// The members whose announcements its peer hears from others.
+    untold: BTreeSet<NodeId>,
 }
 
 /// When the node is told what.
@@ -97,6 +101,7 @@ impl Core {
             hearing: None,
             links: BTreeMap::new(),
             members: Members::default(),
+            listening: Listening::default(),
             own: None,
             reports: Reports {
                 is_asking: false,
@@ -139,7 +144,7 @@ impl Core {
         let asking = [Some(self.reports.regular_due), self.reports.news_due];
         // An answer to a question is an input, and comes or the node is lost.
         let asking = asking.into_iter().flatten().filter(|_| !self.reports.is_asking);
-        asking.chain(self.router.deadline()).min()
+        asking.chain(self.router.deadline()).chain(self.listening.deadline()).min()
     }
 
     /// The links that were admitted and have not ended.
@@ -163,6 +168,7 @@ impl Core {
         if self.router.deadline().is_some_and(|at| at <= now) {
             self.router.on_tick(now);
         }
+        self.listening.on_tick(now);
         if self.reports.is_asking {
             return;
         }
@@ -275,7 +281,8 @@ impl Core {
         let (dialler, is_related) = (*dialler, *is_related);
         let Member { node_id, origin, name, .. } = hello.member.clone();
         self.tell(link, Command::Admit);
-        self.links.insert(link, LinkEntry { node_id, name, dialler, is_related, is_superseded: false });
+        let (is_superseded, untold) = (false, BTreeSet::new());
+        self.links.insert(link, LinkEntry { node_id, name, dialler, is_related, is_superseded, untold });
         self.members.greet(&hello.member, is_related.then_some(&hello.frontier), now);
         if is_related {
             self.tell(link, Command::Held(Arc::new(self.told.clone()), self.clock));
@@ -291,7 +298,8 @@ impl Core {
         let Some(node_id) = self.links.get(&link).map(|entry| entry.node_id) else { return };
         match event {
             LinkEvent::Heard(holding) => self.on_heard(link, node_id, &holding, now),
-            LinkEvent::Announced(announcement) => self.on_announced(link, node_id, *announcement, now),
+            LinkEvent::Announced(announcement) => self.on_announced(link, node_id, announcement, now),
+            LinkEvent::PeerListens(member, begins) => self.on_peer_listens(link, member, begins),
             LinkEvent::PeerSubscribed(origin, after) => {
                 self.router.on_peer_subscribed(link, origin, after, now)
             }
@@ -324,19 +332,46 @@ impl Core {
         self.news_by(if holding.prompt { now } else { self.next_news(NEWS_INTERVAL, now) });
     }
 
-    fn on_announced(&mut self, link: LinkId, peer: NodeId, announcement: Announcement, now: MonoMillis) {
+    fn on_announced(&mut self, link: LinkId, peer: NodeId, announcement: Arc<Announcement>, now: MonoMillis) {
         let from = announcement.member.node_id;
         if peer == from {
             self.router.on_heard(link, &announcement.frontier, now);
         }
-        let announcement = Arc::new(announcement);
-        if from == self.info.node_id || !self.members.announce(&announcement, now) {
+        if from == self.info.node_id {
+            return;
+        }
+        let is_news = self.members.announce(&announcement, now);
+        if is_news || self.members.knows(from) {
+            self.listening.on_heard(from, link, peer == from, is_news, now);
+        }
+        if !is_news {
             return;
         }
         self.tell_related(&Command::Announce(announcement), |other, entry| {
-            other != link && entry.node_id != from
+            other != link && entry.node_id != from && !entry.untold.contains(&from)
         });
         self.news_by(self.next_news(NEWS_INTERVAL, now));
+    }
+
+    /// A peer wants to be told what a member announces, or hears it from others.
+    fn on_peer_listens(&mut self, link: LinkId, member: NodeId, begins: bool) {
+        let Some(entry) = self.links.get_mut(&link) else { return };
+        if !begins {
+            if member == self.info.node_id || self.members.knows(member) {
+                entry.untold.insert(member);
+            }
+            return;
+        }
+        entry.untold.remove(&member);
+        let newest = self
+            .members
+            .announcements()
+            .chain(&self.own)
+            .find(|known| known.member.node_id == member)
+            .cloned();
+        if let Some(newest) = newest {
+            self.tell(link, Command::Announce(newest));
+        }
     }
 
     fn on_closed(&mut self, link: LinkId, has_left: bool, now: MonoMillis) {
@@ -346,6 +381,7 @@ impl Core {
                 self.members.leave(entry.node_id);
             }
             self.router.on_link_down(link, now);
+            self.listening.on_link_down(link);
             self.news_by(now);
         }
     }
@@ -362,11 +398,12 @@ impl Core {
         self.tell_held(&point.frontier);
         let is_due = std::mem::take(&mut self.reports.is_announcing);
         if let Some(announcement) = point.announcement {
-            let is_same = self.own.as_ref().is_some_and(|own| says_the_same(own, &announcement));
+            let is_same = self.own.as_ref().is_some_and(|own| own.says_the_same(&announcement));
             let announcement = Arc::new(announcement);
             self.own = Some(announcement.clone());
             if is_due || !is_same {
-                self.tell_related(&Command::Announce(announcement), |_, _| true);
+                let own = self.info.node_id;
+                self.tell_related(&Command::Announce(announcement), |_, entry| !entry.untold.contains(&own));
             }
         }
         self.on_tick(now);
@@ -411,8 +448,11 @@ impl Core {
         self.outputs.extend(links);
     }
 
-    /// Hands the router's orders to the links.
+    /// Hands the links what is wanted of their peers.
     fn order(&mut self) {
+        for (link, member, begins) in self.listening.take_orders() {
+            self.tell(link, Command::Listen(member, begins));
+        }
         for order in self.router.take_orders() {
             match order {
                 Order::Subscribe(link, origin, after) => self.tell(link, Command::Subscribe(origin, after)),
@@ -438,12 +478,6 @@ impl Core {
     fn news_by(&mut self, at: MonoMillis) {
         self.reports.news_due = Some(self.reports.news_due.map_or(at, |due| due.min(at)));
     }
-}
-
-/// Whether two announcements of one member differ only in what every second changes.
-fn says_the_same(one: &Announcement, other: &Announcement) -> bool {
-    let said = |it: &Announcement| (it.member.clone(), it.members.clone(), it.evictions.clone());
-    said(one) == said(other) && (one.joining, one.memory_limit) == (other.joining, other.memory_limit)
 }
 
 fn named(name: &str, node_id: NodeId) -> String {

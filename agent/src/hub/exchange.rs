@@ -5,7 +5,7 @@ use std::sync::Arc;
 use shared::announcement::Announcement;
 use shared::clock::Timestamp;
 use shared::feed::{FeedInfo, PeersReport};
-use shared::id::Origin;
+use shared::id::{NodeId, Origin};
 use shared::link::{Goodbye, Hello, Holding, PullRefusal};
 use shared::version::Frontier;
 
@@ -53,7 +53,9 @@ pub enum LinkEvent {
     /// The peer's node holds this much more.
     Heard(Holding),
     /// A member announces.
-    Announced(Box<Announcement>),
+    Announced(Arc<Announcement>),
+    /// The peer wants to be told what this member announces; or hears it from others.
+    PeerListens(NodeId, bool),
     /// The peer pulls an origin from here, from a timestamp on.
     PeerSubscribed(Origin, Timestamp),
     /// The peer no longer pulls an origin from here.
@@ -90,6 +92,8 @@ pub enum Command {
     Held(Arc<Frontier>, Timestamp),
     /// Tell the peer this.
     Announce(Arc<Announcement>),
+    /// Whether the peer is to tell what this member announces.
+    Listen(NodeId, bool),
 }
 
 /// What the hub wants of the node. Of each kind one at a time is under way.

@@ -2,13 +2,14 @@
 
 use std::collections::BTreeMap;
 use std::ops::Range;
+use std::sync::Arc;
 
 use super::message::{Goodbye, Hello, Holding};
 use super::{ClockReading, FollowFrom};
 use crate::announcement::{Announcement, Member};
 use crate::batch::BatchHeader;
 use crate::clock::Timestamp;
-use crate::id::{GroupId, Origin};
+use crate::id::{GroupId, NodeId, Origin};
 use crate::time::{MonoMillis, WallMillis};
 use crate::version::Frontier;
 
@@ -75,7 +76,9 @@ pub enum Input<'a> {
     /// The node holds this much, with its hybrid clock when, or before, it did.
     Held(&'a Frontier, Timestamp),
     /// Tell the peer this, unless something newer of the same member is told.
-    Announce(Announcement),
+    Announce(Arc<Announcement>),
+    /// Whether the peer is to tell what this member announces; at first it tells of all.
+    Listen(NodeId, bool),
     /// The node follows the list of the last [`Action::Follow`]; what comes from it now is by that list.
     Following,
     /// The node refused that list: its log starts later for these origins.
@@ -136,7 +139,9 @@ pub enum Action {
     /// The peer's node holds this much more.
     Heard(Holding),
     /// A member announces.
-    Announced(Box<Announcement>),
+    Announced(Arc<Announcement>),
+    /// The peer wants to be told what this member announces, with the newest at once; or it does not.
+    PeerListens(NodeId, bool),
     /// The peer pulls an origin from here, from a timestamp on.
     PeerSubscribed(Origin, Timestamp),
     /// The peer no longer pulls an origin from here.

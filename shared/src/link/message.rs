@@ -18,6 +18,8 @@
 //! 11 Ask        serial, last, bytes
 //! 12 Answer     serial, last, bytes
 //! 13 NoAnswer   serial, text
+//! 14 Advance    node id, sequence before, sequence, [floor, {origin: upto}] of what changed, hybrid clock
+//! 15 Listen     [node id] to begin, [node id] to end
 //! ```
 //!
 //! Of a Hello, the kind and the protocol stay where they are in every version, so that two versions can at least
@@ -26,20 +28,21 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use rmp_serde::decode::Error as DecodeError;
 use serde::de::{DeserializeOwned, IgnoredAny};
 use serde::{Deserialize, Serialize};
 use serde_bytes::{ByteBuf, Bytes};
 
-use crate::announcement::{Announcement, Member};
+use crate::announcement::{Advance, Announcement, Member};
 use crate::clock::Timestamp;
-use crate::id::{GroupId, Origin};
+use crate::id::{GroupId, NodeId, Origin};
 use crate::time::WallMillis;
 use crate::version::{FRONTIER_ORIGINS_MAX, Frontier};
 
 /// The version of the protocol that this build speaks, and the only one.
-pub const PROTOCOL: u8 = 2;
+pub const PROTOCOL: u8 = 3;
 
 /// The most bytes of a batch in one message; a longer batch travels in several.
 pub const CHUNK_BYTES_MAX: usize = 1 << 20;
@@ -61,13 +64,20 @@ pub const NAME_BYTES_MAX: usize = 255;
 /// The longest text of a Goodbye or a NoAnswer, in bytes; what is longer is cut where it is written.
 pub const TEXT_BYTES_MAX: usize = 1024;
 
+/// The most members in one Listen of which to be told, or not; changes of more are not said.
+pub const LISTEN_MEMBERS_MAX: usize = 4_096;
+
 /// One message of the protocol between agents.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Message<'a> {
     /// The first in both directions: who speaks.
     Hello(Box<Hello>),
     /// A member's newest announcement, the speaker's own or one passed on.
-    Announce(Box<Announcement>),
+    Announce(Arc<Announcement>),
+    /// What is new since a member's last announcement over this link.
+    Advance(Box<Advance>),
+    /// Changes whose announcements the speaker wants to be told: at first all members'.
+    Listen(Listen),
     /// What the speaker's node has come to hold since its Hello or its last of these.
     Frontier(Holding),
     /// A client of the speaker's node waits: answer with a prompt [`Message::Frontier`] as soon as what was sent before
@@ -163,6 +173,15 @@ pub struct Subscribe {
     pub start: BTreeMap<Origin, Timestamp>,
     /// The origins to end.
     pub stop: Vec<Origin>,
+}
+
+/// A change of whose announcements are told.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Listen {
+    /// The members to be told of again, with the newest at once.
+    pub start: Vec<NodeId>,
+    /// The members not to be told of.
+    pub stop: Vec<NodeId>,
 }
 
 /// Bytes of a batch. Chunks of one batch follow each other; other messages may stand between them.
@@ -302,6 +321,8 @@ mod kind {
     pub(super) const ASK: u8 = 11;
     pub(super) const ANSWER: u8 = 12;
     pub(super) const NO_ANSWER: u8 = 13;
+    pub(super) const ADVANCE: u8 = 14;
+    pub(super) const LISTEN: u8 = 15;
 }
 
 const FLAG_FIRST: u8 = 1;
@@ -319,7 +340,9 @@ impl<'a> Message<'a> {
     pub fn encode(&self) -> Vec<u8> {
         match self {
             Self::Hello(hello) => hello.encode(),
-            Self::Announce(announcement) => pack(&(kind::ANNOUNCE, announcement)),
+            Self::Announce(announcement) => pack(&(kind::ANNOUNCE, &**announcement)),
+            Self::Advance(advance) => advance.encode(),
+            Self::Listen(change) => pack(&(kind::LISTEN, &change.start, &change.stop)),
             Self::Frontier(holding) => {
                 pack(&(kind::FRONTIER, &holding.frontier, holding.clock, holding.prompt))
             }
@@ -357,7 +380,18 @@ impl<'a> Message<'a> {
             kind::ANNOUNCE => {
                 let (_, announcement): (u8, Announcement) = unpack(bytes)?;
                 check_announcement(&announcement)?;
-                Self::Announce(Box::new(announcement))
+                Self::Announce(Arc::new(announcement))
+            }
+            kind::ADVANCE => {
+                let (_, node_id, after, sequence, frontier, clock): (u8, _, _, _, _, _) = unpack(bytes)?;
+                Self::Advance(Box::new(Advance { node_id, after, sequence, frontier, clock }))
+            }
+            kind::LISTEN => {
+                let (_, start, stop): (u8, Vec<_>, Vec<_>) = unpack(bytes)?;
+                if start.len() > LISTEN_MEMBERS_MAX || stop.len() > LISTEN_MEMBERS_MAX {
+                    return Err(MessageError::Malformed("it listens to too many members".into()));
+                }
+                Self::Listen(Listen { start, stop })
             }
             kind::FRONTIER => {
                 let (_, frontier, clock, prompt): (u8, _, _, _) = unpack(bytes)?;
@@ -403,6 +437,12 @@ impl<'a> Message<'a> {
             }
             kind => return Err(MessageError::UnknownKind(kind)),
         })
+    }
+}
+
+impl Advance {
+    fn encode(&self) -> Vec<u8> {
+        pack(&(kind::ADVANCE, self.node_id, self.after, self.sequence, &self.frontier, self.clock))
     }
 }
 

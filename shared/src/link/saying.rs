@@ -2,17 +2,13 @@
 
 use std::collections::BTreeMap;
 
+use super::announcing::Announcing;
 use super::message::{Goodbye, Holding, Message};
 use super::{FRONTIER_INTERVAL, Now, PING_INTERVAL};
-use crate::announcement::Announcement;
 use crate::clock::Timestamp;
-use crate::id::{NodeId, Origin};
+use crate::id::Origin;
 use crate::time::MonoMillis;
 use crate::version::Frontier;
-
-/// The members whose newest announcements wait to be told; of more, the one with the largest node id is left out until
-/// it announces again.
-const ANNOUNCEMENTS_MAX: usize = 4_096;
 
 /// The things that this side has to say, merged while the connection takes none of them.
 #[derive(Debug)]
@@ -23,7 +19,7 @@ pub(super) struct Saying {
     pub(super) following: Option<u64>,
     truncated: Option<(u64, BTreeMap<Origin, Timestamp>)>,
     pub(super) ack_now: bool,
-    announcements: BTreeMap<NodeId, Announcement>,
+    pub(super) announcing: Announcing,
     pub(super) ping_at: MonoMillis,
     ping: Option<Now>,
     frontier: FrontierSaying,
@@ -64,7 +60,7 @@ impl Saying {
             following: None,
             truncated: None,
             ack_now: false,
-            announcements: BTreeMap::new(),
+            announcing: Announcing::default(),
             ping_at: MonoMillis(0),
             ping: None,
             frontier,
@@ -85,16 +81,6 @@ impl Saying {
         let (newest, all) = self.truncated.get_or_insert_default();
         *newest = serial;
         all.extend(starts);
-    }
-
-    pub(super) fn announce(&mut self, announcement: Announcement) {
-        let node_id = announcement.member.node_id;
-        if self.announcements.get(&node_id).is_none_or(|told| told.sequence < announcement.sequence) {
-            self.announcements.insert(node_id, announcement);
-        }
-        if self.announcements.len() > ANNOUNCEMENTS_MAX {
-            self.announcements.pop_last();
-        }
     }
 
     pub(super) fn hold(&mut self, frontier: &Frontier, clock: Timestamp) {
@@ -159,10 +145,7 @@ impl Saying {
         if let Some(holding) = self.frontier.take(now.mono()) {
             return Some(Message::Frontier(holding));
         }
-        if let Some((_, announcement)) = self.announcements.pop_first() {
-            return Some(Message::Announce(Box::new(announcement)));
-        }
-        self.next_ping(now)
+        self.announcing.next().or_else(|| self.next_ping(now))
     }
 
     fn next_ping(&mut self, now: Now) -> Option<Message<'static>> {

@@ -4,16 +4,17 @@
 #![no_main]
 
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
 
 use arbitrary::Arbitrary;
 use libfuzzer_sys::fuzz_target;
-use shared::announcement::{Announcement, Member, Role};
+use shared::announcement::{Advance, Announcement, Member, Role};
 use shared::batch::{BatchHeader, FORMAT, empty_batch};
 use shared::clock::Timestamp;
 use shared::id::{GroupId, NodeId, Origin};
 use shared::link::{
-    Action, Applied, ApplyRefusal, BatchBytes, Chunk, Goodbye, Hello, Holding, Input, Link, Local, Message,
-    Now, Part, Reason, Subscribe,
+    Action, Applied, ApplyRefusal, BatchBytes, Chunk, Goodbye, Hello, Holding, Input, Link, Listen, Local,
+    Message, Now, Part, Reason, Subscribe,
 };
 use shared::time::WallMillis;
 use shared::version::Frontier;
@@ -38,6 +39,16 @@ enum Step<'a> {
         changed: Vec<(u8, u8)>,
         floor: u8,
         prompt: bool,
+    },
+    Advance {
+        node_id: u8,
+        after: u8,
+        sequence: u8,
+        frontier: Vec<(u8, u8)>,
+    },
+    PeerListen {
+        start: Vec<u8>,
+        stop: Vec<u8>,
     },
     AckNow,
     PeerSubscribe {
@@ -111,6 +122,10 @@ enum Step<'a> {
     Tell {
         node_id: u8,
         sequence: u8,
+    },
+    Listen {
+        node_id: u8,
+        begins: bool,
     },
     Follow {
         truncated: Option<Vec<(u8, u8)>>,
@@ -214,13 +229,33 @@ impl Driver {
             Step::Raw(bytes) => self.hear(bytes),
             Step::Hello { strange, clock_ahead_ms } => self.hear_hello(*strange, *clock_ahead_ms),
             Step::Announce { node_id, sequence, frontier: held } => {
-                self.hear(&Message::Announce(Box::new(announcement(*node_id, *sequence, held))).encode());
+                self.hear(&Message::Announce(Arc::new(announcement(*node_id, *sequence, held))).encode());
             }
             Step::Frontier { changed, floor, prompt } => {
                 let mut frontier = frontier(changed);
                 frontier.raise_floor(Timestamp((*floor).into()));
                 let holding = Holding { frontier, clock: Timestamp((*floor).into()), prompt: *prompt };
                 self.hear(&Message::Frontier(holding).encode());
+            }
+            Step::Advance { node_id, after, sequence, frontier: changed } => {
+                self.hear(
+                    &Message::Advance(Box::new(Advance {
+                        node_id: NodeId((*node_id).into()),
+                        after: (*after).into(),
+                        sequence: (*sequence).into(),
+                        frontier: frontier(changed),
+                        clock: Timestamp((*sequence).into()),
+                    }))
+                    .encode(),
+                );
+            }
+            Step::PeerListen { start, stop } => {
+                let members = |ids: &[u8]| ids.iter().map(|id| NodeId((*id).into())).collect();
+                let change = Listen { start: members(start), stop: members(stop) };
+                self.hear(&Message::Listen(change).encode());
+            }
+            Step::Listen { node_id, begins } => {
+                self.handle(Input::Listen(NodeId((*node_id).into()), *begins));
             }
             Step::AckNow => self.hear(&Message::AckNow.encode()),
             Step::PeerSubscribe { serial, start, stop } => {
@@ -281,7 +316,7 @@ impl Driver {
                 self.handle(Input::Held(&frontier(held), Timestamp((*clock).into())));
             }
             Step::Tell { node_id, sequence } => {
-                self.handle(Input::Announce(announcement(*node_id, *sequence, &[])));
+                self.handle(Input::Announce(Arc::new(announcement(*node_id, *sequence, &[]))));
             }
             Step::Follow { truncated } if std::mem::take(&mut self.is_following) => {
                 self.handle(match truncated {
@@ -412,6 +447,7 @@ impl Driver {
             }
             Action::Close { .. } => self.is_closed = true,
             Action::PassedOver(_)
+            | Action::PeerListens(..)
             | Action::Heard(_)
             | Action::PeerSubscribed(..)
             | Action::PeerUnsubscribed(_)

@@ -140,7 +140,8 @@ impl Driver {
             Command::Subscribe(origin, after) => self.input(Input::Subscribe(*origin, *after), now),
             Command::Unsubscribe(origin) => self.input(Input::Unsubscribe(*origin), now),
             Command::Held(frontier, clock) => self.input(Input::Held(frontier, *clock), now),
-            Command::Announce(announcement) => self.input(Input::Announce((**announcement).clone()), now),
+            Command::Announce(announcement) => self.input(Input::Announce(announcement.clone()), now),
+            Command::Listen(member, begins) => self.input(Input::Listen(*member, *begins), now),
         }
     }
 
@@ -409,6 +410,7 @@ impl Driver {
                 }
                 Action::Heard(holding) => self.tell(LinkEvent::Heard(holding)),
                 Action::Announced(announcement) => self.tell(LinkEvent::Announced(announcement)),
+                Action::PeerListens(member, begins) => self.tell(LinkEvent::PeerListens(member, begins)),
                 Action::PeerSubscribed(origin, after) => self.tell(LinkEvent::PeerSubscribed(origin, after)),
                 Action::PeerUnsubscribed(origin) => self.tell(LinkEvent::PeerUnsubscribed(origin)),
                 Action::Drained(origin) => {

@@ -157,6 +157,7 @@ fn brief(command: &Command) -> String {
         Command::Announce(announcement) => {
             format!("announce {} {}", announcement.member.name, announcement.sequence)
         }
+        Command::Listen(member, begins) => format!("listen {} {begins}", member.0),
     }
 }
 
@@ -222,10 +223,10 @@ fn announcements_go_to_everybody_but_back() {
     desk.link_up(1, 2, &[]);
     desk.link_up(2, 3, &[]);
     desk.told.clear();
-    desk.event(1, LinkEvent::Announced(announcement(4, 20)));
-    desk.event(1, LinkEvent::Announced(announcement(2, 20)));
-    desk.event(2, LinkEvent::Announced(announcement(4, 20)));
-    assert_eq!(desk.take_told(2), ["announce n4 20", "announce n2 20"]);
+    desk.event(1, LinkEvent::Announced(announcement(4, 20).into()));
+    desk.event(1, LinkEvent::Announced(announcement(2, 20).into()));
+    desk.event(2, LinkEvent::Announced(announcement(4, 20).into()));
+    assert_eq!(desk.take_told(2), ["announce n4 20", "announce n2 20", "listen 4 false"]);
     assert_eq!(desk.take_told(1), [""; 0]);
     desk.pass(2_000);
     let reported: Vec<_> = desk.reports.iter().flat_map(|report| &report.announcements).collect();
@@ -234,6 +235,38 @@ fn announcements_go_to_everybody_but_back() {
     desk.link_up(3, 5, &[]);
     let told = desk.take_told(3);
     assert_eq!(told[1..5], ["held ;0", "announce n2 20", "announce n4 20", "announce n1 10"]);
+}
+
+#[test]
+fn who_hears_a_member_from_others_is_not_told_of_it() {
+    let mut desk = Desk::new();
+    desk.link_up(1, 2, &[]);
+    desk.link_up(2, 3, &[]);
+    desk.event(2, LinkEvent::PeerListens(NodeId(4), false));
+    desk.event(1, LinkEvent::Announced(announcement(4, 19).into()));
+    desk.told.clear();
+    desk.event(2, LinkEvent::PeerListens(NodeId(4), false));
+    desk.event(1, LinkEvent::Announced(announcement(4, 20).into()));
+    assert_eq!(desk.take_told(2), [""; 0]);
+    desk.event(2, LinkEvent::PeerListens(NodeId(4), true));
+    desk.event(1, LinkEvent::Announced(announcement(4, 21).into()));
+    assert_eq!(desk.take_told(2), ["announce n4 20", "announce n4 21"], "the newest at once, and the next");
+}
+
+#[test]
+fn a_silent_source_of_announcements_is_made_good_by_others() {
+    let mut desk = Desk::new();
+    desk.link_up(1, 2, &[]);
+    desk.link_up(2, 3, &[]);
+    desk.event(1, LinkEvent::Announced(announcement(4, 20).into()));
+    desk.event(2, LinkEvent::Announced(announcement(4, 20).into()));
+    desk.told.clear();
+    desk.pass(2_600);
+    let listens = |told: &String| told.starts_with("listen");
+    assert_eq!(desk.take_told(2).into_iter().filter(listens).collect::<Vec<_>>(), ["listen 4 true"]);
+    desk.event(2, LinkEvent::Announced(announcement(4, 21).into()));
+    desk.event(1, LinkEvent::Announced(announcement(4, 21).into()));
+    assert!(desk.take_told(1).contains(&"listen 4 false".to_owned()));
 }
 
 #[test]
