@@ -17,7 +17,8 @@
 //! - `topology`: who dials whom.
 //! - `ledger`: what was written. `model`: what that comes to. `checker`: what must hold.
 //! - `scenarios`: schedules made by hand, in the words of `script`.
-//! - `report`, `trace`: what a run did.
+//! - `scale`: what grows with the number of masters.
+//! - `report`, `trace`, `traffic`: what a run did.
 
 mod agent;
 
@@ -39,6 +40,8 @@ mod network;
 
 mod report;
 
+mod scale;
+
 mod scenarios;
 
 mod schedule;
@@ -48,6 +51,8 @@ mod script;
 mod topology;
 
 mod trace;
+
+mod traffic;
 
 mod workload;
 

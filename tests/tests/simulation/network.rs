@@ -4,9 +4,10 @@
 //! between two hosts; what is sent while it is blocked arrives when it is open again. Nothing is ever lost silently but
 //! with its connection, and that one side may not notice for long.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::hash::{DefaultHasher, Hasher};
 
+use crate::traffic::Traffic;
 use crate::world::Micros;
 
 /// A connection, counted up, never used again.
@@ -94,7 +95,10 @@ enum Packet {
 #[derive(Debug, Default)]
 pub(crate) struct Network {
     connections: BTreeMap<ConnectionId, Connection>,
-    paths: BTreeMap<(usize, usize), Path>,
+    /// By host: those of which it has an end.
+    by_host: Vec<BTreeSet<ConnectionId>>,
+    /// Of each host to each.
+    paths: Vec<Path>,
     /// Which hosts have an agent that listens.
     pub(crate) listens: Vec<bool>,
     next: u64,
@@ -103,22 +107,34 @@ pub(crate) struct Network {
     /// The hosts that may have waited for room, and have it now.
     pub(crate) roomy: Vec<usize>,
     pub(crate) messages: u64,
+    pub(crate) traffic: Traffic,
     /// Of all that was ever sent.
-    traffic: DefaultHasher,
+    hash: DefaultHasher,
 }
 
 impl Network {
     pub(crate) fn new(hosts: usize, path: impl Fn(usize, usize) -> Path) -> Self {
         let pairs = (0..hosts).flat_map(|from| (0..hosts).map(move |to| (from, to)));
         Self {
-            paths: pairs.map(|(from, to)| ((from, to), path(from, to))).collect(),
+            paths: pairs.map(|(from, to)| path(from, to)).collect(),
+            by_host: vec![BTreeSet::new(); hosts],
+            traffic: Traffic::new(hosts),
             listens: vec![false; hosts],
             ..Self::default()
         }
     }
 
     pub(crate) fn path_mut(&mut self, from: usize, to: usize) -> &mut Path {
-        self.paths.get_mut(&(from, to)).expect("every pair has a path")
+        let hosts = self.listens.len();
+        &mut self.paths[from * hosts + to]
+    }
+
+    fn path(&self, from: usize, to: usize) -> Path {
+        self.paths[from * self.listens.len() + to]
+    }
+
+    pub(crate) fn is_blocked(&self, from: usize, to: usize) -> bool {
+        self.path(from, to).is_blocked
     }
 
     pub(crate) fn block(&mut self, from: usize, to: usize) {
@@ -139,6 +155,9 @@ impl Network {
         self.next += 1;
         self.connections
             .insert(connection, Connection { hosts: [from, to], is_accepted: false, ends: <_>::default() });
+        for host in [from, to] {
+            self.by_host[host].insert(connection);
+        }
         let socket = Socket { connection, side: 0 };
         self.post(socket, Packet::Dial, now, random);
         socket
@@ -147,12 +166,13 @@ impl Network {
     /// The connections that reach a host now. A host that does not listen refuses them.
     pub(crate) fn accept(&mut self, host: usize, now: Micros, random: &mut fastrand::Rng) -> Vec<Socket> {
         let mut accepted = Vec::new();
-        let ids: Vec<_> = self.connections.keys().copied().collect();
+        let is_new = |id: &&ConnectionId| {
+            let connection = &self.connections[*id];
+            connection.hosts[1] == host && !connection.is_accepted
+        };
+        let ids: Vec<_> = self.by_host[host].iter().filter(is_new).copied().collect();
         for connection in ids {
             let socket = Socket { connection, side: 1 };
-            if self.hosts(socket).is_none_or(|(here, _)| here != host) {
-                continue;
-            }
             if !self.is_due(socket, now) || !matches!(self.front(socket), Some((_, Packet::Dial))) {
                 continue;
             }
@@ -204,14 +224,17 @@ impl Network {
 
     pub(crate) fn send(&mut self, socket: Socket, message: Vec<u8>, now: Micros, random: &mut fastrand::Rng) {
         self.messages += 1;
-        self.traffic.write_u64(now);
-        self.traffic.write(&message);
+        if let Some((from, to)) = self.hosts(socket) {
+            self.traffic.count(from, to, &message);
+        }
+        self.hash.write_u64(now);
+        self.hash.write(&message);
         self.post(socket, Packet::Message(message), now, random);
     }
 
     /// Equal for equal traffic, to the byte and the microsecond.
     pub(crate) fn traffic_hash(&self) -> u64 {
-        self.traffic.finish()
+        self.hash.finish()
     }
 
     /// Closes an end; the other side is told behind what was sent.
@@ -257,21 +280,16 @@ impl Network {
 
     /// Every end that a host has.
     pub(crate) fn sockets(&self, host: usize) -> Vec<Socket> {
-        let ends = self.connections.iter().flat_map(|(id, connection)| {
-            connection
-                .hosts
-                .iter()
-                .enumerate()
-                .map(move |(side, host)| (Socket { connection: *id, side }, *host))
-        });
-        ends.filter(|(_, there)| *there == host).map(|(socket, _)| socket).collect()
+        let ids = self.by_host[host].iter();
+        let side = |id| usize::from(self.connections[id].hosts[0] != host);
+        ids.map(|id| Socket { connection: *id, side: side(id) }).collect()
     }
 
     /// Every connection's dialling end, between these two hosts.
     pub(crate) fn between(&self, one: usize, other: usize) -> Vec<Socket> {
-        let joins = |hosts: &[usize; 2]| *hosts == [one, other] || *hosts == [other, one];
-        let found = self.connections.iter().filter(|(_, connection)| joins(&connection.hosts));
-        found.map(|(id, _)| Socket { connection: *id, side: 0 }).collect()
+        let joins = |id: &&ConnectionId| self.by_host[other].contains(id);
+        let found = self.by_host[one].iter().filter(joins);
+        found.map(|id| Socket { connection: *id, side: 0 }).collect()
     }
 
     /// When something will arrive at a host, as things stand: from a moment on, for what came before lies there because
@@ -292,7 +310,7 @@ impl Network {
             return Some(0);
         }
         let (at, _) = end.inbound.front()?;
-        let path = self.paths[&(connection.hosts[1 - socket.side], connection.hosts[socket.side])];
+        let path = self.path(connection.hosts[1 - socket.side], connection.hosts[socket.side]);
         (!path.is_blocked).then_some((*at).max(path.opened_at + path.delay))
     }
 
@@ -318,8 +336,9 @@ impl Network {
     }
 
     fn post(&mut self, socket: Socket, packet: Packet, now: Micros, random: &mut fastrand::Rng) {
+        let Some((here, there)) = self.hosts(socket) else { return };
+        let path = self.path(here, there);
         let Some(connection) = self.connections.get_mut(&socket.connection) else { return };
-        let (here, there) = (connection.hosts[socket.side], connection.hosts[1 - socket.side]);
         if connection.ends[socket.side].is_broken || connection.ends[socket.side].is_closed {
             return;
         }
@@ -327,7 +346,6 @@ impl Network {
         if end.is_broken || end.is_closed {
             return;
         }
-        let path = self.paths[&(here, there)];
         let bytes = if let Packet::Message(bytes) = &packet { bytes.len() } else { 0 };
         let taken = path.per_kilobyte * bytes as u64 / 1_024;
         let jitter = if path.jitter == 0 { 0 } else { random.u64(0..=path.jitter) };
@@ -350,8 +368,12 @@ impl Network {
     /// Forgets a connection that nobody uses any more.
     fn tidy(&mut self, connection: ConnectionId) {
         let done = |connection: &Connection| connection.ends.iter().all(|end| end.is_closed);
-        if self.connections.get(&connection).is_some_and(done) {
-            self.connections.remove(&connection);
+        if self.connections.get(&connection).is_some_and(done)
+            && let Some(Connection { hosts, .. }) = self.connections.remove(&connection)
+        {
+            for host in hosts {
+                self.by_host[host].remove(&connection);
+            }
         }
     }
 }

@@ -39,8 +39,7 @@ impl Script {
         is_shown: bool,
         change: impl FnOnce(&mut Nature),
     ) -> Outcome<Self> {
-        let (Topology::Chain(hosts) | Topology::Ring(hosts) | Topology::Star(hosts) | Topology::Mesh(hosts)) =
-            topology;
+        let hosts = topology.hosts();
         let mut nature = Nature {
             has_disk: true,
             durability: Durability::Always,

@@ -9,6 +9,8 @@ pub(crate) enum Topology {
     Ring(usize),
     Star(usize),
     Mesh(usize),
+    /// One host, hubs around it, and about as many hosts around each hub.
+    TwoLevelStar(usize),
 }
 
 impl Topology {
@@ -23,10 +25,21 @@ impl Topology {
             Self::Ring(_) => "ring",
             Self::Star(_) => "star",
             Self::Mesh(_) => "mesh",
+            Self::TwoLevelStar(_) => "two-level star",
         }
     }
 
-    fn edges(self) -> Vec<(usize, usize)> {
+    pub(crate) const fn hosts(self) -> usize {
+        let (Self::Chain(hosts)
+        | Self::Ring(hosts)
+        | Self::Star(hosts)
+        | Self::Mesh(hosts)
+        | Self::TwoLevelStar(hosts)) = self;
+        hosts
+    }
+
+    /// Who is linked with whom.
+    pub(crate) fn edges(self) -> Vec<(usize, usize)> {
         match self {
             Self::Chain(hosts) => (1..hosts).map(|host| (host - 1, host)).collect(),
             Self::Ring(hosts) => (0..hosts).map(|host| (host, (host + 1) % hosts)).collect(),
@@ -34,13 +47,17 @@ impl Topology {
             Self::Mesh(hosts) => {
                 (0..hosts).flat_map(|one| (one + 1..hosts).map(move |two| (one, two))).collect()
             }
+            Self::TwoLevelStar(hosts) => {
+                let hubs = (hosts - 1).isqrt();
+                let inner = (1..=hubs).map(|hub| (0, hub));
+                inner.chain((hubs + 1..hosts).map(|host| (1 + host % hubs, host))).collect()
+            }
         }
     }
 
     /// For each host whom it dials: of each edge one side does, or both.
     pub(crate) fn peers(self, random: &mut fastrand::Rng) -> Vec<Vec<usize>> {
-        let (Self::Chain(hosts) | Self::Ring(hosts) | Self::Star(hosts) | Self::Mesh(hosts)) = self;
-        let mut peers = vec![Vec::new(); hosts];
+        let mut peers = vec![Vec::new(); self.hosts()];
         for (one, two) in self.edges() {
             let side = random.u8(..5);
             if side != 0 {
