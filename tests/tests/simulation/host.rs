@@ -56,6 +56,8 @@ pub(crate) struct Host {
     pub(crate) has_agent: bool,
     /// The hosts that its agent dials.
     pub(crate) peers: Vec<usize>,
+    /// Whether its node was told to refuse writes.
+    pub(crate) is_read_only: bool,
     /// How far its wall clock is ahead, in milliseconds.
     pub(crate) clock_ahead_ms: i64,
     timers: Timers,
@@ -114,6 +116,7 @@ impl Host {
             agent: None,
             has_agent: true,
             peers: Vec::new(),
+            is_read_only: false,
             clock_ahead_ms: 0,
             timers: Timers::default(),
             looked_at: 0,
@@ -154,6 +157,7 @@ impl Host {
         self.looked_at = node.logged_since(u64::MAX).1;
         self.origins = vec![origin];
         self.node = Some(node);
+        self.is_read_only = false;
         self.timers = Timers { agent: Some(now), ceiling: now, ..Timers::default() };
         Ok(())
     }
@@ -192,6 +196,11 @@ impl Host {
     /// How many links its agent has.
     pub(crate) fn links_up(&self) -> usize {
         self.agent.as_ref().map_or(0, Agent::links_up)
+    }
+
+    /// The host that its agent pulls an origin from.
+    pub(crate) fn upstream(&self, origin: Origin) -> Option<usize> {
+        self.agent.as_ref()?.upstream(origin)?.strip_prefix('n')?.parse().ok()
     }
 
     /// Carries out a command for a client, and sees to it that its write is sealed and acknowledged in time.

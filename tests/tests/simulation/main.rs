@@ -17,6 +17,7 @@
 //! - `topology`: who dials whom.
 //! - `ledger`: what was written. `model`: what that comes to. `checker`: what must hold.
 //! - `scenarios`: schedules made by hand, in the words of `script`.
+//! - `failover`: how soon another upstream is taken.
 //! - `scale`: what grows with the number of masters.
 //! - `report`, `trace`, `traffic`: what a run did.
 
@@ -27,6 +28,8 @@ mod checker;
 mod dialler;
 
 mod driver;
+
+mod failover;
 
 mod faults;
 
