@@ -21,6 +21,9 @@ use crate::world::{Micros, Outcome, World};
 /// is dialled again after as long, a name is free after 5 s, and an upstream that stalled is avoided for 10 s.
 const CONVERGENCE_MAX: Micros = 120_000_000;
 
+/// In smaller seeds no roles are switched: those with a story are older than that, and stay what they were.
+pub(crate) const ROLES_SINCE: u64 = 100_000_000;
+
 /// How often it is looked at whether it is.
 const LOOK_INTERVAL: Micros = 100_000;
 
@@ -32,6 +35,8 @@ struct Plan {
     command_gap: Micros,
     faults: Vec<Fault>,
     fault_gap: Micros,
+    /// Roles are switched this often, if they are.
+    role_gap: Option<Micros>,
     /// Links are up before the first command.
     settles: bool,
     /// Those before this host hear nothing of the others for so long, so that two groups are founded.
@@ -42,12 +47,15 @@ struct Plan {
 enum Step {
     Command,
     Fault,
+    Role,
     Repair(Repair),
 }
 
 /// A run under way.
 pub(crate) struct Schedule {
     plan: Plan,
+    /// Of roles alone, so that all else is as without them.
+    roles: fastrand::Rng,
     agenda: BTreeMap<(Micros, u64), Step>,
     steps: u64,
     commands_left: u32,
@@ -103,6 +111,9 @@ impl Schedule {
         let commands = [60, 150, 300, 500][random.usize(..4)];
         let command_gap = [500, 3_000, 20_000, 60_000][random.usize(..4)];
         let fault_count = [3, 8, 20, 50][random.usize(..4)];
+        let mut roles = fastrand::Rng::with_seed(seed ^ 0x0007_01e5);
+        let role_gap = (seed >= ROLES_SINCE && roles.u8(..3) == 0)
+            .then(|| u64::from(commands) * command_gap / 3 / [2, 5, 12][roles.usize(..3)]);
         let plan = Plan {
             topology,
             workload: Workload::draw(&mut random),
@@ -111,11 +122,12 @@ impl Schedule {
             // Over the time that the commands will take.
             fault_gap: u64::from(commands) * command_gap / 3 / fault_count,
             faults,
+            role_gap,
             settles,
             apart,
         };
         let commands_left = plan.commands;
-        (Self { plan, agenda: BTreeMap::new(), steps: 0, commands_left }, world)
+        (Self { plan, roles, agenda: BTreeMap::new(), steps: 0, commands_left }, world)
     }
 
     fn live(&mut self, world: &mut World) -> Outcome {
@@ -141,6 +153,7 @@ impl Schedule {
             let gap = world.random.u64(0..=self.plan.fault_gap);
             self.at(now + gap, Step::Fault);
         }
+        self.role_later(world);
         while self.commands_left > 0
             && let Some(((at, _), step)) = self.agenda.pop_first()
         {
@@ -167,12 +180,24 @@ impl Schedule {
                 let gap = world.random.u64(0..=2 * self.plan.fault_gap);
                 self.at(world.now + gap, Step::Fault);
             }
+            Step::Role => {
+                let host = self.roles.usize(..world.hosts.len());
+                world.switch_role(host, !world.hosts[host].is_read_only);
+                self.role_later(world);
+            }
             Step::Repair(repair) => {
                 let next = repair.carry_out(world)?;
                 self.repair_later(world, next);
             }
         }
         Ok(())
+    }
+
+    fn role_later(&mut self, world: &World) {
+        if let Some(gap) = self.plan.role_gap {
+            let after = self.roles.u64(0..=2 * gap);
+            self.at(world.now + after, Step::Role);
+        }
     }
 
     fn repair_later(&mut self, world: &mut World, repair: Option<Repair>) {
@@ -232,6 +257,9 @@ pub(crate) fn heal(world: &mut World) -> Outcome {
         }
         if !world.hosts[host].has_agent {
             world.start_agent(host);
+        }
+        if world.hosts[host].is_read_only {
+            world.switch_role(host, false);
         }
     }
     if !connected(&world.hosts.iter().map(|host| host.peers.clone()).collect::<Vec<_>>()) {

@@ -63,6 +63,8 @@ pub(crate) struct World {
     pub(crate) faults: BTreeMap<&'static str, u64>,
     /// How often what came to pass.
     pub(crate) events: BTreeMap<&'static str, u64>,
+    /// The first thing that a client saw and must not see.
+    pub(crate) wrong: Option<String>,
     /// Whether memory was damaged on purpose.
     pub(crate) expects_damage: bool,
     /// When each host has its next turn.
@@ -98,6 +100,7 @@ impl World {
             trace: Trace::new(is_shown),
             faults: BTreeMap::new(),
             events: BTreeMap::new(),
+            wrong: None,
             expects_damage: false,
             turns: BTreeMap::new(),
             wakes: vec![None; count],
@@ -137,6 +140,9 @@ impl World {
 
     fn turn(&mut self, host: usize) -> Outcome {
         self.turns_taken += 1;
+        if let Some(wrong) = self.wrong.take() {
+            return Err(wrong);
+        }
         let Self { hosts, network, random, ledger, .. } = self;
         let next = hosts[host].turn(network, random, ledger, self.now)?;
         self.trace.watch(self.now, host, self.hosts[host].node.as_ref());
@@ -314,6 +320,13 @@ impl World {
         let words = arguments.iter().map(|word| String::from_utf8_lossy(word)).collect::<Vec<_>>().join(" ");
         let reply = String::from_utf8_lossy(&executed.reply[..executed.reply.len().min(40)]).into_owned();
         let reply = reply.replace("\r\n", " ");
+        if self.hosts[host].is_read_only {
+            if executed.written.is_some() {
+                self.wrong.get_or_insert_with(|| format!("n{host} is read-only, and has written: {words}"));
+            }
+            let is_refused = executed.reply.starts_with(b"-READONLY");
+            *self.events.entry("write refused by a replica").or_default() += u64::from(is_refused);
+        }
         match executed.written {
             Some(at) => self.note(format_args!("n{host} {words} -> {reply} {:?}", at.timestamp)),
             None => self.note(format_args!("n{host} {words} -> {reply}")),
@@ -321,6 +334,18 @@ impl World {
         self.ledger.has_flushed_all |= arguments[0] == b"FLUSHALL";
         self.wake(host, self.now);
         Some(executed)
+    }
+
+    /// Switches a node's role, if it runs.
+    pub(crate) fn switch_role(&mut self, host: usize, is_read_only: bool) {
+        let role: &[u8] = if is_read_only { b"read-only" } else { b"active" };
+        if let Some(executed) = self.execute(host, &[b"CONFIG", b"SET", b"role", role]) {
+            if executed.is_error() {
+                self.wrong.get_or_insert_with(|| format!("n{host} does not switch its role"));
+            }
+            self.hosts[host].is_read_only = is_read_only;
+            self.count("role switched");
+        }
     }
 
     /// Counts a fault.
