@@ -8,15 +8,20 @@
 //! - [`verifying`]: what an operator wants to have verified or repaired.
 //! - [`comparing`]: whether both hold the same data, round after round.
 //!
-//! [`answering`] is the other side of all of these. Pure but for the node that it works on: time comes in.
+//! [`sender`] says from which peer a reconcile takes over, [`catching_up`] whether the streams have brought after it what it
+//! has. [`answering`] is the other side of all of these. Pure but for the node that it works on: time comes in.
 
 pub(crate) mod answering;
+
+mod catching_up;
 
 pub(crate) mod comparing;
 
 pub(crate) mod meeting;
 
 pub(crate) mod receiving;
+
+mod sender;
 
 pub(crate) mod verifying;
 
@@ -25,16 +30,17 @@ mod tests;
 
 use std::collections::BTreeMap;
 
-use shared::conversation::{Answer, Greeting, Question, Refusal, YouAre, joins};
+use shared::conversation::{Answer, Greeting, Question, Refusal};
 use shared::id::{NodeId, Origin};
 use shared::time::MonoMillis;
-use shared::version::Frontier;
 
 use self::answering::Sending;
+use self::catching_up::Behind;
 use self::comparing::Comparison;
 use self::receiving::Receiving;
+use self::sender::{Sought, is_related};
 use self::verifying::Job;
-use crate::group::{Group, Standing};
+use crate::group::Standing;
 use crate::node::Node;
 use crate::transaction::Clocks;
 
@@ -57,9 +63,6 @@ const FORGET_MS: u64 = 60_000;
 /// links by then.
 const SENDER_SILENT_MS: u64 = 2_000;
 
-/// What a reconcile has brought comes by streams, too, within this time, if its author is there.
-const CATCH_UP_MS: u64 = 15_000;
-
 /// Peers that are talked to at most; linked ones beyond are not asked anything.
 const PEERS_MAX: usize = 1_024;
 
@@ -69,8 +72,10 @@ pub(crate) struct Conversations {
     peers: BTreeMap<NodeId, Talk>,
     pub(crate) receiving: Option<Receiving>,
     pub(crate) sending: Sending,
-    /// What a reconcile has brought, and since when; none once the own frontier covers it.
-    behind: Option<(Frontier, MonoMillis)>,
+    /// What a reconcile has brought; none once the own frontier covers it.
+    behind: Option<Behind>,
+    /// Because of whom this node joins anew.
+    sought: Option<Sought>,
     /// Origins that cannot be pulled from anybody, as logs start later, each with a peer that is ahead.
     truncated: BTreeMap<Origin, NodeId>,
     pub(crate) counters: Counters,
@@ -112,12 +117,19 @@ struct Talk {
     asked: Option<(Asker, Question)>,
     greeted_at: Option<MonoMillis>,
     greeting: Option<Greeting>,
-    /// What the peer thinks of this node, if it does not count it, and since when.
-    judged: Option<(YouAre, MonoMillis)>,
+    /// What this node and the peer think of each other, if not both count the other, and since when.
+    judged: Option<(meeting::Judgement, MonoMillis)>,
     not_before: MonoMillis,
     talked_at: MonoMillis,
     comparison: Comparison,
     job: Option<Job>,
+}
+
+impl Talk {
+    /// Whether it goes on: the agent has a link with the peer, or had until now.
+    const fn is_up(&self, now: MonoMillis) -> bool {
+        now.since(self.talked_at) < SENDER_SILENT_MS
+    }
 }
 
 /// On whose behalf a question is asked.
@@ -186,7 +198,7 @@ impl Conversations {
         {
             return receiving.next_question(node).map(|question| (Asker::Receiving, question));
         }
-        if self.receiving.is_none() && self.wants_reconcile(node, peer) {
+        if self.receiving.is_none() && self.wants_reconcile(node, peer, now) {
             self.counters.reconciles_begun += 1;
             let group_id = self.peers.get(&peer)?.greeting.as_ref()?.group_id;
             // What came with a reconcile that was cut off counts: its author may have lost it.
@@ -204,45 +216,6 @@ impl Conversations {
             return Some((Asker::Job, question));
         }
         talk.comparison.next_question(now).map(|question| (Asker::Comparison, question))
-    }
-
-    /// Whether this node must take over the state of this peer, and can.
-    fn wants_reconcile(&self, node: &Node, peer: NodeId) -> bool {
-        let Some(greeting) = self.peers.get(&peer).and_then(|talk| talk.greeting.as_ref()) else {
-            return false;
-        };
-        if greeting.joining || greeting.receiving || greeting.group_id.0 == 0 {
-            return false;
-        }
-        let membership = node.membership.lock();
-        let group = &membership.group;
-        // One that has something to re-issue joins or catches up when that is done.
-        if group.is_reissuing() {
-            return false;
-        }
-        match group.standing() {
-            Standing::Unmet | Standing::Joining => {
-                let is_evicted = matches!(greeting.you, YouAre::BeingEvicted | YouAre::Evicted);
-                !is_evicted && !self.knows_larger_group(greeting)
-            }
-            // Only two that count each other have the same in mind when they say what the group has seen.
-            Standing::Member => {
-                are_related(group, greeting)
-                    && self.truncated.iter().any(|(origin, ahead)| {
-                        *ahead == peer && greeting.frontier.get(*origin) > node.log.held(*origin)
-                    })
-            }
-        }
-    }
-
-    /// Whether another peer is of a group that this one's will join: who has left the one for the other must not return
-    /// to it, only because its link is up first.
-    fn knows_larger_group(&self, greeting: &Greeting) -> bool {
-        let greetings = self.peers.values().filter_map(|talk| talk.greeting.as_ref());
-        greetings.filter(|other| !other.joining && other.group_id.0 != 0).any(|other| {
-            other.group_id != greeting.group_id
-                && joins((greeting.members, greeting.group_id), (other.members, other.group_id))
-        })
     }
 
     /// Takes a peer's answer, or why there is none.
@@ -341,7 +314,9 @@ impl Conversations {
         if let Some(receiving) = &mut self.receiving {
             receiving.on_tick(node, clocks, &mut notices);
             if receiving.is_done() {
-                self.behind = Some((receiving.brought(), mono(clocks)));
+                let clock = node.log.standing(clocks.wall).1;
+                self.behind = Some(Behind { brought: receiving.brought(), clock, since: mono(clocks) });
+                self.sought = None;
                 self.receiving = None;
                 self.truncated.clear();
                 self.counters.reconciles_done += 1;
@@ -354,17 +329,6 @@ impl Conversations {
         }
         self.publish(node);
         notices
-    }
-
-    /// Whether the own frontier covers what a reconcile has brought. Whoever took over what it does not would take it for
-    /// what nobody else has, and issue it anew. If its author is gone for good, that is as well.
-    fn has_caught_up(&mut self, node: &Node, now: MonoMillis) -> bool {
-        let held = node.log.frontier();
-        let is_behind = |behind: &(Frontier, MonoMillis)| {
-            !held.covers_listed(&behind.0) && now.since(behind.1) < CATCH_UP_MS
-        };
-        self.behind = self.behind.take().filter(is_behind);
-        self.behind.is_none()
     }
 
     fn publish(&self, node: &Node) {
@@ -458,21 +422,6 @@ const fn is_of_reconcile(question: &Question) -> bool {
             | Question::Enrol { .. }
             | Question::End { .. }
     )
-}
-
-/// Whether both belong to one group and stream to each other.
-fn is_related(node: &Node, talk: &Talk) -> bool {
-    let group = &node.membership.lock().group;
-    talk.greeting.as_ref().is_some_and(|greeting| are_related(group, greeting))
-}
-
-fn are_related(group: &Group, peer: &Greeting) -> bool {
-    !group.is_joining()
-        && !peer.joining
-        && !peer.receiving
-        && peer.group_id == group.own().group_id
-        && group.judge(peer.member.node_id) == YouAre::Counted
-        && peer.you == YouAre::Counted
 }
 
 const fn mono(clocks: Clocks) -> MonoMillis {

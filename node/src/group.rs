@@ -22,6 +22,8 @@
 //!
 //! Pure: time comes in, what must be durable goes out ([`Group::unsaved`]).
 
+mod acquaintance;
+
 mod eviction;
 
 mod report;
@@ -295,6 +297,13 @@ impl Group {
         1 + self.still_counted().count()
     }
 
+    /// As that, but of those with one name only one counts, for the others are gone: else a group that has seen more restarts
+    /// would be the larger one, and when they are evicted, the smaller one again.
+    pub(crate) fn size_by_names(&self) -> u32 {
+        let others = self.still_counted().map(|counted| counted.member.name.as_str());
+        others.chain([self.own.name.as_str()]).collect::<BTreeSet<_>>().len() as u32
+    }
+
     /// The smallest name of the members'.
     pub(crate) fn smallest_name(&self) -> &str {
         let others = self.still_counted().map(|counted| counted.member.name.as_str());
@@ -322,18 +331,6 @@ impl Group {
     /// Whether nothing may be taken from this node.
     pub(crate) fn has_evicted(&self, node_id: NodeId) -> bool {
         self.evictions.contains(node_id)
-    }
-
-    /// What this node thinks of another one, to tell it.
-    pub(crate) fn judge(&self, node_id: NodeId) -> YouAre {
-        if self.evictions.contains(node_id) {
-            let in_effect = !self.members.contains_key(&node_id);
-            if in_effect { YouAre::Evicted } else { YouAre::BeingEvicted }
-        } else if self.members.contains_key(&node_id) {
-            YouAre::Counted
-        } else {
-            YouAre::Unknown
-        }
     }
 
     /// A member, or somebody else, announces.
@@ -596,16 +593,15 @@ impl Group {
     /// was silent for long: somebody else may be away, too, and until then no eviction takes effect.
     fn free_name(&mut self, newcomer: &Member, now: MonoMillis) -> Result<(), NotEnrolled> {
         let is_bearer = |member: &Member| member.name == newcomer.name && member.node_id != newcomer.node_id;
-        let is_silent = |counted: &Counted| now.since(counted.heard_at) >= HOLDER_SILENT_MS;
         let holder = self.still_counted().find(|counted| is_bearer(&counted.member));
         if let Some(holder) = holder {
-            if !holder.has_left && !is_silent(holder) {
+            if !holder.has_left && !holder.is_silent(now) {
                 return Err(NotEnrolled::NameTaken(newcomer.name.clone()));
             }
             let predecessor = holder.member.clone();
             self.evict(&predecessor);
         }
-        let has_effect = |counted: &Counted| !is_bearer(&counted.member) || is_silent(counted);
+        let has_effect = |counted: &Counted| !is_bearer(&counted.member) || counted.is_silent(now);
         if self.members.values().all(has_effect) {
             Ok(())
         } else {
@@ -638,12 +634,13 @@ impl Group {
         self.is_unsaved = true;
     }
 
-    /// Begins to join: the node was evicted, or gives way to a larger group. It takes a new node id.
+    /// Begins to join: the node was evicted, or gives way to a larger group. It takes a new node id. One that has met nobody
+    /// yet only does that: it was evicted before it had joined, and lost that it was about to.
     pub(crate) fn begin_joining(&mut self, node_id: NodeId) {
-        if !self.is_joining {
+        if self.standing() == Standing::Member {
             self.formerly = self.own.node_id;
+            self.is_joining = true;
         }
-        self.is_joining = true;
         self.is_reissuing = false;
         self.cut = None;
         self.own.node_id = node_id;
@@ -742,6 +739,10 @@ impl Counted {
             awaited: None,
             reached: None,
         }
+    }
+
+    fn is_silent(&self, now: MonoMillis) -> bool {
+        now.since(self.heard_at) >= HOLDER_SILENT_MS
     }
 
     fn advance(&mut self, own: &Frontier) {

@@ -135,7 +135,7 @@ pub struct Greeting {
     pub joining: bool,
     /// Whether it is taking over somebody's state at the moment.
     pub receiving: bool,
-    /// How many members its group has, itself counted.
+    /// How many members its group has, itself counted, and each name once.
     pub members: u32,
     /// The smallest of their names.
     pub smallest_name: String,

@@ -126,7 +126,7 @@ impl Conversations {
             group_id: group.own().group_id,
             joining: group.is_joining(),
             receiving: self.receiving.is_some(),
-            members: group.size() as u32,
+            members: group.size_by_names(),
             smallest_name: group.smallest_name().to_owned(),
             frontier,
             clock,

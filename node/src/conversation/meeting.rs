@@ -7,21 +7,41 @@
 //! - Whoever was evicted joins again, once the eviction is in effect. Of two that have evicted each other the one with
 //!   fewer members left gives way; of equals, the one whose smallest name is the larger; and then, the one with the
 //!   smaller node id. So it is with two that have both forgotten that they did.
-//! - A member that a peer has not heard of for a while was evicted and forgotten long ago, and joins again.
+//! - Of two members that do not both know each other, for longer than that takes to be told, one joins again: their
+//!   views of the group have parted, by an eviction that is forgotten, or an old directory that was put back. If
+//!   only one knows the other, and besides both of them knows more members than that one does, the other joins: one that
+//!   came back from its past would else lead all others, one after the other, back to it. If not, the one that
+//!   is not known joins, as who was evicted and forgotten does. If neither knows the other, the one with fewer members
+//!   gives way, as above.
+//! - Who joins anew takes the state of the peer because of which it does, if it can: with another it would take over
+//!   the view that it gives up, and be where it was.
+//!
+//! Two live nodes must never join because of each other: both would wait to be let in. So every rule compares what
+//! both sides know of both from their greetings, and exactly one of them gives way, whenever it comes to that; how long
+//! either waits before decides nothing. Nobody whom a peer of its own group does not know may stream to it, or is streamed
+//! to, so waiting less is a matter of work done in vain, not of data: who joins because of a peer that would have been told
+//! a moment later has only joined twice.
 
 use std::cmp::Reverse;
 
 use shared::conversation::{CONVERSATION, Greeting, YouAre, founds, joins};
 use shared::id::{GroupId, NodeId};
+use shared::time::MonoMillis;
 
 use super::receiving::Receiving;
-use super::{Conversations, Notice, mono};
+use super::{Conversations, Notice, Sought, mono};
 use crate::group::{Group, Standing};
 use crate::node::Node;
 use crate::transaction::Clocks;
 
 /// A member that a peer does not know for so long was forgotten: announcements pass through a group in seconds.
 const UNKNOWN_MS: u64 = 15_000;
+
+/// The same, if there is nobody who could tell: everybody has announced once or twice, meanwhile.
+const UNTOLD_MS: u64 = 3_000;
+
+/// What a node thinks of a peer, and the peer of it.
+pub(super) type Judgement = (YouAre, YouAre);
 
 /// An eviction that has not taken effect for so long will not: those who are to agree on it reach each other through this
 /// node only, or not at all.
@@ -43,12 +63,15 @@ impl Conversations {
         }
         let Some(talk) = self.peers.get_mut(&peer) else { return };
         let now = mono(clocks);
+        let judgement = (node.membership.lock().group.judge(peer), greeting.you);
         // While this node joins, nobody knows it yet.
-        let is_judged = greeting.you != YouAre::Counted && !node.membership.lock().group.is_joining();
+        let is_judged = judgement != (YouAre::Counted, YouAre::Counted)
+            && !greeting.joining
+            && !node.membership.lock().group.is_joining();
         talk.judged = match talk.judged {
             _ if !is_judged => None,
-            Some((you, since)) if you == greeting.you => Some((you, since)),
-            _ => Some((greeting.you, now)),
+            Some((judged, since)) if judged == judgement => Some((judged, since)),
+            _ => Some((judgement, now)),
         };
         let judged_for_ms = talk.judged.map_or(0, |(_, since)| now.since(since));
         let (step, is_of_group) = {
@@ -56,7 +79,7 @@ impl Conversations {
             let is_of_group = !greeting.joining
                 && group.standing() == Standing::Member
                 && group.own().group_id == greeting.group_id;
-            (decide(group, &greeting, judged_for_ms), is_of_group)
+            (decide(group, &greeting, judged_for_ms, now), is_of_group)
         };
         // What is being made durable must be adopted: a start would find it. It is decided anew after that.
         let step = step.filter(|_| self.receiving.as_ref().is_none_or(Receiving::needs_sender));
@@ -84,6 +107,7 @@ impl Conversations {
                 let mut membership = node.membership.lock();
                 membership.group.begin_joining(NodeId(node.random()));
                 membership.save();
+                self.sought = Some(Sought { peer, since: now });
                 // What peers thought of the one before says nothing of this one.
                 self.peers.values_mut().for_each(|talk| talk.judged = None);
                 notices.push(Notice::Joining { peer: name, why });
@@ -98,8 +122,8 @@ enum Step {
     Join(&'static str),
 }
 
-/// `judged_for_ms` says for how long the peer has thought of this node as it does.
-fn decide(group: &Group, peer: &Greeting, judged_for_ms: u64) -> Option<Step> {
+/// `judged_for_ms` says for how long this node and the peer have thought of each other as they do.
+fn decide(group: &Group, peer: &Greeting, judged_for_ms: u64, now: MonoMillis) -> Option<Step> {
     let none = GroupId::default();
     let own = group.own();
     match group.standing() {
@@ -108,23 +132,25 @@ fn decide(group: &Group, peer: &Greeting, judged_for_ms: u64) -> Option<Step> {
         }
         Standing::Unmet if peer.joining => Some(Step::Found),
         // It was forgotten again before it had joined.
-        Standing::Joining if matches!(peer.you, YouAre::BeingEvicted | YouAre::Evicted) => {
+        Standing::Unmet | Standing::Joining if matches!(peer.you, YouAre::BeingEvicted | YouAre::Evicted) => {
             Some(Step::Join("this node was evicted before it had joined"))
         }
         Standing::Unmet | Standing::Joining => None,
         Standing::Member if peer.group_id == none || peer.joining => None,
         Standing::Member if peer.group_id != own.group_id => {
-            let ours = (group.size() as u32, own.group_id);
+            let ours = (group.size_by_names(), own.group_id);
             joins(ours, (peer.members, peer.group_id)).then_some(Step::Join("its group is the larger one"))
         }
-        Standing::Member => decide_among_members(group, peer, judged_for_ms),
+        Standing::Member => decide_among_members(group, peer, judged_for_ms, now),
     }
 }
 
-fn decide_among_members(group: &Group, peer: &Greeting, judged_for_ms: u64) -> Option<Step> {
+fn decide_among_members(group: &Group, peer: &Greeting, judged_for_ms: u64, now: MonoMillis) -> Option<Step> {
     let is_forgotten = judged_for_ms >= UNKNOWN_MS;
+    let is_untold = judged_for_ms >= UNTOLD_MS;
+    let knows_less = |one: u32, other: u32| one.saturating_add(1) < other;
     // Either side may still count a run of the other's before: then both sides' smallest names are that one's.
-    let ours = (group.size() as u32, Reverse(group.smallest_name()), group.own().node_id);
+    let ours = (group.size_by_names(), Reverse(group.smallest_name()), group.own().node_id);
     let theirs = (peer.members, Reverse(peer.smallest_name.as_str()), peer.member.node_id);
     let yields = ours < theirs;
     match (group.judge(peer.member.node_id), peer.you) {
@@ -135,8 +161,18 @@ fn decide_among_members(group: &Group, peer: &Greeting, judged_for_ms: u64) -> O
         (YouAre::Unknown, YouAre::Unknown) if is_forgotten => {
             yields.then_some(Step::Join("neither knows the other any more"))
         }
-        (YouAre::Counted | YouAre::BeingEvicted, YouAre::Unknown) if is_forgotten => {
+        (YouAre::BeingEvicted, YouAre::Unknown) if is_forgotten => {
             Some(Step::Join("this node is not known there any more"))
+        }
+        (YouAre::Counted, YouAre::Unknown)
+            if is_forgotten || is_untold && !group.may_be_named_to(peer.member.node_id, now) =>
+        {
+            let gives_way = !knows_less(peer.members, group.size_by_names());
+            gives_way.then_some(Step::Join("this node is not known there any more"))
+        }
+        (YouAre::Unknown, YouAre::Counted) if is_forgotten || is_untold && !group.may_be_told(now) => {
+            let gives_way = knows_less(group.size_by_names(), peer.members);
+            gives_way.then_some(Step::Join("it does not know the members that count it"))
         }
         (YouAre::Counted, YouAre::BeingEvicted) if judged_for_ms >= STUCK_MS => {
             Some(Step::Join("this node is being evicted, and those who do cannot agree without it"))
@@ -144,3 +180,6 @@ fn decide_among_members(group: &Group, peer: &Greeting, judged_for_ms: u64) -> O
         _ => None,
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -160,8 +160,13 @@ fn an_eviction_takes_effect_once_all_others_have_announced_it() {
         tell_all(&mut hosts[..3]);
     }
     for host in &hosts[..3] {
-        assert_eq!(host.group.announced_evictions(), [], "it has taken effect everywhere, and is forgotten");
-        assert_eq!(host.group.judge(NodeId(4)), YouAre::Unknown);
+        assert_eq!(
+            host.group.announced_evictions(),
+            [],
+            "it has taken effect everywhere, and is told no more"
+        );
+        assert_eq!(host.group.judge(NodeId(4)), YouAre::Evicted, "but to whom it was, if it comes back");
+        assert_eq!(host.group.judge(NodeId(44)), YouAre::Unknown);
     }
 }
 
@@ -356,4 +361,60 @@ fn while_the_clock_is_put_back_the_floor_is_not_ahead_of_it() {
     assert_eq!((stored.floor, stored.cut, stored.is_reissuing), (minutes(10), Some(minutes(11)), true));
     let again = Group::new(own(1), Some(stored), TIMEOUT_MS, MonoMillis(0));
     assert_eq!(again.cut(), Some(minutes(11)));
+}
+
+/// A member that came back from its past knows nobody who could tell it of those that joined since: nobody needs to wait
+/// until it may have heard of them.
+#[test]
+fn who_counts_nobody_that_names_this_node_will_not_hear_of_it() {
+    let mut hosts = hosts(3);
+    let past = Group::new(own(3), None, TIMEOUT_MS, MonoMillis(0));
+    tell_all(&mut hosts);
+    let group = &hosts[0].group;
+    assert!(group.may_be_named_to(NodeId(3), MonoMillis(0)), "the second names this node to it");
+    hosts[2].group = past;
+    hosts[2].clock += 1;
+    let announced = hosts[2].announcement();
+    hosts[0].hear(&announced);
+    assert!(!hosts[0].group.may_be_named_to(NodeId(3), MonoMillis(0)), "it counts nobody");
+    assert!(!hosts[2].group.may_be_told(MonoMillis(0)));
+    // One of whom nothing is known may name this node, until it was silent for long.
+    let stranger = Member { name: "n9".into(), node_id: NodeId(9), origin: Origin(90), role: Role::Active };
+    hosts[2].group.enrol(stranger, (Frontier::new(), Timestamp(1)), MonoMillis(0)).unwrap();
+    hosts[2].clock += 1;
+    let announced = hosts[2].announcement();
+    hosts[0].hear(&announced);
+    assert!(hosts[0].group.may_be_named_to(NodeId(3), MonoMillis(HOLDER_SILENT_MS - 1)));
+    assert!(!hosts[0].group.may_be_named_to(NodeId(3), MonoMillis(HOLDER_SILENT_MS)));
+    assert!(hosts[2].group.may_be_told(MonoMillis(HOLDER_SILENT_MS - 1)));
+    assert!(!hosts[2].group.may_be_told(MonoMillis(HOLDER_SILENT_MS)), "all that it counts are gone");
+}
+
+/// What its author lost in a crash is waited for until all have announced that they have no more of it.
+#[test]
+fn what_nobody_has_will_not_be_brought() {
+    let mut hosts = hosts(2);
+    let wanted: Frontier = [(Origin(20), Timestamp(50))].into_iter().collect();
+    let may_come =
+        |host: &Host, since: u64| host.group.may_be_told_of(&wanted, &host.frontier, Timestamp(since));
+    assert!(may_come(&hosts[0], 5), "the second was not heard");
+    hosts[1].holds(20, 40);
+    let announced = hosts[1].announcement();
+    hosts[0].hear(&announced);
+    assert!(may_come(&hosts[0], 5), "it has more of it");
+    hosts[0].holds(20, 40);
+    assert!(!may_come(&hosts[0], 5), "it has no more of it");
+    assert!(may_come(&hosts[0], 45), "it had no more of it before");
+}
+
+/// It was let in, and lost that with its directory's last writes: it could not join under the node id of then.
+#[test]
+fn one_that_has_met_nobody_takes_a_new_node_id_and_is_as_new_as_before() {
+    let unmet = Own { group_id: GroupId::default(), ..own(1) };
+    let mut group = Group::new(unmet, None, TIMEOUT_MS, MonoMillis(0));
+    group.begin_joining(NodeId(11));
+    assert_eq!((group.own().node_id, group.standing()), (NodeId(11), Standing::Unmet));
+    assert_eq!(group.formerly(), NodeId::default());
+    assert!(group.found(GroupId(7)));
+    assert_eq!(group.standing(), Standing::Member);
 }

@@ -182,6 +182,18 @@ const STORIES: [(u64, &str); 24] = [
         40_016_466,
         "a joiner's own mark kept out a reset of its group, and went: the joiner lacked both, and a key came back",
     ),
+    (
+        30_009_400,
+        "who joined because a peer did not know it joined others, and was as unknown to that peer as before",
+    ),
+    (
+        70_009_557,
+        "a node with an old directory led the whole chain back to what it knew, one member after the other",
+    ),
+    (70_007_208, "a member waited for what its sender had lost, and two nodes waited for it to let them in"),
+    (90_000_868, "one that was let in, and lost that in a crash, asked under the node id of then for ever"),
+    (90_002_653, "a node did not join a group, for it had known a larger one, which was gone"),
+    (90_002_018, "runs of one name made a group the larger one: a node went to and fro between two views"),
     (800_941, "a key was reaped after its states were compared, and what that ended elsewhere was not told"),
     (
         10_004_851,

@@ -1,0 +1,103 @@
+//! Who gives way to whom, when two members of one group do not both know each other.
+
+use shared::announcement::{Member, Role};
+use shared::clock::Timestamp;
+use shared::id::Origin;
+use shared::version::Frontier;
+
+use super::*;
+use crate::group::{Own, Stored};
+
+/// Long enough for every rule.
+const LONG_MS: u64 = 1_000_000;
+
+fn member(number: u64) -> Member {
+    Member { name: format!("n{number}"), node_id: NodeId(number), origin: Origin(number), role: Role::Active }
+}
+
+/// The group as one member sees it.
+fn view(number: u64, others: &[u64]) -> Group {
+    let Member { name, node_id, origin, role } = member(number);
+    let own = Own { node_id, name, origin, role, group: Some("g".into()), group_id: GroupId(7) };
+    let members = others.iter().map(|other| member(*other)).collect();
+    Group::new(own, Some(Stored { members, ..Stored::default() }), LONG_MS, MonoMillis(0))
+}
+
+fn greeting(group: &Group, to: NodeId) -> Greeting {
+    Greeting {
+        version: CONVERSATION,
+        member: group.as_member(),
+        group_id: group.own().group_id,
+        joining: group.is_joining(),
+        receiving: false,
+        members: group.size_by_names(),
+        smallest_name: group.smallest_name().to_owned(),
+        frontier: Frontier::new(),
+        clock: Timestamp(1),
+        you: group.judge(to),
+    }
+}
+
+/// Whether the one gives way to the other, after so long.
+fn gives_way(one: &Group, other: &Group, after_ms: u64) -> bool {
+    let greeting = greeting(other, one.own().node_id);
+    matches!(decide(one, &greeting, after_ms, MonoMillis(after_ms)), Some(Step::Join(_)))
+}
+
+#[track_caller]
+fn check_first_gives_way(one: &Group, other: &Group) {
+    for after_ms in [UNKNOWN_MS, LONG_MS] {
+        assert!(gives_way(one, other, after_ms));
+        assert!(!gives_way(other, one, after_ms), "not both");
+    }
+}
+
+/// An old directory was put back at one of five: one after the other, the others gave up what they knew for what it knew,
+/// which took two minutes.
+#[test]
+fn who_came_back_from_its_past_joins_those_that_joined_since() {
+    check_first_gives_way(&view(1, &[]), &view(2, &[1, 3]));
+    check_first_gives_way(&view(1, &[5]), &view(2, &[1, 3, 4, 5]));
+}
+
+/// Runs of one name in a row, of which all but one are gone, do not make a group larger: two views passed a node to and fro
+/// that counted them in the one, and had them evicted in the other.
+#[test]
+fn a_name_counts_once() {
+    let run_before = |number: u64, name: u64| Member { node_id: NodeId(number), ..member(name) };
+    let members = vec![member(1), member(3), run_before(30, 3), run_before(31, 3)];
+    let stored = Stored { members, ..Stored::default() };
+    let present = Group::new(view(2, &[]).own().clone(), Some(stored), LONG_MS, MonoMillis(0));
+    assert_eq!((present.size(), present.size_by_names()), (5, 3));
+    check_first_gives_way(&present, &view(1, &[4]));
+}
+
+#[test]
+fn who_was_forgotten_by_all_others_joins_them() {
+    check_first_gives_way(&view(1, &[2, 3]), &view(2, &[3]));
+    check_first_gives_way(&view(1, &[2]), &view(2, &[]));
+}
+
+#[test]
+fn of_two_that_have_forgotten_each_other_the_smaller_group_gives_way() {
+    check_first_gives_way(&view(1, &[5]), &view(2, &[3, 4]));
+    check_first_gives_way(&view(2, &[3]), &view(1, &[4]));
+}
+
+/// Whoever has just joined is not known to all at once.
+#[test]
+fn nobody_gives_way_before_all_may_have_heard() {
+    let (newcomer, old) = (view(1, &[2, 3]), view(2, &[3]));
+    for after_ms in [0, UNTOLD_MS - 1] {
+        assert!(!gives_way(&newcomer, &old, after_ms));
+        assert!(!gives_way(&old, &newcomer, after_ms));
+    }
+}
+
+/// The one that it gives way to will not hear of it, for it counts nobody.
+#[test]
+fn who_knows_nobody_who_could_tell_it_does_not_wait() {
+    let (past, present) = (view(1, &[]), view(2, &[1, 3]));
+    assert!(gives_way(&past, &present, UNTOLD_MS));
+    assert!(!gives_way(&present, &past, UNTOLD_MS));
+}

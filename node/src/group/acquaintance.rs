@@ -1,0 +1,55 @@
+//! Who knows whom, and who may yet be told.
+
+use shared::announcement::{Announcement, Member};
+use shared::clock::Timestamp;
+use shared::conversation::YouAre;
+use shared::id::NodeId;
+use shared::time::MonoMillis;
+use shared::version::Frontier;
+
+use super::Group;
+
+impl Group {
+    /// What this node thinks of another one, to tell it.
+    pub(crate) fn judge(&self, node_id: NodeId) -> YouAre {
+        if self.evictions.contains(node_id) {
+            let in_effect = !self.members.contains_key(&node_id);
+            if in_effect { YouAre::Evicted } else { YouAre::BeingEvicted }
+        } else if self.members.contains_key(&node_id) {
+            YouAre::Counted
+        } else if self.departed.contains_key(&node_id) {
+            // All know it, and none tells it any more, but whoever asks may hear it.
+            YouAre::Evicted
+        } else {
+            YouAre::Unknown
+        }
+    }
+
+    /// Whether a member that does not know this node may yet hear of it: it counts somebody who names this node, or of whom
+    /// that is not known. If not, nobody whom it believes will ever tell it.
+    pub(crate) fn may_be_named_to(&self, node_id: NodeId, now: MonoMillis) -> bool {
+        let may_name_this_node = |member: &Member| {
+            let Some(counted) = self.members.get(&member.node_id) else { return false };
+            let is_named =
+                |newest: &Announcement| newest.members.iter().any(|named| named.node_id == self.own.node_id);
+            counted.newest.as_ref().map_or(!counted.is_silent(now), is_named)
+        };
+        let newest = self.members.get(&node_id).and_then(|counted| counted.newest.as_ref());
+        newest.is_none_or(|newest| newest.members.iter().any(may_name_this_node))
+    }
+
+    /// Whether this node may yet hear of somebody: it counts somebody who was heard lately.
+    pub(crate) fn may_be_told(&self, now: MonoMillis) -> bool {
+        self.still_counted().any(|counted| !counted.is_silent(now))
+    }
+
+    /// Whether a member may bring more of `wanted` than this node has: one that has announced to have it, or nothing at all
+    /// since this node's clock showed `since`.
+    pub(crate) fn may_be_told_of(&self, wanted: &Frontier, own: &Frontier, since: Timestamp) -> bool {
+        let has_more = |newest: &Announcement| {
+            let more = |(origin, at)| own.get(origin) < newest.frontier.get(origin).min(at);
+            newest.clock <= since || wanted.iter().any(more)
+        };
+        self.still_counted().any(|counted| counted.newest.as_ref().is_none_or(has_more))
+    }
+}
