@@ -32,7 +32,7 @@ impl Group {
             let Some(counted) = self.members.get(&member.node_id) else { return false };
             let is_named =
                 |newest: &Announcement| newest.members.iter().any(|named| named.node_id == self.own.node_id);
-            counted.newest.as_ref().map_or(!counted.is_silent(now), is_named)
+            counted.newest.as_ref().map_or_else(|| !counted.is_silent(now), is_named)
         };
         let newest = self.members.get(&node_id).and_then(|counted| counted.newest.as_ref());
         newest.is_none_or(|newest| newest.members.iter().any(may_name_this_node))

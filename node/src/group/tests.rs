@@ -1,7 +1,11 @@
 //! Groups in one thread: announcements are handed from one to another by hand.
 
 use shared::batch::BatchHeader;
+use shared::conversation::YouAre;
+use shared::time::WallMillis;
 
+use super::counted::HOLDER_SILENT_MS;
+use super::evicting::BUDGET_LAG_MS;
 use super::*;
 
 /// A member as far as its group sees it: what it has, its clock, and the group as it knows it.

@@ -1,0 +1,68 @@
+//! What all members have, and from where on an ended origin need not be listed any more.
+
+use shared::clock::Timestamp;
+use shared::id::GroupId;
+use shared::time::{MonoMillis, WallMillis};
+use shared::version::Frontier;
+
+use super::Group;
+
+/// An ended origin leaves the frontier this long after its end, at the least, and this long after all agreed on it:
+/// whatever was still on its way then has arrived, and is on every member's disk.
+const FLOOR_LAG_MS: u64 = 60_000;
+
+impl Group {
+    /// What every member has, as far as it is known here; none while a member has never been heard or reached.
+    pub(crate) fn stable(&self, own: &Frontier) -> Option<Frontier> {
+        if self.is_joining() && self.own.group_id != GroupId::default() {
+            return None;
+        }
+        let mut stable = own.clone();
+        for counted in self.members.values() {
+            stable = stable.meet(&counted.reached.as_ref()?.frontier);
+        }
+        Some(stable)
+    }
+
+    /// The point up to which this node and the members of the group with this id have had the same: what is older than
+    /// that, and here or there is no more, was deleted. Of what is younger neither side's floor tells anything, for each
+    /// tells of the members that it counts only.
+    pub(crate) fn floor_shared_with(&self, group_id: GroupId) -> Timestamp {
+        if self.own.group_id != group_id || group_id == GroupId::default() {
+            return Timestamp::ZERO;
+        }
+        self.parted.map_or(self.floor, |parted| self.floor.min(parted))
+    }
+
+    /// The point up to which origins that end before it may leave the own frontier. Never goes down.
+    pub(crate) fn floor(&mut self, own: &Frontier, clock: Timestamp, now: MonoMillis) -> Timestamp {
+        let Some(stable) = self.stable(own) else { return self.floor };
+        let clocks = self.members.values().filter_map(|counted| counted.reached.as_ref());
+        let smallest = clocks.map(|reached| reached.clock).fold(clock, Timestamp::min);
+        let lagging = Timestamp::of_wall(WallMillis(smallest.wall().0.saturating_sub(FLOOR_LAG_MS)));
+        let mut floor = lagging;
+        self.agreed.retain(|origin, _| own.lists(*origin));
+        for (origin, end) in own.iter().filter(|(_, end)| *end <= lagging) {
+            let since = self.agreed.entry(origin).or_insert((end, now));
+            if stable.get(origin) < end || since.0 != end {
+                *since = (end, now);
+            }
+            if now.since(since.1) < FLOOR_LAG_MS {
+                floor = floor.min(Timestamp(end.0.saturating_sub(1)));
+            }
+        }
+        self.floor = self.floor.max(floor);
+        self.floor
+    }
+
+    /// The floor that is durable: a start begins at it.
+    pub(crate) const fn saved_floor(&self) -> Timestamp {
+        self.saved_floor
+    }
+
+    /// The floor as it is now is to be made durable.
+    pub(crate) const fn save_floor(&mut self) {
+        self.saved_floor = self.floor;
+        self.is_unsaved = true;
+    }
+}
