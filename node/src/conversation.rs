@@ -125,13 +125,6 @@ struct Talk {
     job: Option<Job>,
 }
 
-impl Talk {
-    /// Whether it goes on: the agent has a link with the peer, or had until now.
-    const fn is_up(&self, now: MonoMillis) -> bool {
-        now.since(self.talked_at) < SENDER_SILENT_MS
-    }
-}
-
 /// On whose behalf a question is asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Asker {

@@ -1,6 +1,7 @@
 //! Whether the streams have brought, after a reconcile, what it has.
 
 use shared::clock::Timestamp;
+use shared::id::NodeId;
 use shared::time::MonoMillis;
 use shared::version::Frontier;
 
@@ -29,18 +30,20 @@ impl Conversations {
         let held = node.log.frontier();
         let may_come = |behind: &Behind| {
             let waited_ms = now.since(behind.since);
-            let is_member = |talk: &Talk| {
-                talk.is_up(now) && talk.greeting.as_ref().is_none_or(|greeting| !greeting.joining)
+            let is_member = |(peer, talk): (&NodeId, &Talk)| {
+                self.may_return(*peer, now) && talk.greeting.as_ref().is_none_or(|greeting| !greeting.joining)
             };
-            waited_ms < LINK_MS || waited_ms < CATCH_UP_MS && self.peers.values().any(is_member)
+            waited_ms < LINK_MS || waited_ms < CATCH_UP_MS && self.peers.iter().any(is_member)
         };
         let is_behind = |behind: &Behind| {
             !held.covers_listed(&behind.brought)
                 && may_come(behind)
                 && node.membership.lock().group.may_be_told_of(&behind.brought, &held, behind.clock)
         };
-        let behind = self.behind.take().filter(is_behind);
-        self.behind = behind;
-        self.behind.is_none()
+        let is_behind = self.behind.as_ref().is_some_and(is_behind);
+        if !is_behind {
+            self.behind = None;
+        }
+        !is_behind
     }
 }

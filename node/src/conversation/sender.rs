@@ -1,15 +1,15 @@
 //! From which peer this node takes over the state of its group.
 
 use shared::conversation::{Greeting, YouAre, joins};
-use shared::id::NodeId;
+use shared::id::{NodeId, Origin};
 use shared::time::MonoMillis;
 
 use super::{Conversations, Talk};
 use crate::group::{Group, Standing};
 use crate::node::Node;
 
-/// A peer because of which this node joins is waited for this long: it may be serving as many as it can, or be waiting for
-/// the name to become free.
+/// A peer because of which this node joins is waited for this long: its link may have to be dialled again, or it serves as
+/// many as it can.
 const SOUGHT_MS: u64 = 15_000;
 
 /// The peer whose view of the group this node takes over. That its other peers may share the view that it gives up: from
@@ -29,6 +29,11 @@ impl Conversations {
         if greeting.joining || greeting.receiving || greeting.group_id.0 == 0 {
             return false;
         }
+        // Before the group is locked: see the order of locks.
+        let has_more = |(origin, ahead): (&Origin, &NodeId)| {
+            *ahead == peer && greeting.frontier.get(*origin) > node.log.held(*origin)
+        };
+        let is_truncated = self.truncated.iter().any(has_more);
         let membership = node.membership.lock();
         let group = &membership.group;
         // One that has something to re-issue joins or catches up when that is done.
@@ -41,31 +46,36 @@ impl Conversations {
                 !is_evicted && !self.knows_larger_group(greeting, now) && !self.seeks_another(peer, now)
             }
             // Only two that count each other have the same in mind when they say what the group has seen.
-            Standing::Member => {
-                are_related(group, greeting)
-                    && self.truncated.iter().any(|(origin, ahead)| {
-                        *ahead == peer && greeting.frontier.get(*origin) > node.log.held(*origin)
-                    })
-            }
+            Standing::Member => is_truncated && are_related(group, greeting),
         }
     }
 
     /// Whether this node joins because of another peer, which can be joined: see [`Sought`].
     fn seeks_another(&self, peer: NodeId, now: MonoMillis) -> bool {
         let can_be_joined = |sought: &Sought| {
-            let talk = self.peers.get(&sought.peer).filter(|talk| talk.is_up(now));
-            let greeting = talk.and_then(|talk| talk.greeting.as_ref());
-            now.since(sought.since) < SOUGHT_MS && greeting.is_some_and(|greeting| !greeting.joining)
+            let greeting = self.peers.get(&sought.peer).and_then(|talk| talk.greeting.as_ref());
+            now.since(sought.since) < SOUGHT_MS
+                && self.may_return(sought.peer, now)
+                && greeting.is_some_and(|greeting| !greeting.joining)
         };
         self.sought.as_ref().is_some_and(|sought| sought.peer != peer && can_be_joined(sought))
+    }
+
+    /// Whether a peer is linked, or may soon be again: links end whenever a node takes a new id, and it may take a while
+    /// until they are dialled anew. Not one of whose name there is another now.
+    pub(super) fn may_return(&self, peer: NodeId, now: MonoMillis) -> bool {
+        let Some(talk) = self.peers.get(&peer) else { return false };
+        let is_successor = |(other, it): (&NodeId, &Talk)| {
+            *other != peer && it.name == talk.name && it.talked_at > talk.talked_at
+        };
+        now.since(talk.talked_at) < SOUGHT_MS && !self.peers.iter().any(is_successor)
     }
 
     /// Whether another peer is of a group that this one's will join: who has left the one for the other must not return
     /// to it, only because its link is up first.
     fn knows_larger_group(&self, greeting: &Greeting, now: MonoMillis) -> bool {
-        // Not one that was there, and is no more.
-        let talks = self.peers.values().filter(|talk| talk.is_up(now));
-        let greetings = talks.filter_map(|talk| talk.greeting.as_ref());
+        let talks = self.peers.iter().filter(|(peer, _)| self.may_return(**peer, now));
+        let greetings = talks.filter_map(|(_, talk)| talk.greeting.as_ref());
         greetings.filter(|other| !other.joining && other.group_id.0 != 0).any(|other| {
             other.group_id != greeting.group_id
                 && joins((greeting.members, greeting.group_id), (other.members, other.group_id))
