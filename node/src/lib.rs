@@ -35,6 +35,8 @@ mod peers;
 
 mod group;
 
+mod lock_order;
+
 mod membership;
 
 mod readiness;

@@ -53,6 +53,7 @@ use self::disk::Disk;
 use self::index::LogIndex;
 use self::segment::{LogError, LogPosition, LogReader};
 use self::writer::Asked;
+use crate::lock_order::{Held, Level, before};
 
 /// The open batch is sealed at this size at the latest. A larger transaction makes a larger batch.
 const BATCH_BYTES: usize = 64 << 10;
@@ -231,7 +232,7 @@ impl Log {
     /// Drops what memory holds, as a log that is too short does.
     #[cfg(test)]
     pub(crate) fn forget_recent(&self) {
-        let mut end = self.end.lock();
+        let mut end = self.lock();
         let position = end.end;
         end.recent.clear();
         end.recent_bytes = 0;
@@ -258,12 +259,17 @@ impl Log {
         let timestamp = end.with_ceiling(wall, |clock| clock.tick(wall))?;
         self.clock.store(timestamp.0, Ordering::Relaxed);
         let version = Version::new(timestamp, end.open.header().origin);
-        Ok(OpenWrite { end, version })
+        Ok(OpenWrite { end, version, _held: Held::new(Level::Log) })
     }
 
     /// Locks the log once the writer is not too far behind.
+    fn lock(&self) -> MutexGuard<'_, End> {
+        before(Level::Log);
+        self.end.lock()
+    }
+
     fn lock_with_room(&self) -> Result<MutexGuard<'_, End>, WriteRefused> {
-        let mut end = self.end.lock();
+        let mut end = self.lock();
         while end.unwritten_bytes() > UNWRITTEN_BYTES_MAX && end.fault.is_none() && !end.stopping {
             self.room.wait(&mut end);
         }
@@ -283,7 +289,7 @@ impl Log {
 
     /// Raises the clock's ceiling well before it is reached, so that no write waits for the disk.
     pub(crate) fn keep_ceiling_ahead(&self, wall: WallMillis) -> Result<(), WriteRefused> {
-        let mut end = self.end.lock();
+        let mut end = self.lock();
         let last = end.clock.last();
         if end.clock.ceiling() >= ceiling_above(last, wall, 2) {
             return Ok(());
@@ -295,7 +301,7 @@ impl Log {
 
     /// What the node holds, and its clock, taken together: nothing at or below the clock will yet be written here.
     pub(crate) fn standing(&self, wall: WallMillis) -> (Frontier, Timestamp) {
-        let mut end = self.end.lock();
+        let mut end = self.lock();
         // What stands between the last write and now: the clock moves, so that it can be announced. Without a
         // higher ceiling it stays.
         if end.with_ceiling(wall, |clock| clock.observe(Timestamp::of_wall(wall))).is_ok() {
@@ -306,50 +312,50 @@ impl Log {
 
     /// How the log stands. A transaction that writes has a status of its own, for it holds the lock.
     pub(crate) fn status(&self) -> LogStatus {
-        self.end.lock().status()
+        self.lock().status()
     }
 
     /// This run's origin.
     pub(crate) fn origin(&self) -> Origin {
-        self.end.lock().open.header().origin
+        self.lock().open.header().origin
     }
 
     /// Every origin of which batches were appended, also one whose first batch is just being merged, and is not held
     /// yet; and those whose log starts later than they do.
     pub(crate) fn origins(&self) -> Vec<Origin> {
-        self.end.lock().index.origins().collect()
+        self.lock().index.origins().collect()
     }
 
     /// What is held.
     pub(crate) fn frontier(&self) -> Frontier {
-        self.end.lock().frontier.clone()
+        self.lock().frontier.clone()
     }
 
     /// What is held of `origin`.
     pub(crate) fn held(&self, origin: Origin) -> Timestamp {
-        self.end.lock().frontier.get(origin)
+        self.lock().frontier.get(origin)
     }
 
     /// What a follower must hold at least, by origin: later than zero where the log was shortened.
     pub(crate) fn log_start(&self) -> Frontier {
-        self.end.lock().index.log_start().clone()
+        self.lock().index.log_start().clone()
     }
 
     /// Appends a batch of another origin. It does not count as held before [`Log::advance`].
     pub(crate) fn append(&self, header: BatchHeader, bytes: Arc<[u8]>) {
-        let mut end = self.end.lock();
+        let mut end = self.lock();
         end.append(header, bytes);
         self.announce_sealed(&end);
     }
 
     /// Notes that a batch which was appended is merged.
     pub(crate) fn advance(&self, origin: Origin, upto: Timestamp) {
-        self.end.lock().frontier.advance(origin, upto);
+        self.lock().frontier.advance(origin, upto);
     }
 
     /// Seals the open batch if it is due. Returns in how many microseconds it will be, if it is not.
     pub(crate) fn seal_if_due(&self, now_us: u64) -> Option<u64> {
-        let mut end = self.end.lock();
+        let mut end = self.lock();
         if end.open.is_empty() {
             return None;
         }
@@ -365,7 +371,7 @@ impl Log {
     /// Seals the open batch now. Returns where the log then ends: what is there must be durable before a reply
     /// under `--fsync always`.
     pub(crate) fn seal(&self, now_us: u64) -> LogPosition {
-        let mut end = self.end.lock();
+        let mut end = self.lock();
         if !end.open.is_empty() {
             end.seal(now_us);
             self.announce_sealed(&end);
@@ -392,18 +398,18 @@ impl Log {
 
     /// Everything up to here survives the loss of power.
     pub(crate) fn durable(&self) -> LogPosition {
-        self.end.lock().durable
+        self.lock().durable
     }
 
     /// Whether everything up to here survives what it can: the loss of power, or without a directory, nothing.
     pub(crate) fn is_durable(&self, position: LogPosition) -> bool {
-        let end = self.end.lock();
+        let end = self.lock();
         end.retention != Retention::Disk || end.durable >= position
     }
 
     /// Where the log ends.
     pub(crate) fn end(&self) -> LogPosition {
-        self.end.lock().end
+        self.lock().end
     }
 
     /// Where to start reading for the writes of `origin` after a timestamp. None if none are held.
@@ -411,13 +417,13 @@ impl Log {
     /// # Errors
     /// If the log starts later, from where it does.
     pub(crate) fn find(&self, origin: Origin, after: Timestamp) -> Result<Option<LogPosition>, Timestamp> {
-        self.end.lock().find(origin, after)
+        self.lock().find(origin, after)
     }
 
     /// The batches in memory from a position on, up to about `bytes_max`. None if memory begins later: then they
     /// are to be read from disk, up to where memory begins.
     pub(crate) fn recent(&self, from: LogPosition, bytes_max: usize) -> Option<Vec<Sealed>> {
-        let end = self.end.lock();
+        let end = self.lock();
         if from >= end.end {
             return Some(Vec::new());
         }
@@ -601,6 +607,7 @@ impl SealedReader {
 /// A write under way: its timestamp, and the log's lock, so that an origin's log is in order of timestamps.
 pub(crate) struct OpenWrite<'l> {
     end: MutexGuard<'l, End>,
+    _held: Held,
     version: Version,
 }
 

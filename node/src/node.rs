@@ -26,6 +26,7 @@ use self::maintenance::Reissue;
 use self::restate::Missing;
 use crate::conversation::{self, Conversations};
 use crate::group::YouAre;
+use crate::lock_order::Inner;
 use crate::log::{Log, Start, WriteRefused};
 use crate::membership::Membership;
 use crate::peers::Peers;
@@ -53,8 +54,8 @@ pub(crate) struct Node {
     holds_dead: Arc<AtomicUsize>,
     /// Held while a remote batch is merged: batches of one origin must not overtake each other.
     applying: Mutex<Applying>,
-    /// Whoever holds it waits for no shard: INFO looks at it under the locks of all shards.
-    pub(crate) membership: Mutex<Membership>,
+    /// Whoever holds it waits neither for a shard nor for the log: see [`lock_order`](crate::lock_order).
+    pub(crate) membership: Inner<Membership>,
     pub(crate) conversations: Mutex<Conversations>,
     pub(crate) conversation_status: Mutex<conversation::Status>,
     pub(crate) readiness: Mutex<Readiness>,
@@ -176,7 +177,7 @@ impl Node {
             snapshots: SnapshotRequests::default(),
             holds_dead: Arc::default(),
             applying: Mutex::default(),
-            membership: Mutex::new(membership),
+            membership: Inner::new(membership),
             conversations: Mutex::default(),
             conversation_status: Mutex::default(),
             readiness: Mutex::new(Readiness::new(started)),

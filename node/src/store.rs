@@ -48,6 +48,7 @@ use smallvec::SmallVec;
 use self::key::{Key, SHARDS, ShardId};
 use self::origins::Origins;
 use self::shard::Shard;
+use crate::lock_order::{Level, before};
 
 /// Every key of a node, in shards with a lock each.
 pub(crate) struct Store {
@@ -67,11 +68,13 @@ impl Store {
 
     /// Locks the shards of the set, in order, so that two lockers never wait for each other in a circle.
     pub(crate) fn lock(&self, set: ShardSet) -> LockedShards<'_> {
+        before(Level::Shards);
         LockedShards { set, guards: set.iter().map(|id| self.shards[id.index()].lock()).collect() }
     }
 
     /// Locks one shard, for work that goes through them one by one.
     pub(crate) fn lock_shard(&self, id: ShardId) -> MutexGuard<'_, Shard> {
+        before(Level::Shards);
         self.shards[id.index()].lock()
     }
 }

@@ -33,7 +33,7 @@ impl Log {
     /// The header of a snapshot that begins now. Nobody may be merging a batch: what is appended and not yet held
     /// would be in neither.
     pub(crate) fn snapshot_header(&self, retention: u64) -> SnapshotHeader {
-        let mut end = self.end.lock();
+        let mut end = self.lock();
         let header = end.header(retention);
         self.announce_sealed(&end);
         header
@@ -42,7 +42,7 @@ impl Log {
     /// The header of a snapshot that begins now and whose frontier is this one besides what is held. All that it covers
     /// must be merged, but for what will be appended from now on.
     pub(crate) fn jump_header(&self, frontier: &Frontier, retention: u64) -> SnapshotHeader {
-        let mut end = self.end.lock();
+        let mut end = self.lock();
         let mut header = end.header(retention);
         for (origin, at) in frontier.iter().filter(|(origin, at)| *at > header.frontier.get(*origin)) {
             header.log_start.advance(origin, at);
@@ -56,7 +56,7 @@ impl Log {
     /// The header of a snapshot that begins now and whose frontier is this one and no other. As with
     /// [`Log::jump_header`].
     pub(crate) fn restart_header(&self, frontier: Frontier) -> SnapshotHeader {
-        let mut end = self.end.lock();
+        let mut end = self.lock();
         let header = end.header(0);
         let closed = Some(end.open.header().origin);
         self.announce_sealed(&end);
@@ -66,7 +66,7 @@ impl Log {
     /// Moves the frontier up to this one, too, in one step; the log of each origin that jumps starts there. The clock
     /// must have been moved past what it covers ([`Log::observe`]).
     pub(crate) fn jump(&self, frontier: &Frontier) {
-        let mut end = self.end.lock();
+        let mut end = self.lock();
         let end = &mut *end;
         for (origin, at) in frontier.iter().filter(|(origin, at)| *at > end.frontier.get(*origin)) {
             end.index.start_at(origin, at);
@@ -81,7 +81,7 @@ impl Log {
     /// Replaces the frontier, and goes on under a new origin: nothing that is in the log so far is served any more. What
     /// was written under the old origin is sealed before. `locked` runs under the log's lock, when it is done.
     pub(crate) fn restart(&self, frontier: Frontier, origin: Origin, locked: impl FnOnce()) {
-        let mut end = self.end.lock();
+        let mut end = self.lock();
         end.restart(frontier, origin);
         locked();
         self.note_jump();
@@ -97,7 +97,7 @@ impl Log {
         start: Timestamp,
         locked: impl FnOnce(),
     ) -> u64 {
-        let mut end = self.end.lock();
+        let mut end = self.lock();
         let before = end.clock.last();
         end.restart(frontier, origin);
         end.clock = HybridClock::new(start, end.clock.ceiling());
@@ -111,7 +111,7 @@ impl Log {
     /// Lets the durable ceiling follow a clock that went back. An error changes nothing for those who write: what is above
     /// the lower ceiling is made durable again before it is issued.
     pub(crate) fn lower_ceiling(&self, wall: WallMillis) -> Result<(), WriteRefused> {
-        let mut end = self.end.lock();
+        let mut end = self.lock();
         let last = end.clock.last();
         let ceiling = ceiling_above(last, wall, 1);
         end.clock = HybridClock::new(last, ceiling);
@@ -124,14 +124,14 @@ impl Log {
 
     /// Raises the floor of the frontier: origins that ended at or before it leave.
     pub(crate) fn raise_floor(&self, floor: Timestamp) {
-        let mut end = self.end.lock();
+        let mut end = self.lock();
         end.frontier.raise_floor(floor);
         end.index.forget_ended(floor);
     }
 
     /// Appends a batch that begins beyond what is held. It is neither held nor served before a jump covers it.
     pub(crate) fn append_unheld(&self, header: BatchHeader, bytes: Arc<[u8]>) {
-        let mut end = self.end.lock();
+        let mut end = self.lock();
         end.append_unindexed(header, bytes);
         self.announce_sealed(&end);
     }
@@ -143,7 +143,7 @@ impl Log {
 
     /// What stands before it in the log is served to nobody.
     pub(crate) fn serve_from(&self) -> LogPosition {
-        self.end.lock().index.serve_from()
+        self.lock().index.serve_from()
     }
 
     fn note_jump(&self) {

@@ -153,7 +153,7 @@ impl<D: Disk> Writer<D> {
 impl Log {
     /// The sealed batches that are not written yet, up to about `bytes_max`, and whether there are more.
     fn unwritten(&self, bytes_max: usize) -> (Vec<Sealed>, bool) {
-        let end = self.end.lock();
+        let end = self.lock();
         let start = end.recent.partition_point(|sealed| sealed.position < end.written);
         let mut bytes = 0;
         let taken: Vec<Sealed> = end
@@ -171,7 +171,7 @@ impl Log {
     }
 
     fn wrote(&self, written: LogPosition, durable: LogPosition) {
-        let mut end = self.end.lock();
+        let mut end = self.lock();
         end.written = written;
         end.durable = durable;
         end.fault = None;
@@ -183,7 +183,7 @@ impl Log {
     /// Seals what is open and asks the writer to make all of the log durable. Returns where it ends: it is done when
     /// [`Log::durable`] has reached that.
     pub(crate) fn ask_sync(&self) -> LogPosition {
-        let mut end = self.end.lock();
+        let mut end = self.lock();
         end.seal_open();
         end.asked.sync_to = end.end;
         let until = end.end;
@@ -195,7 +195,7 @@ impl Log {
 
     /// Waits until the log is durable up to a position, or the time is up. Returns whether it is.
     pub(crate) fn wait_durable(&self, position: LogPosition, time: Duration) -> bool {
-        let mut end = self.end.lock();
+        let mut end = self.lock();
         if end.durable < position {
             self.room.wait_for(&mut end, time);
         }
@@ -204,34 +204,34 @@ impl Log {
 
     /// Asks the writer to remove what of the log lies before a position and is no longer needed.
     pub(crate) fn ask_removal(&self, before: LogPosition) {
-        let mut end = self.end.lock();
+        let mut end = self.lock();
         end.asked.remove_before = end.asked.remove_before.max(Some(before));
         drop(end);
         self.work.notify_one();
     }
 
     fn is_sync_asked(&self) -> bool {
-        self.end.lock().is_sync_asked()
+        self.lock().is_sync_asked()
     }
 
     fn take_removal(&self) -> Option<LogPosition> {
-        self.end.lock().asked.remove_before.take()
+        self.lock().asked.remove_before.take()
     }
 
     fn dropped_before(&self, start: LogPosition) {
-        self.end.lock().index.drop_before(start);
+        self.lock().index.drop_before(start);
     }
 
     /// Writes are refused from here on, until a turn succeeds.
     pub(crate) fn failed(&self, problem: &LogError) {
-        let mut end = self.end.lock();
+        let mut end = self.lock();
         end.fault = Some(problem.to_string());
         self.room.notify_all();
     }
 
     /// Waits until something is sealed, the time is up or the log is stopped. Returns whether it is stopped.
     fn wait_for_work(&self, wait: Option<Duration>) -> bool {
-        let mut end = self.end.lock();
+        let mut end = self.lock();
         while end.written >= end.end && !end.stopping && !end.is_asked() {
             match wait {
                 None => self.work.wait(&mut end),
@@ -248,7 +248,7 @@ impl Log {
     /// Seals what is open and lets the writer finish: nothing is written after this.
     pub(crate) fn stop(&self, now_us: u64) {
         self.seal(now_us);
-        self.end.lock().stopping = true;
+        self.lock().stopping = true;
         self.work.notify_all();
         self.room.notify_all();
     }

@@ -185,12 +185,12 @@ impl Node {
             Step::Saving(ticket) => match ticket.outcome() {
                 None => {}
                 // What the ceiling promised is void once nobody holds anything from the future, on disk neither.
-                Some(Ok(()))
-                    if self.membership.lock().save() && self.log.lower_ceiling(clocks.wall).is_ok() =>
-                {
-                    self.end_reissuing(&mut reissue, cut, maintained);
+                Some(Ok(())) => {
+                    let is_saved = self.membership.lock().save();
+                    if is_saved && self.log.lower_ceiling(clocks.wall).is_ok() {
+                        self.end_reissuing(&mut reissue, cut, maintained);
+                    }
                 }
-                Some(Ok(())) => {}
                 Some(Err(text)) => {
                     maintained.notices.push(Notice::Unsaved { text });
                     reissue.step = Step::Saving(self.request_snapshot());

@@ -130,20 +130,24 @@ impl Node {
         }
         let mut reissue = self.reissue.lock();
         let _nothing_half_merged = self.applying.lock();
-        let mut membership = self.membership.lock();
-        let Some(cut) = membership.group.cut() else {
-            // It may have been given up, to join another group.
-            self.is_rewinding.store(false, Ordering::Release);
-            return;
-        };
-        if reissue.is_rewound || !membership.save() {
-            return;
-        }
-        let group = &mut membership.group;
+        // Nobody writes, and nothing is merged: it stays as it is while the group is looked at.
+        let held = self.log.frontier();
         let now = Timestamp::of_wall(clocks.wall);
-        let frontier = cut_back(group, &self.log.frontier(), cut, now);
-        let heard = group.heard_clocks().filter(|clock| *clock <= cut);
-        let start = heard.fold(now.max(newest_of(&frontier)), Timestamp::max);
+        let (frontier, start) = {
+            let mut membership = self.membership.lock();
+            let Some(cut) = membership.group.cut() else {
+                // It may have been given up, to join another group.
+                self.is_rewinding.store(false, Ordering::Release);
+                return;
+            };
+            if reissue.is_rewound || !membership.save() {
+                return;
+            }
+            let frontier = cut_back(&membership.group, &held, cut, now);
+            let heard = membership.group.heard_clocks().filter(|clock| *clock <= cut);
+            let start = heard.fold(now.max(newest_of(&frontier)), Timestamp::max);
+            (frontier, start)
+        };
         let origin = Origin(self.random());
         let Ok(index) = self.store.origins.intern(origin) else {
             return maintained.notices.push(Notice::Unexpected { what: "too many origins are known" });
@@ -151,7 +155,7 @@ impl Node {
         let by = self.log.rewind(frontier, origin, start, || {
             self.own_index.store(index.0, Ordering::Release);
         });
-        group.rewound(origin, by);
+        self.membership.lock().group.rewound(origin, by);
         reissue.step = Step::From(0);
         reissue.is_rewound = true;
         maintained.notices.push(Notice::Rewound { by_ms: by >> 16, origin });

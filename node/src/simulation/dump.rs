@@ -105,6 +105,7 @@ impl SimulatedNode {
     pub fn describe(&self) -> String {
         let conversations = self.server.node.conversations.lock();
         let receiving = conversations.receiving.as_ref().map(Receiving::describe).unwrap_or_default();
+        let (origin, frontier) = (self.origin(), self.frontier());
         let membership = self.server.node.membership.lock();
         let group = &membership.group;
         let standing =
@@ -124,8 +125,8 @@ impl SimulatedNode {
             group.own().node_id,
             group.size(),
             group.own().group_id,
-            self.origin(),
-            self.frontier()
+            origin,
+            frontier
         )
     }
 

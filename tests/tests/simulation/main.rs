@@ -131,7 +131,7 @@ fn seeds() {
 
 /// Seeds that once found a bug. A change of what is drawn makes another schedule of them: then the scenarios that were made
 /// of their stories still tell.
-const STORIES: [(u64, &str); 24] = [
+const STORIES: [(u64, &str); 25] = [
     (
         201_195,
         "pages of a reconcile that was given up are covered by no frontier: its receiver founded a group on them",
@@ -194,6 +194,10 @@ const STORIES: [(u64, &str); 24] = [
     (90_000_868, "one that was let in, and lost that in a crash, asked under the node id of then for ever"),
     (90_002_653, "a node did not join a group, for it had known a larger one, which was gone"),
     (90_002_018, "runs of one name made a group the larger one: a node went to and fro between two views"),
+    (
+        90_001_592,
+        "who had left its group for a larger one returned, for that was not linked again quickly enough",
+    ),
     (800_941, "a key was reaped after its states were compared, and what that ended elsewhere was not told"),
     (
         10_004_851,
