@@ -12,7 +12,7 @@ impl Log {
     /// lacks. 0 if that is removed, or may be any moment. For one who lacks nothing it is all that is retained: up to a
     /// stride of the index more than once it lacks something.
     pub(crate) fn left_for(&self, held: &Frontier, log_retention: u64) -> u64 {
-        self.end.lock().left_for(held, log_retention)
+        self.lock().left_for(held, log_retention)
     }
 }
 
