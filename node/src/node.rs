@@ -23,7 +23,7 @@ use shared::time::{MonoMillis, WallMillis};
 use shared::version::{Frontier, Version};
 
 use self::maintenance::Reissue;
-use self::restate::Missing;
+use self::restate::{Missing, Restating};
 use crate::conversation::{self, Conversations};
 use crate::group::YouAre;
 use crate::lock_order::Inner;
@@ -260,11 +260,8 @@ impl Node {
             Some(_) if is_ahead => {}
             _ => self.log.append(batch.header, bytes.into()),
         }
-        let owned = restates.then(|| self.note_owned(&batch, pulled));
-        let applied = self.merge(&batch, pulled, index)?;
-        if let Some(owned) = owned {
-            self.note_missing(owned);
-        }
+        let restating = restates.then(|| self.restating());
+        let applied = merge_batch(&self.store, &batch, pulled, index, restating.as_ref())?;
         if let Some(pull) = &mut applying.pull {
             pull.frontier.advance(origin, upto);
         }
@@ -295,17 +292,8 @@ impl Node {
         let batch = Batch::decode(bytes)?;
         batch.validate()?;
         let index = store.origins.intern(batch.header.origin)?;
-        merge_batch(store, &batch, held, index)?;
+        merge_batch(store, &batch, held, index, None)?;
         Ok(batch.header)
-    }
-
-    fn merge(
-        &self,
-        batch: &Batch<'_>,
-        held: Timestamp,
-        index: OriginIndex,
-    ) -> Result<Applied, TooManyOrigins> {
-        merge_batch(&self.store, batch, held, index)
     }
 }
 
@@ -339,12 +327,14 @@ fn check_supported(batch: &Batch<'_>) -> Result<bool, ApplyError> {
     Ok(restates)
 }
 
-/// Merges what lies beyond `held` of a validated batch, each transaction under the locks of all its shards.
+/// Merges what lies beyond `held` of a validated batch, each transaction under the locks of all its shards. `restating` is
+/// given if it restates anybody's contribution, and this node may know better.
 fn merge_batch(
     store: &Store,
     batch: &Batch<'_>,
     held: Timestamp,
     index: OriginIndex,
+    restating: Option<&Restating<'_>>,
 ) -> Result<Applied, TooManyOrigins> {
     let mut applied = Applied::default();
     let mut changes = batch.changes().map_while(Result::ok).filter(|(at, _)| *at > held).peekable();
@@ -356,9 +346,15 @@ fn merge_batch(
         }
         let mut locked = store.lock(shards_of(&transaction));
         let writer = Writer { at: Version::new(at, batch.header.origin), index, source: Source::Log };
+        let owned: Option<Vec<_>> = restating.map(|restating| {
+            transaction.iter().filter_map(|change| restating.of_change(change, &locked)).collect()
+        });
         for change in transaction.drain(..) {
             let won = merge_change(&mut locked, change, writer, &store.origins)?;
             *(if won { &mut applied.won } else { &mut applied.stale }) += 1;
+        }
+        if let (Some(restating), Some(owned)) = (restating, owned) {
+            restating.note_missing_in(owned, &locked);
         }
     }
     Ok(applied)

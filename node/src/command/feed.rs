@@ -99,12 +99,13 @@ fn info(context: &mut Context<'_, '_>, _: &[&[u8]]) -> CommandResult {
     let server = context.server;
     let identity = server.identity();
     let (frontier, clock) = server.node.log.standing(context.clocks.wall);
+    let is_joining = server.node.membership.lock().group.is_joining();
     let fields: [(&str, String); 14] = [
         ("node-id", identity.node_id.to_string()),
         ("name", identity.name.clone()),
         ("group", identity.group.clone().unwrap_or_default()),
         ("group-id", identity.group_id.to_string()),
-        ("joining", u8::from(server.node.membership.lock().group.is_joining()).to_string()),
+        ("joining", u8::from(is_joining).to_string()),
         ("origin", server.node.log.origin().to_string()),
         ("role", server.node.settings.role().name().to_owned()),
         ("frontier", frontier.to_string()),

@@ -249,12 +249,15 @@ pub(super) fn unite(node: &Node, slots: &[u16], states: &States, overwrite_equal
     if states.flushes().is_some_and(|page| node.take_flushes(page).is_err()) {
         return whole;
     }
+    let restating = node.restating();
     for (slot, page) in slots.iter().zip(&states.pages).take(usize::from(states.slots)) {
         let Ok(page) = Page::decode(page) else { return whole };
         let mut shard = node.store.lock_shard(ShardId::of_slot(usize::from(*slot)));
         for key in page.keys() {
             let Ok(key) = key else { return whole };
+            let owned = restating.of_state(&key, &shard);
             shard.unite_key(&key, overwrite_equal, &node.store.origins);
+            owned.into_iter().for_each(|owned| restating.note_missing(owned, &shard));
         }
         whole += 1;
     }

@@ -364,6 +364,7 @@ impl Receiving {
         if states.flushes().is_some_and(|page| node.take_flushes(page).is_err()) {
             return notices.push(FLUSHES_NOT_TAKEN);
         }
+        let restating = node.restating();
         for (slot, page) in asked.iter().zip(&states.pages).take(came) {
             let Ok(page) = Page::decode(page) else {
                 return notices.push(Notice::Unexpected { what: "a page of states cannot be read" });
@@ -372,7 +373,9 @@ impl Receiving {
                 return notices.push(Notice::Unexpected { what: "a key's state cannot be read" });
             };
             let slot = usize::from(*slot);
-            let judged = node.store.lock_shard(ShardId::of_slot(slot)).judge_slot(
+            let mut shard = node.store.lock_shard(ShardId::of_slot(slot));
+            let owned: Vec<_> = keys.iter().flat_map(|state| restating.of_state(state, &shard)).collect();
+            let judged = shard.judge_slot(
                 slot,
                 &keys,
                 &self.removed_within,
@@ -380,6 +383,8 @@ impl Receiving {
                 self.joiner.as_ref(),
                 &node.store.origins,
             );
+            owned.into_iter().for_each(|owned| restating.note_missing(owned, &shard));
+            drop(shard);
             self.taken += judged.taken as u64;
             self.dropped += judged.dropped as u64;
             counters.parts_taken += judged.taken as u64;

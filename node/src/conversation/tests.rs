@@ -368,3 +368,34 @@ fn a_slot_that_differs_at_equal_frontiers_is_an_alarm_and_united() {
         assert!(hosts.nodes[host].conversations.lock().counters.slots_diverged > 0);
     }
 }
+
+/// A member that takes over a page, not batches, finds there what others said of its counter before it went on counting.
+#[test]
+fn an_owner_adds_what_a_page_lacks_of_its_counter() {
+    let mut hosts = Hosts::new(&["owner", "other"]);
+    hosts.increment(0, "counter");
+    hosts.nodes[0].log.seal(0);
+    let batches = hosts.nodes[0].log.recent(LogPosition::default(), usize::MAX).unwrap();
+    let other = &hosts.nodes[1];
+    for sealed in &batches {
+        other.apply(&sealed.bytes, None, hosts.clocks().wall).unwrap();
+    }
+    hosts.now_ms += 1_000;
+    let key = Key::new(0, b"counter");
+    let set = crate::store::ShardSet::of(key.shard());
+    let mut transaction = Transaction::begin(other, set, hosts.clocks(), true).unwrap();
+    transaction.reissue(&key, &shared::version::Frontier::new()).unwrap();
+    transaction.commit();
+    let slot = key.slot() as u16;
+    let question = Question::Values(vec![slot]).encode();
+    let answer = other.conversations.lock().answer(other, hosts.id(0), &question, hosts.clocks()).unwrap();
+    hosts.increment(0, "counter");
+    hosts.increment(0, "counter");
+
+    let owner = &hosts.nodes[0];
+    let Answer::States(states) = Answer::decode(&answer).unwrap() else { panic!("it answers otherwise") };
+    assert_eq!(comparing::unite(owner, &[slot], &states, false), 1);
+    assert_eq!(hosts.get(0, "counter").as_deref(), Some("1"), "what was said again stands");
+    owner.maintain(hosts.clocks());
+    assert_eq!(hosts.get(0, "counter").as_deref(), Some("3"));
+}

@@ -6,19 +6,20 @@
 //! having begun later, wins over that: increments would be lost.
 //!
 //! Rule: a contribution that is stated again says which of its owner's increments is the last in it. An owner that sees
-//! one with less in it than it had itself states it once more, with what is missing added. Nobody else may: at other
+//! one with less in it than it had itself, in a batch or in a page, states it once more, with what is missing added. Nobody else may: at other
 //! nodes a reset may have ended what was there before, and they would not agree.
 
-use shared::batch::Batch;
-use shared::change::{CellId, Op, Sum};
+use shared::change::{CellId, Change, Contribution, Op, Sum};
 use shared::clock::Timestamp;
 use shared::id::Origin;
+use shared::state::KeyState;
 use shared::version::Version;
 
 use super::Node;
-use crate::store::ShardSet;
 use crate::store::key::Key;
 use crate::store::rich::OwnContribution;
+use crate::store::shard::Shard;
+use crate::store::{LockedShards, ShardSet};
 use crate::transaction::{Clocks, Transaction};
 
 /// More than this are not remembered; a join restates each counter once.
@@ -44,54 +45,90 @@ pub(super) struct Missing {
 }
 
 impl Place {
-    fn held(&self, node: &Node) -> Option<OwnContribution> {
-        let key = Key::new(self.db, &self.key);
-        node.store.lock_shard(key.shard()).find(&key)?.contribution_to(&self.cell, self.owner)
+    fn held(&self, shard: &Shard) -> Option<OwnContribution> {
+        shard.find(&self.key())?.contribution_to(&self.cell, self.owner)
+    }
+
+    fn key(&self) -> Key<'_> {
+        Key::new(self.db, &self.key)
     }
 }
 
-/// Contributions that a batch restates and that this node knows better, as it holds them before the batch is merged.
-pub(super) struct Owned(Vec<(Place, Timestamp, i128)>);
+/// A contribution that may be about to be restated, as this node knows it.
+pub(crate) struct Owned {
+    place: Place,
+    counted: Timestamp,
+    sum: i128,
+}
 
-impl Node {
-    /// Looks at what is held before a batch is merged.
-    pub(super) fn note_owned(&self, batch: &Batch<'_>, held: Timestamp) -> Owned {
-        let mut owned = Vec::new();
-        for (_, change) in batch.changes().map_while(Result::ok).filter(|(at, _)| *at > held) {
-            let Op::Count(cell, contribution) = change.op else { continue };
-            let Some(restated) = contribution.restates else { continue };
-            if !self.membership.lock().group.is_own(restated.origin) {
-                continue;
-            }
-            let cell = CellId { kind: cell.kind, element: cell.element.into_owned().into() };
-            let place = Place { db: change.db, key: (*change.key).into(), cell, owner: restated.origin };
-            let Some(OwnContribution { first, counted, sum: Sum::Int(sum), .. }) = place.held(self) else {
-                continue;
-            };
-            // What is still missing there is this node's, too.
-            let mut missing = self.missing.lock();
-            let earlier = missing.iter().position(|missing| missing.place == place && missing.first == first);
-            let earlier = earlier.map(|position| missing.swap_remove(position));
-            let (counted, sum) = earlier.map_or((counted, sum), |earlier| {
-                (earlier.counted.max(counted), sum.saturating_add(earlier.sum))
-            });
-            owned.push((place, counted, sum));
-        }
-        Owned(owned)
+/// This node's contributions, looked at before and after something is merged, under the same locks: an increment between
+/// the two would be lost.
+pub(crate) struct Restating<'n> {
+    node: &'n Node,
+    own: Vec<Origin>,
+}
+
+impl Restating<'_> {
+    /// Of a change that is about to be merged.
+    pub(super) fn of_change(&self, change: &Change<'_>, locked: &LockedShards<'_>) -> Option<Owned> {
+        let Op::Count(cell, Contribution { restates: Some(restates), .. }) = &change.op else { return None };
+        let place = self.place(change.db, &change.key, cell, restates.origin)?;
+        let shard = locked.of(&place.key());
+        self.owned(place, shard)
+    }
+
+    /// Of a key's state that is about to be merged.
+    pub(crate) fn of_state(&self, state: &KeyState<'_>, shard: &Shard) -> Vec<Owned> {
+        let parts =
+            state.cells.iter().flat_map(|cell| cell.contributions.iter().map(|part| (&cell.id, part)));
+        let places = parts.filter_map(|(cell, part)| self.place(state.db, state.key, cell, part.contributor));
+        places.filter_map(|place| self.owned(place, shard)).collect()
+    }
+
+    fn place(&self, db: u8, key: &[u8], cell: &CellId<'_>, owner: Origin) -> Option<Place> {
+        let cell = || CellId { kind: cell.kind, element: cell.element.to_vec().into() };
+        self.own.contains(&owner).then(|| Place { db, key: key.into(), cell: cell(), owner })
+    }
+
+    fn owned(&self, place: Place, shard: &Shard) -> Option<Owned> {
+        let OwnContribution { first, counted, sum: Sum::Int(sum), .. } = place.held(shard)? else {
+            return None;
+        };
+        // What is still missing there is this node's, too.
+        let mut missing = self.node.missing.lock();
+        let earlier = missing.iter().position(|missing| missing.place == place && missing.first == first);
+        let earlier = earlier.map(|position| missing.swap_remove(position));
+        let (counted, sum) = earlier.map_or((counted, sum), |earlier| {
+            (earlier.counted.max(counted), sum.saturating_add(earlier.sum))
+        });
+        Some(Owned { place, counted, sum })
     }
 
     /// Notes what is missing in what was merged.
-    pub(super) fn note_missing(&self, owned: Owned) {
-        for (place, counted, sum) in owned.0 {
-            let Some(OwnContribution { first, counted: held, sum: Sum::Int(now), .. }) = place.held(self)
-            else {
-                continue;
-            };
-            let mut missing = self.missing.lock();
-            if counted > held && sum != now && missing.len() < MISSING_MAX {
-                missing.push(Missing { place, first, counted, sum: sum.saturating_sub(now) });
-            }
+    pub(crate) fn note_missing(&self, owned: Owned, shard: &Shard) {
+        let Owned { place, counted, sum } = owned;
+        let Some(OwnContribution { first, counted: held, sum: Sum::Int(now), .. }) = place.held(shard) else {
+            return;
+        };
+        let mut missing = self.node.missing.lock();
+        if counted > held && sum != now && missing.len() < MISSING_MAX {
+            missing.push(Missing { place, first, counted, sum: sum.saturating_sub(now) });
         }
+    }
+
+    /// As [`Restating::note_missing`], of a transaction's changes.
+    pub(super) fn note_missing_in(&self, owned: Vec<Owned>, locked: &LockedShards<'_>) {
+        for owned in owned {
+            let shard = locked.of(&owned.place.key());
+            self.note_missing(owned, shard);
+        }
+    }
+}
+
+impl Node {
+    /// For merging what may restate this node's contributions.
+    pub(crate) fn restating(&self) -> Restating<'_> {
+        Restating { node: self, own: self.membership.lock().group.own_origins().collect() }
     }
 
     /// States once more what lacks something. What cannot be written now is tried again.
