@@ -15,7 +15,7 @@
 //! A reconcile that is cut off goes on where it stood, or begins again at another sender: slots that were taken are equal
 //! then.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashSet, VecDeque};
 
 use shared::announcement::Member;
 use shared::clock::Timestamp;
@@ -28,7 +28,7 @@ use super::{Counters, Notice};
 use crate::node::Node;
 use crate::node::persist::DeadHold;
 use crate::snapshots::Ticket;
-use crate::store::key::{SHARDS, SLOTS, SLOTS_PER_SHARD, ShardId};
+use crate::store::key::{Key, SHARDS, SLOTS, SLOTS_PER_SHARD, ShardId};
 use crate::store::shard::Joiner;
 use crate::transaction::Clocks;
 
@@ -59,8 +59,6 @@ pub(crate) struct Receiving {
     /// What judging a joiner's deletions takes, from when digests were compared.
     joiner: Option<Joiner>,
     their_flushes: Vec<FlushState>,
-    /// The slots that differed.
-    judged_slots: BTreeSet<u16>,
     run: u64,
     theirs: Frontier,
     /// What the sender had when it had sent everything, as far as it said so.
@@ -114,7 +112,6 @@ impl Receiving {
             is_joiner,
             joiner: None,
             their_flushes: Vec::new(),
-            judged_slots: BTreeSet::new(),
             run: 0,
             theirs: Frontier::new(),
             theirs_then: Frontier::new(),
@@ -183,6 +180,9 @@ impl Receiving {
     /// The sender does not know of it any more.
     pub(super) fn begin_again(&mut self, node: &Node) {
         node.end_pull();
+        if let Some(joiner) = self.joiner.take() {
+            put_back(node, joiner);
+        }
         self.phase = Phase::Beginning;
     }
 
@@ -190,9 +190,9 @@ impl Receiving {
     pub(super) fn give_up(self, node: &Node) {
         if !matches!(self.phase, Phase::Done) {
             node.end_pull();
-            // The next sender's group may not have seen them either. There were as many origins before.
-            let unseen_flushes = self.joiner.map(|joiner| joiner.unseen_flushes).unwrap_or_default();
-            let _ = node.merge_flushes(&unseen_flushes);
+            if let Some(joiner) = self.joiner {
+                put_back(node, joiner);
+            }
             if self.is_joiner && !matches!(self.phase, Phase::Beginning | Phase::Digests) {
                 let held = node.log.frontier();
                 let own: BTreeSet<Origin> = node.membership.lock().group.own_origins().collect();
@@ -250,6 +250,7 @@ impl Receiving {
                 if let Phase::Enrolling(origin) = self.phase
                     && node.move_past(enrolment.clock, clocks).is_ok()
                 {
+                    self.end_unseen(node);
                     self.unseen = self.unseen(node, &enrolment.frontier);
                     self.theirs_then.clone_from(&enrolment.frontier);
                     self.phase = Phase::Ending(Some((origin, enrolment)));
@@ -330,7 +331,6 @@ impl Receiving {
             );
         }
         notices.push(Notice::Receiving { differing_slots: differing.len() });
-        self.judged_slots = differing.iter().copied().collect();
         if self.is_joiner {
             self.withdraw_flushes(node, clocks);
         }
@@ -342,10 +342,18 @@ impl Receiving {
     fn withdraw_flushes(&mut self, node: &Node, clocks: Clocks) {
         let (_, clock) = node.log.standing(clocks.wall);
         let is_unseen = |entry: Version| entry.timestamp <= clock && !self.judged.covers(entry);
-        let mut unseen_flushes = node.withdraw_flushes(is_unseen, &self.their_flushes);
-        // Where it began again, those that were withdrawn then.
-        unseen_flushes.extend(self.joiner.take().into_iter().flat_map(|joiner| joiner.unseen_flushes));
-        self.joiner = Some(Joiner { now: Version::new(clock, node.log.origin()), unseen_flushes });
+        let unseen_flushes = node.withdraw_flushes(is_unseen, &self.their_flushes);
+        let now = Version::new(clock, node.log.origin());
+        self.joiner = Some(Joiner { now, unseen_flushes, kept: HashSet::new(), ended: Vec::new() });
+    }
+
+    /// From here on the group counts this node, and nothing will be put back.
+    fn end_unseen(&mut self, node: &Node) {
+        let Some(joiner) = self.joiner.take() else { return };
+        for slot in 0..SLOTS {
+            let mut shard = node.store.lock_shard(ShardId::of_slot(slot));
+            shard.end_unseen(slot, &self.judged, &joiner, &node.store.origins);
+        }
     }
 
     fn on_states(
@@ -380,7 +388,7 @@ impl Receiving {
                 &keys,
                 &self.removed_within,
                 &self.judged,
-                self.joiner.as_ref(),
+                self.joiner.as_mut(),
                 &node.store.origins,
             );
             owned.into_iter().for_each(|owned| restating.note_missing(owned, &shard));
@@ -409,14 +417,14 @@ impl Receiving {
                 return notices.push(Notice::Unexpected { what: "a page of states cannot be read" });
             };
             let mut shard = node.store.lock_shard(ShardId::of_slot(slot));
-            if let Some(joiner) = self.joiner.as_ref().filter(|_| !self.judged_slots.contains(&(slot as u16)))
-            {
-                shard.settle_equal_slot(slot, &self.judged, joiner, &node.store.origins);
-            }
             for key in page.keys() {
                 let Ok(key) = key else {
                     return notices.push(Notice::Unexpected { what: "a key's state cannot be read" });
                 };
+                if let Some(joiner) = &mut self.joiner {
+                    let own = Key::new(key.db, key.key);
+                    shard.settle_unseen(&own, &key, &self.judged, joiner, &node.store.origins);
+                }
                 shard.merge_dead(&key, &self.removed_within, &node.store.origins);
             }
         }
@@ -490,5 +498,15 @@ impl Receiving {
         node.snapshots.permit();
         notices.push(Notice::Received { taken: self.taken, dropped: self.dropped });
         self.phase = Phase::Done;
+    }
+}
+
+/// What judging has ended, for the next sender's group may be another.
+fn put_back(node: &Node, joiner: Joiner) {
+    // There were as many origins before.
+    let _ = node.merge_flushes(&joiner.unseen_flushes);
+    for (db, key, ended) in joiner.ended {
+        let key = Key::new(db, &key);
+        node.store.lock_shard(key.shard()).put_back(&key, ended, &node.store.origins);
     }
 }

@@ -39,7 +39,7 @@ use super::digest;
 use super::shard::Flushed;
 
 pub(crate) use self::cell::{Cell, CellValue, OwnContribution, parse_integer};
-pub(crate) use self::judge::{Joining, Judged};
+pub(crate) use self::judge::{Ended, Joining, Judged, Settled};
 pub(crate) use self::tally::Tally;
 
 /// Where a change comes from, which decides between equal versions.

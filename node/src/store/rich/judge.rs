@@ -13,9 +13,10 @@ use shared::change::Value;
 use shared::clock::Timestamp;
 use shared::id::Origin;
 use shared::state::{CellState, ContributionState, KeyState, MarkState};
+use shared::time::WallMillis;
 use shared::version::{Frontier, Version};
 
-use super::{CellId, CellValue, Mark, OwnContribution, RichKey, Source, Ttl};
+use super::{CellId, CellValue, Mark, OwnContribution, RichKey, Source, Ttl, end_of};
 use crate::store::shard::Flushed;
 
 /// What judging has changed.
@@ -60,6 +61,25 @@ impl Joining {
     }
 }
 
+/// What became of a joiner's reset, mark or flush that its group has not seen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Settled {
+    /// There is none.
+    Nothing,
+    /// It ends something of theirs: it stays, as a reset.
+    Kept,
+    /// It ends nothing of theirs, and is gone.
+    Ended(Ended),
+}
+
+/// A reset or mark that is gone, to be put back if the node does not join after all.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Ended {
+    reset: Version,
+    entry: Version,
+    mark: Option<Mark>,
+}
+
 impl From<MarkState> for Mark {
     fn from(MarkState { reset, expiry, entry }: MarkState) -> Self {
         Self { reset, expiry, entry }
@@ -82,9 +102,6 @@ impl RichKey {
         theirs_frontier: &Frontier,
         joining: Option<Joining>,
     ) -> Judged {
-        if let Some(joining) = joining {
-            self.settle_unseen(Some(theirs), theirs_frontier, joining);
-        }
         let mut judged = Judged { taken: self.merge_resets(theirs), dropped: 0 };
         judged.dropped = self.drop_absent(theirs, theirs_frontier);
         let restated =
@@ -191,13 +208,13 @@ impl RichKey {
     /// those hide, where that is not dropped yet. One that ends anything live cannot do that: what is live is not hidden,
     /// so it is newer than all that a mark hides, and the reset is newer still.
     ///
-    /// `theirs` is none where both hold the same alive.
+    /// `theirs` is none where nothing of theirs is left to be merged.
     pub(crate) fn settle_unseen(
         &mut self,
         theirs: Option<&KeyState<'_>>,
         theirs_frontier: &Frontier,
         joining: Joining,
-    ) {
+    ) -> Settled {
         let Joining { flushed, unseen_flush, .. } = joining;
         let own = self.mark.map_or((self.reset, self.reset_entry), |mark| (mark.reset, mark.entry));
         let of_key = joining.is_unseen(own.1, theirs_frontier).then_some(own);
@@ -205,8 +222,9 @@ impl RichKey {
         let of_flush = of_flush.filter(|(version, _)| *version > own.0);
         let Some((reset, entry)) = of_flush.or(of_key).filter(|(version, _)| *version > flushed.version)
         else {
-            return;
+            return Settled::Nothing;
         };
+        let ended = Ended { reset, entry, mark: self.mark.filter(|_| of_key.is_some()) };
         let kills = theirs.is_some_and(|theirs| ends_live(theirs, reset));
         if let Some(mark) = self.mark.filter(|_| of_key.is_some()) {
             self.end_mark(mark, kills, flushed);
@@ -216,10 +234,36 @@ impl RichKey {
         } else if of_key.is_some() {
             (self.reset, self.reset_entry) = (flushed.version, flushed.entry);
         }
-        if let Some(theirs) = theirs.filter(|_| !kills) {
+        // Above its expiry what has expired would come back.
+        if let Some(theirs) =
+            theirs.filter(|_| !kills && self.unseen_expiry(theirs_frontier, joining).is_none())
+        {
             self.rise_above(theirs, reset, theirs_frontier, joining.now);
         }
         self.count_cells();
+        if kills { Settled::Kept } else { Settled::Ended(ended) }
+    }
+
+    /// Puts back what was ended, for the node does not join.
+    pub(crate) fn put_back(&mut self, Ended { reset, entry, mark }: Ended) {
+        match mark {
+            Some(mark) => self.merge_mark(mark),
+            None => self.merge_reset(reset, entry, Source::Log),
+        };
+    }
+
+    /// When it expired, if that lies behind a joiner, and they have not seen that it would.
+    fn unseen_expiry(&self, theirs_frontier: &Frontier, joining: Joining) -> Option<WallMillis> {
+        let unseen = self.ttl.filter(|ttl| !theirs_frontier.covers(ttl.version));
+        unseen.and_then(|ttl| ttl.expiry).filter(|expiry| end_of(*expiry) <= joining.now.timestamp)
+    }
+
+    /// Of what has expired, and they have not seen, nothing is left: it needs no end there.
+    pub(crate) fn end_expired(&mut self, theirs_frontier: &Frontier, joining: Joining) {
+        let Some(expiry) = self.unseen_expiry(theirs_frontier, joining) else { return };
+        let mark = Mark { reset: self.reset, expiry, entry: Version::ZERO };
+        self.drop_hidden(mark, |entry| theirs_frontier.covers(entry));
+        self.ttl = None;
     }
 
     /// What they have not seen, and is not to fall to a mark or TTL of theirs that a reset of ours had ended, gets a version

@@ -7,7 +7,7 @@ use shared::version::{Frontier, Version};
 
 use super::super::key::{Key, key_hash};
 use super::super::origins::{Origins, TooManyOrigins};
-use super::super::rich::{Joining, Judged, RichKey, Source};
+use super::super::rich::{Ended, Joining, Judged, RichKey, Settled, Source};
 use super::super::state::{What, entries};
 use super::{DATABASES, Entry, Flushed, Shard, Writer, new_slots, slot_in_shard};
 
@@ -29,6 +29,22 @@ pub(crate) struct Joiner {
     pub(crate) now: Version,
     /// Its flushes that the group has not seen, withdrawn meanwhile.
     pub(crate) unseen_flushes: Vec<FlushState>,
+    /// The keys whose end, which the group has not seen, ends something there. Bounded by the keys that both hold.
+    pub(crate) kept: HashSet<(u8, Box<[u8]>)>,
+    /// Where it ended nothing, and is gone. Bounded likewise.
+    pub(crate) ended: Vec<(u8, Box<[u8]>, Ended)>,
+}
+
+impl Joiner {
+    fn note(&mut self, key: &Key<'_>, settled: Settled) {
+        match settled {
+            Settled::Nothing => {}
+            Settled::Kept => {
+                self.kept.insert((key.db, key.bytes.into()));
+            }
+            Settled::Ended(ended) => self.ended.push((key.db, key.bytes.into(), ended)),
+        }
+    }
 }
 
 impl Shard {
@@ -118,7 +134,7 @@ impl Shard {
         theirs: &[KeyState<'_>],
         ours: &Frontier,
         theirs_frontier: &Frontier,
-        joiner: Option<&Joiner>,
+        mut joiner: Option<&mut Joiner>,
         origins: &Origins,
     ) -> Judged {
         let frontiers = (ours, theirs_frontier);
@@ -128,12 +144,13 @@ impl Shard {
             let key = Key::new(state.db, state.key);
             if key.slot() == slot {
                 told.insert((state.db, state.key));
-                judged.add(self.judge_key(&key, state, frontiers, joiner, origins));
+                judged.add(self.judge_key(&key, state, frontiers, joiner.as_deref_mut(), origins));
             }
         }
         for (db, bytes) in self.keys_but(slot, &told) {
             let nothing = KeyState::new(db, &bytes);
-            judged.add(self.judge_key(&Key::new(db, &bytes), &nothing, frontiers, joiner, origins));
+            let (key, joiner) = (Key::new(db, &bytes), joiner.as_deref_mut());
+            judged.add(self.judge_key(&key, &nothing, frontiers, joiner, origins));
         }
         judged
     }
@@ -152,7 +169,7 @@ impl Shard {
         key: &Key<'_>,
         theirs: &KeyState<'_>,
         (ours, theirs_frontier): (&Frontier, &Frontier),
-        joiner: Option<&Joiner>,
+        joiner: Option<&mut Joiner>,
         origins: &Origins,
     ) -> Judged {
         let held = self.find(key);
@@ -161,7 +178,10 @@ impl Shard {
             return Judged::default();
         }
         self.note_entries(key, theirs, origins);
-        let joining = joiner.map(|joiner| self.joining(joiner, key.db));
+        let joining = joiner.as_ref().map(|joiner| self.joining(joiner, key.db));
+        if let Some(joiner) = joiner {
+            self.settle_unseen(key, theirs, theirs_frontier, joiner, origins);
+        }
         let judged = self.edit(key, origins, |rich| rich.judge(theirs, ours, theirs_frontier, joining));
         if !judged.is_nothing() {
             self.touch(key);
@@ -169,15 +189,31 @@ impl Shard {
         judged
     }
 
-    fn joining(&self, joiner: &Joiner, db: u8) -> Joining {
-        let Joiner { now, unseen_flushes } = joiner;
+    fn joining(&self, Joiner { now, unseen_flushes, .. }: &Joiner, db: u8) -> Joining {
         let flushed = self.databases[usize::from(db)].flushed;
         Joining { now: *now, flushed, unseen_flush: Flushed::of(unseen_flushes, db) }
     }
 
-    /// For a node that joins, of a slot of which both hold the same alive: its deletions that they have not seen end nothing
-    /// there. See [`RichKey::settle_unseen`].
-    pub(crate) fn settle_equal_slot(
+    /// For a node that joins, before anything of theirs is merged into the key. See [`RichKey::settle_unseen`].
+    pub(crate) fn settle_unseen(
+        &mut self,
+        key: &Key<'_>,
+        theirs: &KeyState<'_>,
+        theirs_frontier: &Frontier,
+        joiner: &mut Joiner,
+        origins: &Origins,
+    ) {
+        if theirs.is_empty() || joiner.kept.contains(&(key.db, key.bytes.into())) {
+            return;
+        }
+        let joining = self.joining(joiner, key.db);
+        let settled =
+            self.edit(key, origins, |rich| rich.settle_unseen(Some(theirs), theirs_frontier, joining));
+        joiner.note(key, settled);
+    }
+
+    /// For a node that has joined: what had ended or expired, and its group has not seen, is gone, where it ended nothing there.
+    pub(crate) fn end_unseen(
         &mut self,
         slot: usize,
         theirs_frontier: &Frontier,
@@ -186,11 +222,23 @@ impl Shard {
     ) {
         for (db, bytes) in self.keys_but(slot, &HashSet::new()) {
             let (key, joining) = (Key::new(db, &bytes), self.joining(joiner, db));
-            let entry = self.find(&key);
-            if entry.is_some_and(|entry| joining.is_unseen(entry.reset_entry(origins), theirs_frontier)) {
-                self.edit(&key, origins, |rich| rich.settle_unseen(None, theirs_frontier, joining));
+            let concerns = |entry: &Entry| {
+                let has_expired = entry.expiry().is_some_and(|expiry| expiry < joining.now.timestamp.wall());
+                has_expired || joining.is_unseen(entry.reset_entry(origins), theirs_frontier)
+            };
+            if self.find(&key).is_some_and(concerns) && !joiner.kept.contains(&(db, bytes.clone())) {
+                self.edit(&key, origins, |rich| {
+                    rich.settle_unseen(None, theirs_frontier, joining);
+                    rich.end_expired(theirs_frontier, joining);
+                });
             }
         }
+    }
+
+    /// For a node that does not join after all.
+    pub(crate) fn put_back(&mut self, key: &Key<'_>, ended: Ended, origins: &Origins) {
+        self.edit(key, origins, |rich| rich.put_back(ended));
+        self.touch(key);
     }
 
     /// Merges what is dead of another node's key, which may be of any slot of this shard; `ours` is the own frontier.
