@@ -378,7 +378,8 @@ impl SimulatedNode {
     #[must_use]
     pub fn is_settled(&self) -> bool {
         let node = &self.server.node;
-        !self.is_joining() && node.conversations.lock().receiving.is_none()
+        let is_receiving = node.conversations.lock().receiving.is_some();
+        !self.is_joining() && !is_receiving && !node.has_to_restate()
     }
 
     /// `FEED PEERS`.

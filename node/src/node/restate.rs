@@ -131,6 +131,12 @@ impl Node {
         Restating { node: self, own: self.membership.lock().group.own_origins().collect() }
     }
 
+    /// Whether something is to be stated once more.
+    #[cfg(feature = "simulation")]
+    pub(crate) fn has_to_restate(&self) -> bool {
+        !self.missing.lock().is_empty()
+    }
+
     /// States once more what lacks something. What cannot be written now is tried again.
     pub(super) fn restate_missing(&self, clocks: Clocks) {
         let all = std::mem::take(&mut *self.missing.lock());
