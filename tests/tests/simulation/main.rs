@@ -208,6 +208,15 @@ const STORIES: &[(u64, &str)] = &[
     (70_015_507, "a joiner's reset brought back what had expired in its group"),
     (70_011_957, "a flush took keys from the pages of a reconcile, and went with its author's power"),
     (120_002_342, "a page carried what was never sealed: the model did not know it"),
+    (
+        210_000_720,
+        "what a joiner had ended was gone though it did not join; what had expired got a version above its expiry",
+    ),
+    (210_006_044, "a joiner kept a mark that its group had passed and forgotten, and hid what came after"),
+    (
+        230_000_489,
+        "a node was taken for settled that had yet to state once more what a joiner had said of its counter",
+    ),
 ];
 
 #[test]

@@ -216,6 +216,12 @@ impl RichKey {
         joining: Joining,
     ) -> Settled {
         let Joining { flushed, unseen_flush, .. } = joining;
+        if let Some(mark) = self.mark.filter(|mark| has_passed(theirs, *mark, theirs_frontier)) {
+            self.drop_hidden(mark, |_| false);
+            self.mark = None;
+            self.count_cells();
+            return Settled::Ended(Ended { reset: mark.reset, entry: mark.entry, mark: Some(mark) });
+        }
         let own = self.mark.map_or((self.reset, self.reset_entry), |mark| (mark.reset, mark.entry));
         let of_key = joining.is_unseen(own.1, theirs_frontier).then_some(own);
         let of_flush = Some((unseen_flush.version, unseen_flush.entry));
@@ -396,6 +402,15 @@ impl RichKey {
                 }
         })
     }
+}
+
+/// Whether a mark that they have seen is no more there: a later reset took it away, and is stable and forgotten. Here it
+/// would hide what came after that.
+fn has_passed(theirs: Option<&KeyState<'_>>, mark: Mark, theirs_frontier: &Frontier) -> bool {
+    let is_there = |theirs: &KeyState<'_>| {
+        theirs.mark.is_some() || theirs.reset.is_some_and(|reset| reset.version > mark.reset)
+    };
+    theirs_frontier.covers(mark.entry) && theirs.is_some_and(|theirs| !is_there(theirs))
 }
 
 /// Whether a reset ends anything that is live in a state.
