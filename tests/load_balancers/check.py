@@ -165,6 +165,10 @@ def check_nginx(work, masters):
         proxy.wait()
 
 
+def is_linked(info):
+    return info["members"] == 2 and info["joining"] == 0 and info["ready"] == 1 and info["connected_slaves"] == 1
+
+
 def main():
     work = pathlib.Path(tempfile.mkdtemp())
     programs = {"node": sys.argv[1], "agent": sys.argv[2]}
@@ -176,8 +180,9 @@ def main():
         for master in masters:
             master.start("node")
             master.start("agent")
+        # Not before: what is written to a master that has met nobody yet is nowhere else when it is killed.
         for master in masters:
-            wait_for(f"{master.name} to take writes", lambda: master.client().set(f"linked:{master.name}", "1"))
+            wait_for(f"{master.name} to be a member, and linked", lambda: is_linked(master.client().info("replication")))
         check_haproxy("active-active.cfg", masters)
         check_haproxy("fail-over.cfg", masters)
         check_nginx(work, masters)

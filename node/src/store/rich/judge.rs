@@ -264,14 +264,6 @@ impl RichKey {
         unseen.and_then(|ttl| ttl.expiry).filter(|expiry| end_of(*expiry) <= joining.now.timestamp)
     }
 
-    /// Of what has expired, and they have not seen, nothing is left: it needs no end there.
-    pub(crate) fn end_expired(&mut self, theirs_frontier: &Frontier, joining: Joining) {
-        let Some(expiry) = self.unseen_expiry(theirs_frontier, joining) else { return };
-        let mark = Mark { reset: self.reset, expiry, entry: Version::ZERO };
-        self.drop_hidden(mark, |entry| theirs_frontier.covers(entry));
-        self.ttl = None;
-    }
-
     /// What they have not seen, and is not to fall to a mark or TTL of theirs that a reset of ours had ended, gets a version
     /// above these.
     fn rise_above(

@@ -212,7 +212,7 @@ impl Shard {
         joiner.note(key, settled);
     }
 
-    /// For a node that has joined: what had ended or expired, and its group has not seen, is gone, where it ended nothing there.
+    /// For a node that has joined: its deletions that its group has not seen, and which end nothing there, are gone.
     pub(crate) fn end_unseen(
         &mut self,
         slot: usize,
@@ -222,15 +222,11 @@ impl Shard {
     ) {
         for (db, bytes) in self.keys_but(slot, &HashSet::new()) {
             let (key, joining) = (Key::new(db, &bytes), self.joining(joiner, db));
-            let concerns = |entry: &Entry| {
-                let has_expired = entry.expiry().is_some_and(|expiry| expiry < joining.now.timestamp.wall());
-                has_expired || joining.is_unseen(entry.reset_entry(origins), theirs_frontier)
-            };
-            if self.find(&key).is_some_and(concerns) && !joiner.kept.contains(&(db, bytes.clone())) {
-                self.edit(&key, origins, |rich| {
-                    rich.settle_unseen(None, theirs_frontier, joining);
-                    rich.end_expired(theirs_frontier, joining);
-                });
+            let entry = self.find(&key);
+            let is_unseen =
+                entry.is_some_and(|entry| joining.is_unseen(entry.reset_entry(origins), theirs_frontier));
+            if is_unseen && !joiner.kept.contains(&(db, bytes.clone())) {
+                self.edit(&key, origins, |rich| rich.settle_unseen(None, theirs_frontier, joining));
             }
         }
     }
