@@ -10,6 +10,7 @@ mod dump;
 
 mod follower;
 
+use std::cell::Cell;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -201,6 +202,8 @@ pub struct SimulatedNode {
     writer: Option<Writer<SimulatedDisk>>,
     snapshots: Option<Snapshots<SimulatedDisk>>,
     closed: Option<Origin>,
+    /// Whether a reconcile has brought something that was not asked for yet by [`SimulatedNode::take_received`].
+    has_received: Cell<bool>,
 }
 
 impl SimulatedNode {
@@ -243,7 +246,7 @@ impl SimulatedNode {
         let run_id = format!("{:040x}", setup.origin.0);
         let logger = Logger::root(Discard, o!());
         let parts = Parts { node, config, logger, log_reader, run_id, streams, started: now.wall };
-        Ok(Self { server: Server::new(parts), writer, snapshots, closed })
+        Ok(Self { server: Server::new(parts), writer, snapshots, closed, has_received: Cell::new(false) })
     }
 
     /// The origin that the snapshot of a join has closed: what was written under it is written once more.
@@ -412,9 +415,17 @@ impl SimulatedNode {
             Some(Ok(bytes)) => conversations.on_answer(node, peer, Ok(bytes), clocks(now)),
             Some(Err(text)) => conversations.on_answer(node, peer, Err(text), clocks(now)),
         };
+        if answer.is_some() && conversations.receiving.is_some() {
+            self.has_received.set(true);
+        }
         let next = conversations.next_question(node, peer, name, clocks(now));
         let told = notices.iter().map(|notice| format!("{notice:?}")).collect();
         (next.question, next.wait_ms, told)
+    }
+
+    /// Whether a reconcile has brought anything since this was asked last.
+    pub fn take_received(&self) -> bool {
+        self.has_received.take()
     }
 
     /// `FEED ANSWER`.

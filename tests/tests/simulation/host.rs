@@ -242,7 +242,7 @@ impl Host {
         if self.timers.seal.is_some_and(|at| at <= now) {
             self.seal(now);
         }
-        self.look_after(ledger, now);
+        self.look_after(now);
         self.snapshot(now);
         self.look_at_log(random, ledger, now)?;
         let agent_at = self.agent_turn(network, random, now);
@@ -258,7 +258,7 @@ impl Host {
             .min())
     }
 
-    fn look_after(&mut self, ledger: &mut Ledger, now: Micros) {
+    fn look_after(&mut self, now: Micros) {
         let clocks = self.clocks(now);
         let Some(node) = &self.node else { return };
         if self.timers.reap <= now {
@@ -272,11 +272,7 @@ impl Host {
         }
         if self.timers.maintain <= now {
             self.timers.maintain = now + self.nature.maintain_every;
-            let told = node.maintain(clocks);
-            if told.iter().any(|note| note.starts_with("Received {")) {
-                ledger.note_strays(node.strays());
-            }
-            self.notes.extend(told);
+            self.notes.extend(node.maintain(clocks));
             // Somebody may have asked for a sync, or for segments to go.
             self.timers.write = Some(self.timers.write.unwrap_or(Micros::MAX).min(now + 1_000));
         }
@@ -313,6 +309,9 @@ impl Host {
             self.timers.listed = now + REAP_INTERVAL_US;
         }
         let Some(node) = &self.node else { return Ok(()) };
+        if node.take_received() {
+            ledger.note_strays(node.strays());
+        }
         let (batches, end) = node.logged_since(self.looked_at);
         let own = node.origin();
         if self.origins.last() != Some(&own) {
