@@ -201,7 +201,7 @@ impl Driver {
     fn on_admit(&mut self, now: Now) {
         self.handle(Input::Admitted, now);
         let Some(peer) = self.link.peer().filter(|_| self.link.is_up()) else { return };
-        self.apply.open(peer.node_id);
+        self.apply.open(peer);
         self.talk.begin(peer.clone(), now);
         self.record = self.session.record(&self.start, peer.node_id);
         self.record.on_up(peer, self.link.is_related());

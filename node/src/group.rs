@@ -80,6 +80,14 @@ pub(crate) enum Standing {
     Member,
 }
 
+/// The node at the other end of a link, as it was when the link came up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Sender {
+    pub(crate) node_id: NodeId,
+    /// The origin that it wrote under.
+    pub(crate) run: Origin,
+}
+
 /// Who the node is, as far as the group is concerned.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Own {
@@ -308,11 +316,7 @@ impl Group {
         if counted.newest.as_ref().is_some_and(|newest| newest.sequence >= announcement.sequence) {
             return;
         }
-        if counted.newest.as_ref().is_some_and(|newest| newest.member.origin != announcement.member.origin) {
-            // What a run before had may have been lost with its end, or withdrawn: it would be awaited for ever.
-            counted.awaited = None;
-        }
-        counted.member = announcement.member.clone();
+        counted.update(announcement.member.clone());
         (counted.heard_at, counted.has_left) = (now, false);
         counted.newest = Some(announcement.clone());
         if counted.awaited.is_none() {

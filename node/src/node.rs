@@ -18,14 +18,14 @@ use std::sync::atomic::{AtomicBool, AtomicU16, AtomicU64, AtomicUsize, Ordering}
 use parking_lot::Mutex;
 use shared::batch::{Batch, BatchError, BatchHeader};
 use shared::clock::Timestamp;
-use shared::id::{NodeId, Origin};
+use shared::id::Origin;
 use shared::time::{MonoMillis, WallMillis};
 use shared::version::{Frontier, Version};
 
 use self::maintenance::Reissue;
 use self::restate::{Missing, Restating};
 use crate::conversation::{self, Conversations};
-use crate::group::YouAre;
+use crate::group::{Sender, YouAre};
 use crate::lock_order::Inner;
 use crate::log::{Log, Start, WriteRefused};
 use crate::membership::Membership;
@@ -221,7 +221,7 @@ impl Node {
     pub(crate) fn apply(
         &self,
         bytes: &[u8],
-        sender: Option<NodeId>,
+        sender: Option<Sender>,
         wall: WallMillis,
     ) -> Result<Applied, ApplyError> {
         let batch = Batch::decode(bytes)?;
@@ -273,12 +273,15 @@ impl Node {
         Ok(Applied { held: if is_ahead { held } else { upto }, ..applied })
     }
 
-    fn check_sender(&self, sender: NodeId, origin: Origin) -> Result<(), ApplyError> {
+    fn check_sender(&self, sender: Sender, origin: Origin) -> Result<(), ApplyError> {
         let membership = self.membership.lock();
         let what = if membership.group.is_joining() {
             "this node is joining its group, and takes no batches before it has"
         } else {
-            match membership.group.judge(sender) {
+            match membership.group.judge(sender.node_id) {
+                YouAre::Counted if membership.group.is_over(sender) => {
+                    "the sender was started again since it sent this, and may have lost it"
+                }
                 YouAre::Counted => return Ok(()),
                 YouAre::Unknown => "the sender is no member of the group, as far as is known here yet",
                 YouAre::BeingEvicted | YouAre::Evicted => "the sender was evicted from the group",

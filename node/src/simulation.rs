@@ -14,7 +14,7 @@ use std::cell::Cell;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use shared::announcement::Announcement;
+use shared::announcement::{Announcement, Member};
 use shared::batch::{BatchHeader, FORMAT};
 use shared::clock::Timestamp;
 use shared::feed::{FeedInfo, PeersReport};
@@ -31,6 +31,7 @@ pub use self::follower::Follower;
 use crate::client::{Address, After, Client};
 use crate::command::execute::execute;
 use crate::config::{Config, LogFormat};
+use crate::group::Sender;
 use crate::log::SealedReader;
 use crate::log::disk::simulated::{Crash, Failure, SimulatedDisk};
 use crate::log::writer::Writer;
@@ -492,7 +493,8 @@ impl SimulatedNode {
     }
 
     /// `FEED APPLY`.
-    pub fn apply(&self, batch: &[u8], sender: NodeId, now: Now) -> ApplyAnswer {
+    pub fn apply(&self, batch: &[u8], sender: &Member, now: Now) -> ApplyAnswer {
+        let sender = Sender { node_id: sender.node_id, run: sender.origin };
         match self.server.node.apply(batch, Some(sender), now.wall) {
             Ok(Applied { held, .. }) => ApplyAnswer::Done(held),
             Err(ApplyError::Gap { .. }) => ApplyAnswer::Refused(ApplyRefusal::Gap),

@@ -11,10 +11,12 @@
 //!                                       Between batches a +WAITING may come: a client waits for acknowledgements.
 //! FEED HEARD clock                   -> +OK: the node's clock is past that of a peer's Hello, a timestamp in hex
 //!                                       -CLOCK: it lies too far in the future; the peer is not to be linked
-//! FEED APPLY batch node-id           -> [changes won, changes stale, F[origin] in hex]; the batch came from that peer
+//! FEED APPLY batch node-id origin    -> [changes won, changes stale, F[origin] in hex]; the batch came from that peer,
+//!                                       which wrote under that origin when the link came up
 //!                                       -GAP origin held: the batch starts beyond what is held; subscribe again
 //!                                       -SUSPENDED origin: a change lies too far in the future
-//!                                       -CLOSED origin text: it was evicted, and is not taken from that peer
+//!                                       -CLOSED origin text: it is not taken from that peer, which was evicted, or
+//!                                       started again since
 //!                                       -BADBATCH: it is not intact or not of this format; nothing was used
 //!                                       -MISCONF, -LOADING: not now; try again
 //! FEED PEERS report                  -> [frontier as text, clock in hex, pull frontier as text, announcement], taken

@@ -15,8 +15,9 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use async_tungstenite::tungstenite::Bytes;
+use shared::announcement::Member;
 use shared::clock::Timestamp;
-use shared::id::{NodeId, Origin};
+use shared::id::Origin;
 use shared::link::{Applied, ApplyRefusal};
 use shared::resp::{Value, encode_request};
 use shared::time::MonoMillis;
@@ -38,8 +39,8 @@ const RETRY_AFTER: Duration = Duration::from_millis(500);
 pub(crate) struct ApplyLane {
     address: NodeAddress,
     stream: LaneStream,
-    /// The peer that the batches come from, as text.
-    peer: String,
+    /// The peer that the batches come from, and its origin, as text.
+    peer: (String, String),
     inbox: Inbox,
     outbox: Outbox,
     sent: VecDeque<InFlight>,
@@ -75,7 +76,7 @@ impl ApplyLane {
         Self {
             address,
             stream: LaneStream::Closed,
-            peer: String::new(),
+            peer: Default::default(),
             inbox: Inbox::new(),
             outbox: Outbox::default(),
             sent: VecDeque::new(),
@@ -87,8 +88,8 @@ impl ApplyLane {
     }
 
     /// Begins to connect; batches come from this peer.
-    pub(crate) fn open(&mut self, peer: NodeId) {
-        self.peer = peer.to_string();
+    pub(crate) fn open(&mut self, peer: &Member) {
+        self.peer = (peer.node_id.to_string(), peer.origin.to_string());
         self.stream.open(&self.address);
     }
 
@@ -152,7 +153,9 @@ impl ApplyLane {
     }
 
     fn send(&mut self, batch: InFlight) {
-        encode_request(&[b"FEED", b"APPLY", &batch.bytes, self.peer.as_bytes()], self.outbox.buffer());
+        let (node_id, run) = &self.peer;
+        let words: [&[u8]; 5] = [b"FEED", b"APPLY", &batch.bytes, node_id.as_bytes(), run.as_bytes()];
+        encode_request(&words, self.outbox.buffer());
         self.sent.push_back(batch);
     }
 }

@@ -17,6 +17,7 @@ use super::{Access, Command, Keys};
 use crate::client::After;
 use crate::error::{CommandError, CommandResult};
 use crate::follow::{Subscription, Wanted};
+use crate::group::Sender;
 use crate::node::group::{Announced, Unready};
 
 pub(super) const COMMANDS: &[Command] = &[
@@ -67,7 +68,10 @@ fn help(context: &mut Context<'_, '_>, _: &[&[u8]]) -> CommandResult {
                 "OK, or NOTREADY and why: not caught up, or further behind a linked peer than that.",
             ),
             ("HEARD <clock>", "Move the clock past that of a peer."),
-            ("APPLY <batch> [<node id>]", "Merge a batch of another node's, which came from this peer."),
+            (
+                "APPLY <batch> [<node id> <origin>]",
+                "Merge a batch, which came from the peer that wrote under this origin.",
+            ),
             ("GROUP <name>", "Name the group that this node belongs to."),
             ("PEERS <report>", "Report links and announcements; answers with this node's."),
             (
@@ -189,7 +193,13 @@ fn parse<T: std::str::FromStr>(text: &[u8], what: &str) -> Result<T, CommandErro
 
 fn apply(context: &mut Context<'_, '_>, arguments: &[&[u8]]) -> CommandResult {
     check_permitted(context)?;
-    let sender = arguments.get(3).map(|text| parse(text, "node id in hex")).transpose()?;
+    let sender = match arguments.get(3..) {
+        Some([node_id, run]) => {
+            Some(Sender { node_id: parse(node_id, "node id in hex")?, run: parse(run, "origin in hex")? })
+        }
+        Some([_, ..]) => return Err(CommandError::WrongArity("feed|apply".to_owned())),
+        _ => None,
+    };
     let applied = context
         .server
         .node

@@ -7,7 +7,7 @@ use shared::batch::BatchHeader;
 use shared::time::WallMillis;
 
 use super::*;
-use crate::group::Standing;
+use crate::group::{Sender, Standing};
 use crate::log::segment::LogPosition;
 use crate::node::tests::{memory_member, visible_strings};
 use crate::store::key::Key;
@@ -105,11 +105,12 @@ impl Hosts {
 
     fn stream(&self, from: usize, to: usize) {
         let batches = self.nodes[from].log.recent(LogPosition::default(), usize::MAX).unwrap_or_default();
+        let sender = Sender { node_id: self.id(from), run: self.nodes[from].log.origin() };
         for sealed in batches {
             let header = BatchHeader::peek(&sealed.bytes).unwrap();
             if header.origin != self.nodes[to].log.origin() {
                 // What is closed, or begins beyond what is held, is refused.
-                let _ = self.nodes[to].apply(&sealed.bytes, Some(self.id(from)), self.clocks().wall);
+                let _ = self.nodes[to].apply(&sealed.bytes, Some(sender), self.clocks().wall);
             }
         }
     }

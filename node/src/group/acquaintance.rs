@@ -7,7 +7,7 @@ use shared::id::NodeId;
 use shared::time::MonoMillis;
 use shared::version::Frontier;
 
-use super::Group;
+use super::{Group, Sender};
 
 impl Group {
     /// What this node thinks of another one, to tell it.
@@ -23,6 +23,11 @@ impl Group {
         } else {
             YouAre::Unknown
         }
+    }
+
+    /// Whether the sender, a member, is known to have been started anew since.
+    pub(crate) fn is_over(&self, sender: Sender) -> bool {
+        self.members.get(&sender.node_id).is_some_and(|counted| counted.is_over(sender.run))
     }
 
     /// Whether a member that does not know this node may yet hear of it: it counts somebody who names this node, or of whom

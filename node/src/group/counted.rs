@@ -1,20 +1,25 @@
 //! What is known of a member that counts.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use shared::announcement::{Announcement, Member};
 use shared::clock::Timestamp;
-use shared::id::NodeId;
+use shared::id::{NodeId, Origin};
 use shared::time::MonoMillis;
 use shared::version::Frontier;
 
 /// A name is free for another node when its holder was not heard for this long.
 pub(super) const HOLDER_SILENT_MS: u64 = 5_000;
 
+/// So many runs of a member that are over are remembered, the last ones. A link to one that is over ends within seconds.
+const OVER_MAX: usize = 16;
+
 /// A member that counts.
 #[derive(Debug)]
 pub(super) struct Counted {
     pub(super) member: Member,
+    /// Its runs before the present one, as far as they were heard of.
+    over: VecDeque<Origin>,
     pub(super) counted_at: MonoMillis,
     pub(super) heard_at: MonoMillis,
     /// It said goodbye, and was not heard since: its name is free.
@@ -32,12 +37,34 @@ pub(super) struct Reached {
     pub(super) frontier: Frontier,
     pub(super) clock: Timestamp,
     pub(super) evictions: BTreeSet<NodeId>,
+    run: Origin,
+    /// The present runs of the other members, as far as its author had heard of them.
+    runs: BTreeMap<NodeId, Origin>,
+}
+
+impl Reached {
+    fn new(announcement: Announcement) -> Self {
+        let Announcement { member, frontier, clock, members, evictions, .. } = announcement;
+        Self {
+            frontier,
+            clock,
+            evictions: evictions.into_iter().map(|eviction| eviction.node_id).collect(),
+            run: member.origin,
+            runs: members.into_iter().map(|member| (member.node_id, member.origin)).collect(),
+        }
+    }
+
+    /// Whether its author knew of this run of the member.
+    pub(super) fn knows(&self, node_id: NodeId, run: Origin) -> bool {
+        self.runs.get(&node_id) == Some(&run)
+    }
 }
 
 impl Counted {
     pub(super) fn new(member: Member, now: MonoMillis) -> Self {
         Self {
             member,
+            over: VecDeque::new(),
             counted_at: now,
             heard_at: now,
             has_left: false,
@@ -45,6 +72,31 @@ impl Counted {
             awaited: None,
             reached: None,
         }
+    }
+
+    /// It is this now, perhaps in another run.
+    pub(super) fn update(&mut self, member: Member) {
+        if member.origin != self.member.origin {
+            // It may have been taken for over when news came out of order.
+            self.over.retain(|over| *over != member.origin);
+            self.over.push_back(self.member.origin);
+            if self.over.len() > OVER_MAX {
+                self.over.pop_front();
+            }
+            // What a run before had may have been lost with its end, or withdrawn: it would be awaited for ever.
+            self.awaited = None;
+        }
+        self.member = member;
+    }
+
+    /// Whether it has been in another run since this one.
+    pub(super) fn is_over(&self, run: Origin) -> bool {
+        self.over.contains(&run)
+    }
+
+    /// What was reached, if its present run said it.
+    pub(super) fn reached_now(&self) -> Option<&Reached> {
+        self.reached.as_ref().filter(|reached| reached.run == self.member.origin)
     }
 
     pub(super) fn is_silent(&self, now: MonoMillis) -> bool {
@@ -55,10 +107,8 @@ impl Counted {
         while let Some(awaited) = &self.awaited
             && own.covers_listed(&awaited.frontier)
         {
-            let Announcement { sequence, frontier, clock, evictions, .. } =
-                self.awaited.take().expect("it was just looked at");
-            let evictions = evictions.into_iter().map(|eviction| eviction.node_id).collect();
-            self.reached = Some(Reached { frontier, clock, evictions });
+            let sequence = awaited.sequence;
+            self.reached = self.awaited.take().map(Reached::new);
             self.awaited = self.newest.clone().filter(|newest| newest.sequence > sequence);
         }
     }

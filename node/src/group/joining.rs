@@ -50,7 +50,7 @@ impl Group {
         self.count(member.clone(), now);
         // A joiner that restarted meanwhile asks once more, under its new origin.
         if let Some(counted) = self.members.get_mut(&member.node_id) {
-            counted.member = member.clone();
+            counted.update(member.clone());
             counted.heard_at = now;
         }
         let mut members = self.announced_members();

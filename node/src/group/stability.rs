@@ -13,13 +13,23 @@ const FLOOR_LAG_MS: u64 = 60_000;
 
 impl Group {
     /// What every member has, as far as it is known here; none while a member has never been heard or reached.
+    ///
+    /// Nor while one member knows nothing of the present run of another: what that one had sent in the run before, and
+    /// lost, may still be on its way to the first, though nobody announces it any more. Once it knows, it refuses that.
     pub(crate) fn stable(&self, own: &Frontier) -> Option<Frontier> {
         if self.is_joining() && self.own.group_id != GroupId::default() {
             return None;
         }
         let mut stable = own.clone();
+        let own = (self.own.node_id, self.own.origin);
         for counted in self.members.values() {
-            stable = stable.meet(&counted.reached.as_ref()?.frontier);
+            let reached = counted.reached_now()?;
+            let others = self.members.values().map(|other| (other.member.node_id, other.member.origin));
+            let others = others.filter(|(node_id, _)| *node_id != counted.member.node_id);
+            if !others.chain([own]).all(|(node_id, run)| reached.knows(node_id, run)) {
+                return None;
+            }
+            stable = stable.meet(&reached.frontier);
         }
         Some(stable)
     }

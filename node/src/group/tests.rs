@@ -422,3 +422,28 @@ fn one_that_has_met_nobody_takes_a_new_node_id_and_is_as_new_as_before() {
     assert!(group.found(GroupId(7)));
     assert_eq!(group.standing(), Standing::Member);
 }
+
+/// What the third had sent before it died, and lost, may still be on its way to the second, until that knows of the new run.
+#[test]
+fn nothing_is_stable_before_all_know_of_each_others_present_runs() {
+    let mut hosts = hosts(3);
+    for host in &mut hosts {
+        host.holds(10, 20);
+    }
+    tell_all(&mut hosts);
+    assert_eq!(hosts[0].stable(10), Some(20));
+    let stored = hosts[2].group.unsaved();
+    hosts[2].group = Group::new(Own { origin: Origin(31), ..own(3) }, stored, TIMEOUT_MS, MonoMillis(0));
+    hosts[2].clock += 1;
+    let again = hosts[2].announcement();
+    hosts[0].hear(&again);
+    assert_eq!(hosts[0].stable(10), None, "the second has not heard of the new run");
+    hosts[1].clock += 1;
+    let before = Sender { node_id: NodeId(3), run: Origin(30) };
+    assert!(!hosts[1].group.is_over(before));
+    hosts[1].hear(&again);
+    assert!(hosts[1].group.is_over(before));
+    let second = hosts[1].announcement();
+    hosts[0].hear(&second);
+    assert_eq!(hosts[0].stable(10), Some(20));
+}

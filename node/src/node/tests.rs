@@ -17,7 +17,7 @@ use crate::transaction::{Clocks, NewTtl, Transaction};
 use shared::announcement::Role;
 use shared::change::DATABASES;
 use shared::clock::HybridClock;
-use shared::id::GroupId;
+use shared::id::{GroupId, NodeId};
 use shared::version::Frontier;
 
 const KEYS: [&[u8]; 3] = [b"k", b"q", b"z"];

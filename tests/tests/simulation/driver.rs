@@ -242,7 +242,7 @@ impl Driver {
         }
         while let Some(offered) = self.lane.pop_front_if(|offered| offered.due <= now) {
             let is_behind_postponed = self.postponed.iter().any(|earlier| earlier.origin == offered.origin);
-            let Some(peer) = self.peer() else { return };
+            let Some(peer) = self.link.peer() else { return };
             let result = match around.node.apply(&offered.bytes, peer, around.now) {
                 ApplyAnswer::Done(held) => Ok(held),
                 ApplyAnswer::Refused(ApplyRefusal::Gap) if is_behind_postponed => {

@@ -217,6 +217,18 @@ const STORIES: &[(u64, &str)] = &[
         230_000_489,
         "a node was taken for settled that had yet to state once more what a joiner had said of its counter",
     ),
+    (
+        966_527_446_749,
+        "a joiner was given a deletion and saw it forgotten, and its author lost it: the model did not know it",
+    ),
+    (
+        210_003_466,
+        "what a run had sent and lost arrived when its member was known to have been started again, and nobody waited for it",
+    ),
+    (
+        200_013_655,
+        "what a joiner had settled of a counter was taken for known, for its group had heard of the increment meanwhile",
+    ),
 ];
 
 #[test]

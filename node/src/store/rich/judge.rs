@@ -104,8 +104,7 @@ impl RichKey {
     ) -> Judged {
         let mut judged = Judged { taken: self.merge_resets(theirs), dropped: 0 };
         judged.dropped = self.drop_absent(theirs, theirs_frontier);
-        let restated =
-            joining.map(|joining| self.settle_restated(theirs, theirs_frontier, joining.now.origin));
+        let restated = joining.map(|joining| self.settle_restated(theirs, theirs_frontier, joining.now));
         for cell in &theirs.cells {
             judged.taken += self.judge_cell(cell, ours);
         }
@@ -301,14 +300,15 @@ impl RichKey {
         }
     }
 
-    /// Of two contributions of one owner that began otherwise, or came in batches of two, one was restated, and whichever holds more of its owner's
-    /// increments is the one to go on with, whatever merging makes of the two: where it is ours, it is restated for the
-    /// group, as of a new beginning. Returns those to go on with.
+    /// Of two contributions of one owner that began otherwise, or came in batches of two, one was restated, and whichever
+    /// holds more of its owner's increments is the one to go on with, whatever merging makes of the two: where it is ours,
+    /// it is restated for the group, as of a new beginning. As an entry of now, for they may see the one that made it before
+    /// this node has joined, and merge it into nothing. Returns those to go on with.
     fn settle_restated<'s>(
         &self,
         theirs: &KeyState<'s>,
         theirs_frontier: &Frontier,
-        own: Origin,
+        now: Version,
     ) -> Vec<(CellId<'s>, Origin, OwnContribution)> {
         let mut settled = Vec::new();
         for CellState { id, contributions, .. } in &theirs.cells {
@@ -319,8 +319,9 @@ impl RichKey {
                 }
                 if ours.counted > theirs.counted {
                     let OwnContribution { counted, sum, .. } = ours;
-                    let (first, last) = (theirs.first.max(ours.first), theirs.last.max(ours.last));
-                    let ours = OwnContribution { first, last, counted, sum, carrier: own };
+                    let first = theirs.first.max(ours.first);
+                    let last = theirs.last.max(ours.last).max(now.timestamp);
+                    let ours = OwnContribution { first, last, counted, sum, carrier: now.origin };
                     settled.push((id.clone(), theirs.contributor, ours));
                 } else if !theirs_frontier.covers(ours.entry()) {
                     settled.push((id.clone(), theirs.contributor, theirs.into()));
