@@ -26,7 +26,7 @@ use slog::{Discard, Logger, o};
 
 pub use self::branches::{Branches, take_branches};
 pub use self::dump::{Canonical, Part, Seen, Stray, Visible};
-pub use self::follower::Follower;
+pub use self::follower::{FeedStanding, Follower};
 
 use crate::client::{Address, After, Client};
 use crate::command::execute::execute;

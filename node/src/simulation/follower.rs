@@ -92,7 +92,21 @@ impl Follower {
     }
 }
 
+/// How far a node's feed is: while it stays, a [`Follower`] that has taken everything finds nothing more.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct FeedStanding {
+    end: u64,
+    jumps: u64,
+}
+
 impl SimulatedNode {
+    /// How far the feed is.
+    #[must_use]
+    pub fn feed_standing(&self) -> FeedStanding {
+        let log = &self.server.node.log;
+        FeedStanding { end: log.end().0, jumps: log.jumps() }
+    }
+
     /// The batches that the log holds from a position on, and where it ends. Those that are no longer in memory are
     /// left out.
     #[must_use]
@@ -100,6 +114,9 @@ impl SimulatedNode {
         let log = &self.server.node.log;
         let end = log.end();
         let from = crate::log::segment::LogPosition(position);
+        if end <= from {
+            return (Vec::new(), end.0);
+        }
         let batches = log.recent(from, usize::MAX).unwrap_or_default();
         let batches = batches.into_iter().map(|Sealed { header, bytes, .. }| LoggedBatch { header, bytes });
         (batches.collect(), end.0)

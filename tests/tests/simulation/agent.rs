@@ -99,9 +99,14 @@ impl Agent {
         }
         loop {
             let mut events = Vec::new();
+            let mut fed = around.node.feed_standing();
             for (link, driver) in &mut self.drivers {
+                if driver.passes(fed, around.network, around.now.mono_us) {
+                    continue;
+                }
                 events.extend(driver.turn(around).into_iter().map(|event| (*link, event)));
                 events.extend(driver.has_ended().then_some((*link, Event::Closed)));
+                fed = around.node.feed_standing();
             }
             if events.is_empty() || self.has_ended {
                 break;
@@ -130,7 +135,7 @@ impl Agent {
     fn deadline(&self, around: &Surroundings<'_>) -> Micros {
         let core = self.core.deadline().map(|at| at.0 * 1_000);
         let answers = self.answers.front().map(|(at, _)| *at);
-        let drivers = self.drivers.values().filter_map(|driver| driver.deadline(around.now));
+        let drivers = self.drivers.values().map(|driver| driver.deadline(around.now));
         let diallers = self.diallers.iter().filter_map(Dialler::deadline);
         let due = core.into_iter().chain(answers).chain(drivers).chain(diallers).min();
         due.unwrap_or(around.now.mono_us + 1_000_000)

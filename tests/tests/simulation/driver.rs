@@ -4,17 +4,18 @@
 use std::collections::{BTreeSet, VecDeque};
 
 use agent::simulation::{Command, Conversation, LinkEvent, Turn};
-use node::simulation::{ApplyAnswer, Follower};
+use node::simulation::{ApplyAnswer, FeedStanding, Follower};
 use shared::announcement::Member;
 use shared::id::{NodeId, Origin};
 use shared::link::{
     Action, Applied, ApplyRefusal, BatchBytes, Chunk, FollowFrom, Goodbye, Hello, Input, Link, Local, Now,
     Reason,
 };
+use shared::time::MonoMillis;
 use shared::version::Frontier;
 
 use crate::agent::Surroundings;
-use crate::network::{Received, Socket};
+use crate::network::{Network, Received, Socket};
 use crate::world::Micros;
 
 /// As the agent's driver has them.
@@ -47,9 +48,36 @@ pub(crate) struct Driver {
     /// What the nodes ask each other, once the link is up.
     talk: Option<Talk>,
     is_talks_turn: bool,
+    /// What is due when, as the last turn left it.
+    due: Due,
+    /// Whether it read when it last looked.
+    is_reading: bool,
+    /// The connection took no more.
+    awaits_room: bool,
+    /// How the node's feed stood at its last turn.
+    fed: FeedStanding,
     events: Vec<Event>,
     up_at: Option<Micros>,
     ending: Option<Ending>,
+}
+
+/// When a link has something to do.
+#[derive(Clone, Copy)]
+struct Due {
+    /// With what goes to the node, or comes from it.
+    node: Micros,
+    /// For its machine.
+    machine: Micros,
+    /// For its conversation.
+    call: Micros,
+}
+
+impl Due {
+    const NOW: Self = Self { node: 0, machine: 0, call: 0 };
+
+    fn first(self) -> Micros {
+        self.node.min(self.machine).min(self.call)
+    }
 }
 
 /// A batch on its way to the node.
@@ -88,6 +116,10 @@ impl Driver {
             progress: <_>::default(),
             talk: None,
             is_talks_turn: false,
+            due: Due::NOW,
+            is_reading: false,
+            awaits_room: false,
+            fed: FeedStanding::default(),
             events: Vec::new(),
             up_at: None,
             ending: None,
@@ -134,6 +166,7 @@ impl Driver {
 
     /// Does what the agent says.
     pub(crate) fn obey(&mut self, command: &Command, now: Now) {
+        self.due = Due::NOW;
         match command {
             Command::Admit => self.admit(now),
             Command::Leave(goodbye) => self.input(Input::Leave(goodbye.clone()), now),
@@ -168,23 +201,48 @@ impl Driver {
     }
 
     /// Hands something to the machine, and notes what it wants done.
-    pub(crate) fn input(&mut self, input: Input<'_>, now: Now) {
+    fn input(&mut self, input: Input<'_>, now: Now) {
         self.link.handle(input, now);
         self.act(None, now, 0);
     }
 
-    pub(crate) fn deadline(&self, now: Now) -> Option<Micros> {
-        let lane = self.lane.front().map(|offered| offered.due).or(self.retry_at);
+    /// When it is to have a turn, unless something arrives or the agent says something.
+    pub(crate) fn deadline(&self, now: Now) -> Micros {
+        // What is overdue cannot be said now: it is tried again after a while.
+        let Due { node, machine, call } = self.due;
+        node.min(machine.max(now.mono_us + 1_000)).min(call.max(now.mono_us + 1))
+    }
+
+    fn next_due(&self) -> Due {
+        let never = Micros::MAX;
+        let offered = self.lane.front().map(|offered| offered.due).or(self.retry_at).unwrap_or(never);
         if self.ending.is_some() {
-            return lane;
+            return Due { node: offered, machine: never, call: never };
         }
-        let link = self.link.deadline().map(|at| (at.0 * 1_000).max(now.mono_us + 1_000));
-        let busy = (!self.is_idle()).then_some(self.busy_at);
-        let talk = self.talk.as_ref().and_then(|talk| {
-            let call = talk.conversation.deadline().map(|at| (at.0 * 1_000).max(now.mono_us + 1));
-            call.into_iter().chain(talk.asked.as_ref().map(|(_, at)| *at)).min()
-        });
-        [lane, link, busy, talk].into_iter().flatten().min()
+        let in_micros = |at: MonoMillis| at.0 * 1_000;
+        let busy = if self.is_idle() { never } else { self.busy_at };
+        let talk = self.talk.as_ref();
+        let call = talk.and_then(|talk| talk.conversation.deadline()).map_or(never, in_micros);
+        let answer = talk.and_then(|talk| talk.asked.as_ref()).map_or(never, |(_, at)| *at);
+        let machine = self.link.deadline().map_or(never, in_micros);
+        Due { node: offered.min(busy).min(answer), machine, call }
+    }
+
+    /// Forgoes its turn, and says so, if there is nothing to do.
+    pub(crate) fn passes(&mut self, fed: FeedStanding, network: &Network, now: Micros) -> bool {
+        let has_work = self.due.first() <= now
+            || self.ending.is_some()
+            || self.fed != fed
+            || self.is_reading != self.may_read()
+            || network.has_arrived(self.socket, now)
+            || (self.awaits_room && network.is_writable(self.socket));
+        if !has_work && !self.awaits_room {
+            // Talk and feed take turns even if neither has anything to say, and so do questions and answers.
+            self.is_talks_turn = !self.is_talks_turn;
+            let part = self.link.poll_talk();
+            assert!(part.is_none(), "what is to be said is said before a turn ends");
+        }
+        !has_work
     }
 
     /// Lets every stage do what it can, and gives what the agent is to hear.
@@ -200,6 +258,9 @@ impl Driver {
         }
         self.say_goodbye(around);
         self.post_progress(around.now);
+        self.fed = around.node.feed_standing();
+        self.awaits_room = !around.network.is_writable(self.socket);
+        self.due = self.next_due();
         std::mem::take(&mut self.events)
     }
 
@@ -213,8 +274,9 @@ impl Driver {
 
     fn receive(&mut self, around: &mut Surroundings<'_>) {
         loop {
-            self.link.handle(Input::Reading(self.may_read()), around.now);
-            if !self.may_read() || !self.link.reads() || self.ending.is_some() {
+            self.is_reading = self.may_read();
+            self.link.handle(Input::Reading(self.is_reading), around.now);
+            if !self.is_reading || !self.link.reads() || self.ending.is_some() {
                 return;
             }
             match around.network.receive(self.socket, around.now.mono_us) {

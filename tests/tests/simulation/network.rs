@@ -216,6 +216,11 @@ impl Network {
         }
     }
 
+    /// Whether [`Network::receive`] has something.
+    pub(crate) fn has_arrived(&self, socket: Socket, now: Micros) -> bool {
+        !self.connections.contains_key(&socket.connection) || self.is_due(socket, now)
+    }
+
     /// Whether the connection takes another message.
     pub(crate) fn is_writable(&self, socket: Socket) -> bool {
         let Some(connection) = self.connections.get(&socket.connection) else { return true };
@@ -280,9 +285,12 @@ impl Network {
 
     /// Every end that a host has.
     pub(crate) fn sockets(&self, host: usize) -> Vec<Socket> {
-        let ids = self.by_host[host].iter();
-        let side = |id| usize::from(self.connections[id].hosts[0] != host);
-        ids.map(|id| Socket { connection: *id, side: side(id) }).collect()
+        self.sockets_of(host).collect()
+    }
+
+    fn sockets_of(&self, host: usize) -> impl Iterator<Item = Socket> {
+        let side = move |id| usize::from(self.connections[id].hosts[0] != host);
+        self.by_host[host].iter().map(move |id| Socket { connection: *id, side: side(id) })
     }
 
     /// Every connection's dialling end, between these two hosts.
@@ -295,8 +303,7 @@ impl Network {
     /// When something will arrive at a host, as things stand: from a moment on, for what came before lies there because
     /// the host does not read.
     pub(crate) fn next_arrival(&self, host: usize, from: Micros) -> Option<Micros> {
-        let sockets = self.sockets(host).into_iter();
-        sockets.filter_map(|socket| self.arrival(socket)).filter(|at| *at >= from).min()
+        self.sockets_of(host).filter_map(|socket| self.arrival(socket)).filter(|at| *at >= from).min()
     }
 
     /// When something will arrive at a socket that still reads.
