@@ -13,7 +13,7 @@ use crate::faults::{Fault, Repair};
 use crate::host::Nature;
 use crate::network::Path;
 use crate::report::Report;
-use crate::topology::{Topology, connected};
+use crate::topology::{HOSTS_OF_PARTS_MIN, Topology, connected};
 use crate::workload::Workload;
 use crate::world::{Micros, Outcome, World};
 
@@ -23,6 +23,9 @@ const CONVERGENCE_MAX: Micros = 120_000_000;
 
 /// In smaller seeds no roles are switched: those with a story are older than that, and stay what they were.
 pub(crate) const ROLES_SINCE: u64 = 100_000_000;
+
+/// In smaller seeds no group is so large that its topology may be made of parts: they stay what they were.
+pub(crate) const PARTS_SINCE: u64 = 400_000_000;
 
 /// How often it is looked at whether it is.
 const LOOK_INTERVAL: Micros = 100_000;
@@ -92,7 +95,9 @@ impl Schedule {
 
     fn draw(seed: u64, is_shown: bool) -> (Self, World) {
         let mut random = fastrand::Rng::with_seed(seed ^ 0x5eed);
-        let hosts = [2, 3, 3, 3, 4, 5][random.usize(..6)];
+        let few = [2, 3, 3, 3, 4, 5][random.usize(..6)];
+        let is_large = seed >= PARTS_SINCE && random.bool();
+        let hosts = if is_large { HOSTS_OF_PARTS_MIN + random.usize(..3) } else { few };
         let delay = [100, 1_000, 10_000, 100_000][random.usize(..4)];
         let jitter = [0, delay, 20 * delay][random.usize(..3)];
         // Shorter than the dialling and the silence of links no group keeps together.

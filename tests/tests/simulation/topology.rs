@@ -1,5 +1,7 @@
 //! Who dials whom.
 
+use std::ops::Range;
+
 use crate::world::World;
 
 /// A shape of a group.
@@ -11,11 +13,20 @@ pub(crate) enum Topology {
     Mesh(usize),
     /// One host, hubs around it, and about as many hosts around each hub.
     TwoLevelStar(usize),
+    /// Two meshes, about as large, with one link between them.
+    JoinedMeshes(usize),
 }
+
+/// Of fewer hosts the shapes that are made of parts are one of the others.
+pub(crate) const HOSTS_OF_PARTS_MIN: usize = 6;
 
 impl Topology {
     pub(crate) fn draw(hosts: usize, random: &mut fastrand::Rng) -> Self {
-        [Self::Chain(hosts), Self::Ring(hosts), Self::Star(hosts), Self::Mesh(hosts)][random.usize(..4)]
+        let shapes = [Self::Chain, Self::Ring, Self::Star, Self::Mesh];
+        let of_parts = [Self::TwoLevelStar, Self::JoinedMeshes];
+        let is_of_parts = hosts >= HOSTS_OF_PARTS_MIN && random.u8(..4) > 0;
+        let shape = if is_of_parts { of_parts[random.usize(..2)] } else { shapes[random.usize(..4)] };
+        shape(hosts)
     }
 
     pub(crate) const fn name(self) -> &'static str {
@@ -26,6 +37,7 @@ impl Topology {
             Self::Star(_) => "star",
             Self::Mesh(_) => "mesh",
             Self::TwoLevelStar(_) => "two-level star",
+            Self::JoinedMeshes(_) => "two meshes joined",
         }
     }
 
@@ -34,7 +46,8 @@ impl Topology {
         | Self::Ring(hosts)
         | Self::Star(hosts)
         | Self::Mesh(hosts)
-        | Self::TwoLevelStar(hosts)) = self;
+        | Self::TwoLevelStar(hosts)
+        | Self::JoinedMeshes(hosts)) = self;
         hosts
     }
 
@@ -44,13 +57,15 @@ impl Topology {
             Self::Chain(hosts) => (1..hosts).map(|host| (host - 1, host)).collect(),
             Self::Ring(hosts) => (0..hosts).map(|host| (host, (host + 1) % hosts)).collect(),
             Self::Star(hosts) => (1..hosts).map(|host| (0, host)).collect(),
-            Self::Mesh(hosts) => {
-                (0..hosts).flat_map(|one| (one + 1..hosts).map(move |two| (one, two))).collect()
-            }
+            Self::Mesh(hosts) => mesh(0..hosts).collect(),
             Self::TwoLevelStar(hosts) => {
                 let hubs = (hosts - 1).isqrt();
                 let inner = (1..=hubs).map(|hub| (0, hub));
                 inner.chain((hubs + 1..hosts).map(|host| (1 + host % hubs, host))).collect()
+            }
+            Self::JoinedMeshes(hosts) => {
+                let border = hosts / 2;
+                mesh(0..border).chain(mesh(border..hosts)).chain([(0, border)]).collect()
             }
         }
     }
@@ -84,6 +99,10 @@ impl Topology {
             }
         }
     }
+}
+
+fn mesh(hosts: Range<usize>) -> impl Iterator<Item = (usize, usize)> {
+    hosts.clone().flat_map(move |one| (one + 1..hosts.end).map(move |two| (one, two)))
 }
 
 /// Whether every host can be reached from every other.
