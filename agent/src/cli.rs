@@ -13,7 +13,7 @@ use crate::accept::CONNECTIONS_MAX;
 use crate::config::{Config, ConfigError, Settings};
 use crate::descriptors;
 use crate::logging;
-use crate::operator::{Request, client};
+use crate::operator::{DiallingRequest, NodeRequest, client};
 use crate::peers::Peers;
 use crate::run::Agent;
 use crate::runtime;
@@ -196,23 +196,23 @@ pub fn main() -> ExitCode {
         },
         Some(Command::Tail(Tail { node, from })) => ended(tail::run(node.as_deref(), from.as_deref())),
         Some(Command::Members(Members { control, json })) => {
-            ended(client::ask(&control, &Request::Members, json))
+            ended(client::ask(&control, NodeRequest::Members, json))
         }
         Some(Command::Forget(Forget { control, yes, json, name })) => {
             let confirmed = client::confirm_forget(&name, yes);
-            ended(confirmed.and_then(|()| client::ask(&control, &Request::Forget { name }, json)))
+            ended(confirmed.and_then(|()| client::ask(&control, NodeRequest::Forget { name }, json)))
         }
         Some(Command::Verify(Verify { control, peer, deep, json })) => {
-            client::verify(&control, &Request::Verify { peer, deep }, json)
+            client::verify(&control, NodeRequest::Verify { peer, deep }, json)
         }
         Some(Command::Repair(Repair { control, peer, json })) => {
-            client::repair(&control, &Request::Repair { peer }, json)
+            client::repair(&control, NodeRequest::Repair { peer }, json)
         }
         Some(Command::Reissue(Reissue { control, force, json })) => {
-            ended(client::ask(&control, &Request::Reissue { force }, json))
+            ended(client::ask(&control, NodeRequest::Reissue { force }, json))
         }
         Some(Command::Peers(PeersCommand { control, json, change })) => match peers_request(change) {
-            Some(request) => ended(client::ask(&control, &request, json)),
+            Some(request) => ended(client::ask(&control, request, json)),
             None => fail("say: peers, or peers add ws://HOST:PORT, or peers remove ws://HOST:PORT"),
         },
         None => {
@@ -233,12 +233,12 @@ fn fail(error: &str) -> ExitCode {
     ExitCode::FAILURE
 }
 
-fn peers_request(change: Vec<String>) -> Option<Request> {
+fn peers_request(change: Vec<String>) -> Option<DiallingRequest> {
     let mut words = change.into_iter();
     match (words.next().as_deref(), words.next(), words.next()) {
-        (None, ..) => Some(Request::Peers),
-        (Some("add"), Some(url), None) => Some(Request::AddPeer { url }),
-        (Some("remove"), Some(url), None) => Some(Request::RemovePeer { url }),
+        (None, ..) => Some(DiallingRequest::Peers),
+        (Some("add"), Some(url), None) => Some(DiallingRequest::AddPeer { url }),
+        (Some("remove"), Some(url), None) => Some(DiallingRequest::RemovePeer { url }),
         _ => None,
     }
 }

@@ -28,8 +28,36 @@ const REQUEST_BYTES_MAX: usize = 64 << 10;
 
 /// What is asked.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "command", rename_all = "kebab-case")]
+#[serde(untagged, expecting = "an unknown command, or one without what it takes")]
 pub(crate) enum Request {
+    /// Of the agent.
+    Dialling(DiallingRequest),
+    /// Of its node.
+    Node(NodeRequest),
+}
+
+/// What is asked about the peers that are dialled. The answer is who they are afterwards.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "command", rename_all = "kebab-case")]
+pub(crate) enum DiallingRequest {
+    /// Who they are.
+    Peers,
+    /// Dial a peer from now on.
+    AddPeer {
+        /// Where its agent listens.
+        url: String,
+    },
+    /// Dial a peer no longer.
+    RemovePeer {
+        /// As it was given.
+        url: String,
+    },
+}
+
+/// What the node is asked.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "command", rename_all = "kebab-case")]
+pub(crate) enum NodeRequest {
     /// Who the members of the group are.
     Members,
     /// A member will not come back: nobody is to wait for it.
@@ -52,24 +80,24 @@ pub(crate) enum Request {
         #[serde(default)]
         peer: Option<String>,
     },
-    /// Which peers are dialled.
-    Peers,
-    /// Dial a peer from now on.
-    AddPeer {
-        /// Where its agent listens.
-        url: String,
-    },
-    /// Dial a peer no longer.
-    RemovePeer {
-        /// As it was given.
-        url: String,
-    },
     /// Put back the node's clock, which was ahead, and write anew what it had stamped with the future.
     Reissue {
         /// Although others are ahead of it as well.
         #[serde(default)]
         force: bool,
     },
+}
+
+impl From<DiallingRequest> for Request {
+    fn from(request: DiallingRequest) -> Self {
+        Self::Dialling(request)
+    }
+}
+
+impl From<NodeRequest> for Request {
+    fn from(request: NodeRequest) -> Self {
+        Self::Node(request)
+    }
 }
 
 /// A line of the answer.
@@ -100,4 +128,27 @@ pub(crate) enum Response {
         /// Why.
         error: String,
     },
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_question_is_the_agents_or_the_nodes() {
+        let read = |line: &str| serde_json::from_str::<Request>(line);
+        let url = "ws://b:7100".to_owned();
+        assert_eq!(
+            read(r#"{"command":"add-peer","url":"ws://b:7100"}"#).unwrap(),
+            DiallingRequest::AddPeer { url }.into()
+        );
+        assert_eq!(
+            read(r#"{"command":"verify","deep":true}"#).unwrap(),
+            NodeRequest::Verify { peer: None, deep: true }.into()
+        );
+        for line in [r#"{"command":"dance"}"#, r#"{"command":"forget"}"#, "{}"] {
+            let error = read(line).unwrap_err().to_string();
+            assert!(error.contains("unknown command, or one without what it takes"), "{line}: {error}");
+        }
+    }
 }

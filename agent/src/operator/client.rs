@@ -8,7 +8,7 @@ use std::process::ExitCode;
 use shared::feed::VerifyStatus;
 
 use super::table::table;
-use super::{Request, Response};
+use super::{NodeRequest, Request, Response};
 
 /// What `forget` means, said before it is done.
 const FORGET_WARNING: &str = "\
@@ -40,9 +40,9 @@ struct Findings {
 }
 
 /// Asks, and prints the answer: as tables, or the lines of JSON as they are.
-pub(crate) fn ask(control: &Path, request: &Request, is_json: bool) -> Result<(), ClientError> {
+pub(crate) fn ask(control: &Path, request: impl Into<Request>, is_json: bool) -> Result<(), ClientError> {
     let mut out = io::stdout().lock();
-    converse(control, request, |line, response| print(&mut out, line, response, is_json))
+    converse(control, &request.into(), |line, response| print(&mut out, line, response, is_json))
 }
 
 /// Warns of what it means that a member is forgotten, and makes sure that it is meant.
@@ -64,12 +64,12 @@ pub(crate) fn confirm_forget(name: &str, is_confirmed: bool) -> Result<(), Clien
 }
 
 /// Compares, and prints what differs. The exit code is 0 if nothing does, 1 if something does, 2 if it could not be done.
-pub(crate) fn verify(control: &Path, request: &Request, is_json: bool) -> ExitCode {
+pub(crate) fn verify(control: &Path, request: NodeRequest, is_json: bool) -> ExitCode {
     compare(control, request, is_json).map_or_else(|error| failed(&error), |findings| findings.exit_code())
 }
 
 /// Makes good what differs. The exit code is 0 if that is done, and 2 if it could not be.
-pub(crate) fn repair(control: &Path, request: &Request, is_json: bool) -> ExitCode {
+pub(crate) fn repair(control: &Path, request: NodeRequest, is_json: bool) -> ExitCode {
     let repaired = compare(control, request, is_json).map(|findings| Findings { keys_differ: 0, ..findings });
     repaired.map_or_else(|error| failed(&error), |findings| findings.exit_code())
 }
@@ -79,9 +79,9 @@ fn failed(error: &ClientError) -> ExitCode {
     ExitCode::from(2)
 }
 
-fn compare(control: &Path, request: &Request, is_json: bool) -> Result<Findings, ClientError> {
+fn compare(control: &Path, request: NodeRequest, is_json: bool) -> Result<Findings, ClientError> {
     let (mut out, mut findings) = (io::stdout().lock(), Findings::default());
-    converse(control, request, |line, response| {
+    converse(control, &request.into(), |line, response| {
         if let Response::Compared { status, .. } = response {
             findings.add(status);
         }

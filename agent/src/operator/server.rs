@@ -14,7 +14,7 @@ use shared::feed::{LinkReport, VerifyState, VerifyStatus};
 use shared::id::NodeId;
 use slog::{Logger, info, warn};
 
-use super::{REQUEST_BYTES_MAX, Request, Response};
+use super::{DiallingRequest, NodeRequest, REQUEST_BYTES_MAX, Request, Response};
 use crate::dial::PeerSyntax;
 use crate::node_client::{NodeAddress, NodeClient, NodeError};
 use crate::peers::{Peers, PeersError};
@@ -132,11 +132,17 @@ impl Asked {
         let line = reading.await.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
         let request: Request = serde_json::from_slice(&line)?;
         info!(self.desk.logger, "an operator asks"; "request" => ?request);
-        match &request {
-            Request::Peers => {}
-            Request::AddPeer { url } => self.desk.peers.add(&url.parse()?)?,
-            Request::RemovePeer { url } => self.desk.peers.remove(&url.parse()?)?,
-            _ => return self.ask_node(request).await,
+        match request {
+            Request::Dialling(request) => self.dial(request).await,
+            Request::Node(request) => self.ask_node(request).await,
+        }
+    }
+
+    async fn dial(&mut self, request: DiallingRequest) -> Result<(), Trouble> {
+        match request {
+            DiallingRequest::Peers => {}
+            DiallingRequest::AddPeer { url } => self.desk.peers.add(&url.parse()?)?,
+            DiallingRequest::RemovePeer { url } => self.desk.peers.remove(&url.parse()?)?,
         }
         self.tell_peers().await
     }
@@ -158,19 +164,18 @@ impl Asked {
         Ok(())
     }
 
-    async fn ask_node(&mut self, request: Request) -> Result<(), Trouble> {
+    async fn ask_node(&mut self, request: NodeRequest) -> Result<(), Trouble> {
         let mut client = NodeClient::connect(&self.desk.node).await?;
         match request {
-            Request::Peers | Request::AddPeer { .. } | Request::RemovePeer { .. } => Ok(()),
-            Request::Members => self.pass_on(&mut client, &[b"MEMBERS"]).await,
-            Request::Forget { name } => self.pass_on(&mut client, &[b"FORGET", name.as_bytes()]).await,
-            Request::Reissue { force: false } => self.pass_on(&mut client, &[b"REISSUE"]).await,
-            Request::Reissue { force: true } => self.pass_on(&mut client, &[b"REISSUE", b"FORCE"]).await,
-            Request::Verify { peer, deep } => {
+            NodeRequest::Members => self.pass_on(&mut client, &[b"MEMBERS"]).await,
+            NodeRequest::Forget { name } => self.pass_on(&mut client, &[b"FORGET", name.as_bytes()]).await,
+            NodeRequest::Reissue { force: false } => self.pass_on(&mut client, &[b"REISSUE"]).await,
+            NodeRequest::Reissue { force: true } => self.pass_on(&mut client, &[b"REISSUE", b"FORCE"]).await,
+            NodeRequest::Verify { peer, deep } => {
                 let depth: &[u8] = if deep { b"deep" } else { b"shallow" };
                 self.compare(&mut client, peer.as_deref(), b"VERIFY", &[depth]).await
             }
-            Request::Repair { peer } => self.compare(&mut client, peer.as_deref(), b"REPAIR", &[]).await,
+            NodeRequest::Repair { peer } => self.compare(&mut client, peer.as_deref(), b"REPAIR", &[]).await,
         }
     }
 
