@@ -12,7 +12,7 @@ use shared::version::Version;
 
 use crate::command::Command;
 use crate::snapshots::Ticket;
-use crate::store::shard::Watcher;
+use crate::store::watchers::Watcher;
 
 /// Where a client comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -29,6 +29,8 @@ mod lasts;
 
 mod dead;
 
+pub(crate) mod watchers;
+
 pub(crate) mod state;
 
 pub(crate) mod shard;

@@ -86,7 +86,7 @@ fn watch(context: &mut Context<'_, '_>, arguments: &[&[u8]]) -> CommandResult {
         }
         let expired = context.transaction.has_expired(&key);
         watch.keys.push((key.db, key.bytes.into(), expired));
-        context.transaction.shard_mut(&key).watch(&key, Arc::clone(&watch.touched));
+        context.transaction.shard_mut(&key).watch(&key, Arc::clone(&watch.touched), expired);
     }
     context.client.record.watched.store(context.client.watch.keys.len(), Ordering::Relaxed);
     context.reply.ok();

@@ -10,10 +10,7 @@ mod sweep;
 
 mod withdraw;
 
-use std::collections::HashMap;
 use std::hash::BuildHasher;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use foldhash::fast::RandomState;
 use hashbrown::hash_table;
@@ -29,6 +26,7 @@ use super::key::{Key, ShardId, key_hash, slot_of};
 use super::lasts::Lasts;
 use super::origins::{OriginIndex, Origins, TooManyOrigins};
 use super::rich::{RichKey, Source};
+use super::watchers::{Watcher, Watchers};
 
 pub(crate) use self::compare::Joiner;
 pub(crate) use self::database::Flushed;
@@ -44,15 +42,11 @@ pub(crate) struct Shard {
     lasts: Lasts,
     /// Where dead things are.
     registry: Registry,
-    /// Who watches which key, for WATCH. Empty nearly always.
-    watchers: HashMap<(u8, Box<[u8]>), Vec<Watcher>>,
+    watchers: Watchers,
 }
 
 /// For each expired key that is asked for, so many are looked at: those that are another's to remove stand among them.
 const LOOKED_AT_PER_KEY: usize = 16;
-
-/// Set when a watched key changes. Bounded by the clients' WATCHes.
-pub(crate) type Watcher = Arc<AtomicBool>;
 
 /// Who writes: for stamping packed entries.
 #[derive(Clone, Copy, Debug)]
@@ -71,7 +65,7 @@ impl Shard {
             reached: Reached::default(),
             lasts: Lasts::default(),
             registry: Registry::default(),
-            watchers: HashMap::new(),
+            watchers: Watchers::default(),
         }
     }
 
@@ -198,6 +192,8 @@ impl Shard {
         }
         *flushed = Flushed { version, entry: writer.at };
         let flushed = *flushed;
+        let exists = |key: &Key<'_>| self.find(key).is_some_and(|entry| entry.kind().is_some());
+        self.watchers.tell_flushed(db, exists);
         let old = self.databases[usize::from(db)].take_slots();
         old.iter().flatten().flat_map(|slot| slot.lasts.iter()).for_each(|entry| self.lasts.note(entry));
         if !local {
@@ -205,11 +201,6 @@ impl Shard {
                 for entry in table {
                     self.outlive(db, entry, flushed, origins);
                 }
-            }
-        }
-        for ((watched, _), watchers) in &self.watchers {
-            if *watched == db {
-                watchers.iter().for_each(|watcher| watcher.store(true, Ordering::Relaxed));
             }
         }
         Ok(true)
@@ -346,19 +337,13 @@ impl Shard {
     }
 
     /// Sets `watcher` when the key changes.
-    pub(crate) fn watch(&mut self, key: &Key<'_>, watcher: Watcher) {
-        self.watchers.entry((key.db, key.bytes.into())).or_default().push(watcher);
+    pub(crate) fn watch(&mut self, key: &Key<'_>, watcher: Watcher, had_expired: bool) {
+        self.watchers.add(key, watcher, had_expired);
     }
 
     /// Forgets a watcher of the key.
     pub(crate) fn unwatch(&mut self, key: &Key<'_>, watcher: &Watcher) {
-        let id = (key.db, Box::from(key.bytes));
-        if let Some(watchers) = self.watchers.get_mut(&id) {
-            watchers.retain(|other| !Arc::ptr_eq(other, watcher));
-            if watchers.is_empty() {
-                self.watchers.remove(&id);
-            }
-        }
+        self.watchers.remove(key, watcher);
     }
 
     /// Whether all that is counted is what is there.
@@ -383,14 +368,8 @@ impl Shard {
     }
 
     fn tell_watchers(&self, key: &Key<'_>, changed: bool) {
-        if changed && !self.watchers.is_empty() {
-            self.touch(key);
-        }
-    }
-
-    fn touch(&self, key: &Key<'_>) {
-        if let Some(watchers) = self.watchers.get(&(key.db, Box::from(key.bytes))) {
-            watchers.iter().for_each(|watcher| watcher.store(true, Ordering::Relaxed));
+        if changed {
+            self.watchers.tell(key);
         }
     }
 }

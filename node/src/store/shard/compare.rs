@@ -184,7 +184,7 @@ impl Shard {
         }
         let judged = self.edit(key, origins, |rich| rich.judge(theirs, ours, theirs_frontier, joining));
         if !judged.is_nothing() {
-            self.touch(key);
+            self.watchers.tell(key);
         }
         judged
     }
@@ -234,7 +234,7 @@ impl Shard {
     /// For a node that does not join after all.
     pub(crate) fn put_back(&mut self, key: &Key<'_>, ended: Ended, origins: &Origins) {
         self.edit(key, origins, |rich| rich.put_back(ended));
-        self.touch(key);
+        self.watchers.tell(key);
     }
 
     /// Merges what is dead of another node's key, which may be of any slot of this shard; `ours` is the own frontier.
@@ -264,7 +264,7 @@ impl Shard {
         self.note_entries(&key, theirs, origins);
         let changed = self.edit(&key, origins, merge);
         if changed > 0 {
-            self.touch(&key);
+            self.watchers.tell(&key);
         }
         changed
     }
