@@ -1,5 +1,7 @@
 //! Reading arguments as Redis does.
 
+use std::borrow::Cow;
+
 use crate::error::CommandError;
 use crate::store::rich::parse_integer;
 
@@ -22,7 +24,25 @@ pub(crate) fn is(argument: &[u8], option: &str) -> bool {
     argument.eq_ignore_ascii_case(option.as_bytes())
 }
 
-/// An argument for an error's text: with what is not UTF-8 replaced.
-pub(crate) fn lossy(argument: &[u8]) -> std::borrow::Cow<'_, str> {
+/// An argument as text: with what is not UTF-8 replaced.
+pub(crate) fn lossy(argument: &[u8]) -> Cow<'_, str> {
     String::from_utf8_lossy(argument)
+}
+
+/// An argument as Redis quotes it in an error: up to its first zero byte, where C's strings end. What is not UTF-8 is
+/// replaced.
+pub(crate) fn quoted(argument: &[u8]) -> Cow<'_, str> {
+    lossy(argument.split(|byte| *byte == 0).next().unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_argument_is_quoted_up_to_its_first_zero_byte() {
+        assert_eq!(quoted(b"ab\0cd"), "ab");
+        assert_eq!(quoted(b"\0"), "");
+        assert_eq!(quoted(b"a\xff"), "a\u{fffd}");
+    }
 }

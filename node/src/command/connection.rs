@@ -2,13 +2,11 @@
 
 pub(super) mod client;
 
-use std::sync::atomic::Ordering;
-
 use shared::announcement::Role;
 use shared::change::DATABASES;
 use shared::resp::Protocol;
 
-use super::arguments::{integer, is, lossy};
+use super::arguments::{integer, is, quoted};
 use super::context::Context;
 use super::{Command, transaction};
 use crate::client::{After, ReplyMode};
@@ -56,39 +54,27 @@ fn echo(context: &mut Context<'_, '_>, arguments: &[&[u8]]) -> CommandResult {
     Ok(())
 }
 
-/// What HELLO asks for.
-#[derive(Default)]
-struct Hello {
-    protocol: Option<Protocol>,
-    name: Option<String>,
-}
-
-impl Hello {
-    /// Reads `[version [AUTH user password] [SETNAME name]]`.
-    fn parse(arguments: &[&[u8]]) -> Result<Self, CommandError> {
-        let mut hello = Self::default();
-        let mut user = None;
-        let Some((version, mut options)) = arguments.split_first() else { return Ok(hello) };
-        hello.protocol = Some(protocol(version)?);
-        while let [option, rest @ ..] = options {
-            options = match rest {
-                [name, _password, rest @ ..] if is(option, "auth") => {
-                    user = Some(*name);
-                    rest
-                }
-                [name, rest @ ..] if is(option, "setname") => {
-                    hello.name = Some(client::name(name)?);
-                    rest
-                }
-                _ => {
-                    let text = format!("ERR Syntax error in HELLO option '{}'", lossy(option));
-                    return Err(CommandError::composed(text));
-                }
-            };
-        }
-        user.map_or(Ok(()), authenticate)?;
-        Ok(hello)
+/// Carries out HELLO's `[AUTH user password] [SETNAME name]`, in any order. As in Redis each takes effect before the next
+/// is looked at, whatever is wrong with that.
+fn carry_out_options(arguments: &[&[u8]], mut set_name: impl FnMut(String)) -> CommandResult {
+    let mut options = arguments;
+    while let [option, rest @ ..] = options {
+        options = match rest {
+            [user, _password, rest @ ..] if is(option, "auth") => {
+                authenticate(user)?;
+                rest
+            }
+            [name, rest @ ..] if is(option, "setname") => {
+                set_name(client::name(name)?);
+                rest
+            }
+            _ => {
+                let text = format!("ERR Syntax error in HELLO option '{}'", quoted(option));
+                return Err(CommandError::composed(text));
+            }
+        };
     }
+    Ok(())
 }
 
 fn protocol(version: &[u8]) -> Result<Protocol, CommandError> {
@@ -101,11 +87,10 @@ fn protocol(version: &[u8]) -> Result<Protocol, CommandError> {
 }
 
 fn hello(context: &mut Context<'_, '_>, arguments: &[&[u8]]) -> CommandResult {
-    let asked = Hello::parse(&arguments[1..])?;
-    if let Some(name) = asked.name {
-        context.client.record.text.lock().name = name;
-    }
-    if let Some(protocol) = asked.protocol {
+    let (version, options) = arguments[1..].split_at(1.min(arguments.len() - 1));
+    let protocol = version.first().map(|version| protocol(version)).transpose()?;
+    carry_out_options(options, |name| context.client.record.text.lock().name = name)?;
+    if let Some(protocol) = protocol {
         context.client.set_protocol(protocol);
         context.reply.set_protocol(protocol);
     }
@@ -179,9 +164,7 @@ fn quit(context: &mut Context<'_, '_>, _: &[&[u8]]) -> CommandResult {
 /// The connection is as if it had just been made, but for its id and what the library said of itself.
 fn reset(context: &mut Context<'_, '_>, _: &[&[u8]]) -> CommandResult {
     let client = &mut *context.client;
-    client.queue = None;
-    client.record.queued.store(-1, Ordering::Relaxed);
-    transaction::unwatch_all(context.server, client);
+    transaction::drop_queue(context.server, client);
     client.select(0);
     client.set_protocol(Protocol::Resp2);
     // A reply that CLIENT REPLY SKIP has left out stays so, as in Redis.
@@ -215,27 +198,32 @@ mod tests {
         check_database("99999999999", Err(beyond));
     }
 
+    #[track_caller]
+    fn check_options(arguments: &[&[u8]], expected: Result<(), &str>, expected_name: Option<&str>) {
+        let mut name = None;
+        let found = carry_out_options(arguments, |given| name = Some(given));
+        assert_eq!(found.map_err(|error| error.to_string()), expected.map_err(str::to_owned));
+        assert_eq!(name.as_deref(), expected_name);
+    }
+
     #[test]
     fn hello_takes_its_options_in_any_order_and_case() {
-        let hello = Hello::parse(&[b"3", b"SetName", b"ab", b"AUTH", b"default", b"any"]).unwrap();
-        assert_eq!((hello.protocol, hello.name.as_deref()), (Some(Protocol::Resp3), Some("ab")));
-    }
-
-    #[track_caller]
-    fn check_hello_error(arguments: &[&[u8]], expected: &str) {
-        let error = Hello::parse(arguments).err().map(|error| error.to_string());
-        assert_eq!(error.as_deref(), Some(expected));
+        check_options(&[], Ok(()), None);
+        check_options(&[b"SetName", b"ab", b"AUTH", b"default", b"any"], Ok(()), Some("ab"));
+        check_options(&[b"setname", b"ab", b"setname", b"cd"], Ok(()), Some("cd"));
     }
 
     #[test]
-    fn hello_refuses_what_it_cannot_give() {
-        check_hello_error(&[b"4"], "NOPROTO unsupported protocol version");
-        check_hello_error(&[b"x"], "ERR Protocol version is not an integer or out of range");
-        check_hello_error(&[b"3", b"auth", b"default"], "ERR Syntax error in HELLO option 'auth'");
-        check_hello_error(&[b"3", b"setname"], "ERR Syntax error in HELLO option 'setname'");
-        check_hello_error(
-            &[b"3", b"auth", b"somebody", b"secret"],
-            "WRONGPASS invalid username-password pair or user is disabled.",
-        );
+    fn hello_says_what_is_wrong_first_and_keeps_what_came_before() {
+        check_options(&[b"auth", b"default"], Err("ERR Syntax error in HELLO option 'auth'"), None);
+        let wrong = Err("WRONGPASS invalid username-password pair or user is disabled.");
+        check_options(&[b"setname", b"ab", b"auth", b"somebody", b"any", b"what"], wrong, Some("ab"));
+    }
+
+    #[test]
+    fn hello_refuses_other_protocols() {
+        let error = |version: &[u8]| protocol(version).err().map(|error| error.to_string());
+        assert_eq!(error(b"4").as_deref(), Some("NOPROTO unsupported protocol version"));
+        assert_eq!(error(b"x").as_deref(), Some("ERR Protocol version is not an integer or out of range"));
     }
 }

@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 use shared::resp::ReplyWriter;
 use smallvec::SmallVec;
 
-use super::arguments::lossy;
+use super::arguments::quoted;
 use super::context::Context;
 use super::{Access, Command, Keys, table};
 use crate::client::{After, Client, QUEUE_BYTES_MAX, Queue, ReplyMode};
@@ -53,6 +53,13 @@ fn dispatch(
 ) -> CommandResult {
     let command = match find(arguments) {
         Ok(command) => command,
+        Err(CommandError::WrongArity(name)) if name == "exec" => {
+            super::transaction::drop_queue(server, client);
+            let text = format!(
+                "EXECABORT Transaction discarded because of: wrong number of arguments for '{name}' command"
+            );
+            return Err(CommandError::composed(text));
+        }
         Err(error) => {
             if let Some(queue) = &mut client.queue {
                 queue.refused = true;
@@ -98,7 +105,7 @@ pub(crate) fn find(arguments: &[&[u8]]) -> Result<&'static Command, CommandError
         command = table::find_subcommand(command, arguments[1]).ok_or_else(|| {
             CommandError::composed(format!(
                 "ERR unknown subcommand '{:.128}'. Try {} HELP.",
-                lossy(arguments[1]),
+                quoted(arguments[1]),
                 command.name.to_ascii_uppercase()
             ))
         })?;
@@ -117,11 +124,11 @@ fn unknown(arguments: &[&[u8]]) -> CommandError {
             break;
         }
         let room = 128 - shown.len();
-        shown.push_str(&format!("'{:.room$}' ", lossy(argument)));
+        shown.push_str(&format!("'{:.room$}' ", quoted(argument)));
     }
     CommandError::composed(format!(
         "ERR unknown command '{:.128}', with args beginning with: {shown}",
-        lossy(arguments[0])
+        quoted(arguments[0])
     ))
 }
 

@@ -2,7 +2,7 @@
 
 use shared::time::WallMillis;
 
-use super::arguments::{integer, is, lossy};
+use super::arguments::{integer, is, quoted};
 use super::context::Context;
 use super::{Access, Command, Handler, Keys};
 use crate::error::{CommandError, CommandResult};
@@ -106,7 +106,7 @@ impl Conditions {
                 option if is(option, "gt") => &mut conditions.gt,
                 option if is(option, "lt") => &mut conditions.lt,
                 other => {
-                    return Err(CommandError::composed(format!("ERR Unsupported option {}", lossy(other))));
+                    return Err(CommandError::composed(format!("ERR Unsupported option {}", quoted(other))));
                 }
             };
             *condition = true;

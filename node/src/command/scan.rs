@@ -112,9 +112,11 @@ fn parse_count(argument: &[u8]) -> Result<usize, CommandError> {
     Ok(usize::try_from(count).unwrap_or(usize::MAX))
 }
 
-/// Reads a cursor as Redis does, by C's `strtoul`: a sign may stand before it, and nothing at all is zero.
+/// Reads a cursor as Redis does, by C's `strtoul`: a sign may stand before it, a zero byte ends it, and nothing at all is
+/// zero.
 fn parse_cursor(argument: &[u8]) -> Option<u64> {
-    let (is_negative, digits) = match argument {
+    let text = argument.split(|byte| *byte == 0).next().unwrap_or_default();
+    let (is_negative, digits) = match text {
         [] => return Some(0),
         [b'-', digits @ ..] => (true, digits),
         [b'+', digits @ ..] => (false, digits),
@@ -155,6 +157,8 @@ mod tests {
             (b"-1", Some(u64::MAX)),
             (b"18446744073709551615", Some(u64::MAX)),
             (b"18446744073709551616", None),
+            (b"\0", Some(0)),
+            (b"17\0x", Some(17)),
             (b"-", None),
             (b"+-1", None),
             (b" 1", None),

@@ -65,13 +65,19 @@ fn never_called(_: &mut Context<'_, '_>, _: &[&[u8]]) -> CommandResult {
 }
 
 fn discard(context: &mut Context<'_, '_>, _: &[&[u8]]) -> CommandResult {
-    if context.client.queue.take().is_none() {
+    if context.client.queue.is_none() {
         return Err(CommandError::text("ERR DISCARD without MULTI"));
     }
-    context.client.record.queued.store(-1, Ordering::Relaxed);
-    unwatch_all(context.server, context.client);
+    drop_queue(context.server, context.client);
     context.reply.ok();
     Ok(())
+}
+
+/// Ends a MULTI, if there is one, and the client's WATCH. The caller holds no shard.
+pub(crate) fn drop_queue(server: &Server, client: &mut Client) {
+    client.queue = None;
+    client.record.queued.store(-1, Ordering::Relaxed);
+    unwatch_all(server, client);
 }
 
 fn watch(context: &mut Context<'_, '_>, arguments: &[&[u8]]) -> CommandResult {

@@ -8,7 +8,7 @@ use std::sync::atomic::Ordering;
 
 use crate::client::ReplyMode;
 use crate::command::Command;
-use crate::command::arguments::{is, lossy};
+use crate::command::arguments::{is, quoted};
 use crate::command::context::Context;
 use crate::command::introspect::reply_help;
 use crate::error::{CommandError, CommandResult};
@@ -106,7 +106,7 @@ fn set_info(context: &mut Context<'_, '_>, arguments: &[&[u8]]) -> CommandResult
     let text = plain(value).ok_or_else(|| {
         CommandError::composed(format!(
             "ERR {} cannot contain spaces, newlines or special characters.",
-            lossy(option)
+            quoted(option)
         ))
     });
     let mut record = context.client.record.text.lock();
@@ -115,7 +115,7 @@ fn set_info(context: &mut Context<'_, '_>, arguments: &[&[u8]]) -> CommandResult
     } else if is(option, "lib-ver") {
         record.library_version = text?;
     } else {
-        return Err(CommandError::composed(format!("ERR Unrecognized option '{}'", lossy(option))));
+        return Err(CommandError::composed(format!("ERR Unrecognized option '{}'", quoted(option))));
     }
     context.reply.ok();
     Ok(())

@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 use super::list::{Sort, ends};
 use super::yes_or_no;
 use crate::client::{After, ClientRecord};
-use crate::command::arguments::{integer_within, is, lossy};
+use crate::command::arguments::{integer_within, is, quoted};
 use crate::command::context::Context;
 use crate::error::{CommandError, CommandResult};
 
@@ -42,7 +42,7 @@ impl<'a> Victims<'a> {
             self.local = Some(value);
         } else if is(option, "user") {
             if value != b"default" {
-                return Err(CommandError::composed(format!("ERR No such user '{}'", lossy(value))));
+                return Err(CommandError::composed(format!("ERR No such user '{}'", quoted(value))));
             }
         } else if is(option, "skipme") {
             self.with_self = !yes_or_no(value, ("yes", "no"))?;

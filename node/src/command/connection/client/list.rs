@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 use shared::time::WallMillis;
 
 use crate::client::{Address, Client, ClientRecord};
-use crate::command::arguments::{integer, is, lossy};
+use crate::command::arguments::{integer, is, quoted};
 use crate::command::context::Context;
 use crate::error::{CommandError, CommandResult};
 
@@ -113,7 +113,7 @@ impl Sort {
             ("pubsub", Sort::Subscriber),
         ];
         let found = NAMES.iter().find(|(known, _)| is(name, known)).map(|(_, sort)| *sort);
-        found.ok_or_else(|| CommandError::composed(format!("ERR Unknown client type '{}'", lossy(name))))
+        found.ok_or_else(|| CommandError::composed(format!("ERR Unknown client type '{}'", quoted(name))))
     }
 
     pub(super) fn of(record: &ClientRecord) -> Self {
