@@ -22,9 +22,13 @@ pub(crate) const BITS: Family = Family {
         (1, "BITOP (NOT|word) key (key)+"),
         (
             8,
-            "BITFIELD key {GET width place|SET width place bits|INCRBY width place int|OVERFLOW (WRAP|SAT|FAIL|word)}",
+            "BITFIELD key {GET width place|SET width place bits|INCRBY width place int|OVERFLOW (WRAP|SAT|word)}",
         ),
-        (4, "BITFIELD key OVERFLOW (WRAP|SAT|FAIL) (INCRBY width place int|SET width place bits)+"),
+        (4, "BITFIELD key OVERFLOW (WRAP|SAT) (INCRBY width place int|SET width place bits)+"),
+        // Where all that is to be written fails, Redis makes room for it nevertheless, and does not tell who watches the key.
+        // The node tells them: the key has changed.
+        (3, "UNWATCH; BITFIELD key {OVERFLOW (FAIL|FAIL|SAT)|INCRBY width place int|SET width place bits}"),
+        (2, "UNWATCH; BITFIELD key OVERFLOW FAIL (INCRBY width place int|SET width place bits)+"),
         (1, "BITFIELD key (GET width|SET width place|INCRBY width|OVERFLOW)"),
         (4, "BITFIELD_RO key (GET width place)+"),
         (1, "BITFIELD_RO key {GET width place|SET width place bits}"),
