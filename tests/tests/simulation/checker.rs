@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use node::simulation::{SimulatedNode, Visible};
+use node::simulation::{SimulatedNode, Stray, Visible};
 use shared::time::WallMillis;
 use shared::version::Frontier;
 
@@ -38,9 +38,8 @@ pub(crate) fn check(world: &World) -> Outcome<u64> {
     let model = Model::of(&world.ledger, &strays)?;
     let wall = EPOCH_MS + world.now / 1_000;
     let now = nodes(world).map(|node| node.clock().wall().0).fold(wall, u64::max) + 1;
-    let lenient = Model::with_given_up(&world.ledger, &strays)?;
     for later in [0, 40, 1_500, 3_600_000] {
-        check_visible(world, &model, &lenient, now + later)?;
+        check_visible(world, &model, &strays, now + later)?;
     }
     check_acknowledged(world)?;
     check_kept(world, now)?;
@@ -78,13 +77,16 @@ pub(crate) fn standings(world: &World) -> String {
     lines.collect::<Vec<_>>().join("\n")
 }
 
-/// Every key is as one of the two models has it.
-fn check_visible(world: &World, model: &Model, lenient: &Model, at_ms: u64) -> Outcome {
+/// Every key is as one of the models has it.
+fn check_visible(world: &World, model: &Model, strays: &BTreeSet<Stray>, at_ms: u64) -> Outcome {
     let mut expected = model.visible(at_ms);
     for (index, node) in nodes(world).enumerate() {
         let seen = node.visible(WallMillis(at_ms));
-        if seen != expected {
-            let other = lenient.visible(at_ms);
+        if seen == expected {
+            continue;
+        }
+        for other in Model::others(&world.ledger, strays)? {
+            let other = other.visible(at_ms);
             let keys: BTreeSet<_> = seen.keys().chain(expected.keys()).cloned().collect();
             for key in keys.into_iter().filter(|key| seen.get(key) == other.get(key)) {
                 match other.get(&key) {

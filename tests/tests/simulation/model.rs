@@ -62,14 +62,15 @@ impl Model {
         Self::with(ledger, strays, false)
     }
 
-    /// As [`Model::of`], with all that was written under origins that were given up, whether or not it was written once
-    /// more, and with the deletions that only reconciles have brought: before they went, deletions and expiries that now
-    /// say nothing to anybody may have ended something.
+    /// As [`Model::of`], and what may be instead: with the deletions that only reconciles have brought, and besides with all
+    /// that was written under origins that were given up, whether or not it was written once more. Before they went,
+    /// deletions and expiries that now say nothing to anybody may have ended something.
     ///
     /// # Errors
     /// If a batch cannot be read.
-    pub(crate) fn with_given_up(ledger: &Ledger, strays: &BTreeSet<Stray>) -> Result<Self, String> {
-        Self::with(ledger, &(strays | &ledger.stray_ends), true)
+    pub(crate) fn others(ledger: &Ledger, strays: &BTreeSet<Stray>) -> Result<[Self; 2], String> {
+        let strays = strays | &ledger.stray_ends;
+        Ok([Self::with(ledger, &strays, false)?, Self::with(ledger, &strays, true)?])
     }
 
     fn with(ledger: &Ledger, strays: &BTreeSet<Stray>, given_up: bool) -> Result<Self, String> {
