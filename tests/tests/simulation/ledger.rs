@@ -128,7 +128,7 @@ impl Ledger {
 
     /// The directory of a host is gone, or was put back to what it was then: what it acknowledged since may be lost.
     pub(crate) fn forgive(&mut self, host: usize, since: Micros) {
-        self.acknowledged.retain(|_, (by, at)| *by != host || *at <= since);
-        self.acknowledged_kept.retain(|_, (by, at)| *by != host || *at <= since);
+        self.acknowledged.retain(|_, (by, at)| *by != host || *at < since);
+        self.acknowledged_kept.retain(|_, (by, at)| *by != host || *at < since);
     }
 }

@@ -229,6 +229,8 @@ const STORIES: &[(u64, &str)] = &[
         200_013_655,
         "what a joiner had settled of a counter was taken for known, for its group had heard of the increment meanwhile",
     ),
+    (310_000_383, "what was acknowledged in the instant of a copy was expected of the copy"),
+    (310_009_639, "of two deletions that might or might not have been, the model knew both or none"),
 ];
 
 #[test]
