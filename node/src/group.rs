@@ -392,6 +392,14 @@ impl Group {
         }
     }
 
+    /// The log ended before what was remembered of departed members: a member that returns is not to be told that what it
+    /// had written is held, for then it would drop it.
+    pub(crate) fn holds_only(&mut self, frontier: &Frontier) {
+        for Departed { end, .. } in self.departed.values_mut() {
+            end.timestamp = end.timestamp.min(frontier.get(end.origin));
+        }
+    }
+
     /// Those whose evictions have taken effect.
     pub(crate) fn departed(&self) -> impl Iterator<Item = &Departed> {
         self.departed.values()

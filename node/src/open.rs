@@ -138,6 +138,7 @@ pub(crate) fn open<D: Disk>(disk: Arc<D>, opening: Opening) -> Result<Opened<D>,
         };
         kept.map_err(|error| io::Error::other(error.to_string()))
     });
+    let held = frontier.clone();
     let start = Start {
         origin,
         clock,
@@ -156,7 +157,8 @@ pub(crate) fn open<D: Disk>(disk: Arc<D>, opening: Opening) -> Result<Opened<D>,
         group: identity.group.clone(),
         group_id: identity.group_id,
     };
-    let group = Group::new(own, stored, member_timeout_ms, started);
+    let mut group = Group::new(own, stored, member_timeout_ms, started);
+    group.holds_only(&held);
     let mut membership = Membership::new(group, save_group(Arc::clone(&disk), identity));
     // Under which origin this run writes must be known to the next ones. If it cannot be saved now, it is tried again.
     membership.save();

@@ -231,6 +231,10 @@ const STORIES: &[(u64, &str)] = &[
     ),
     (310_000_383, "what was acknowledged in the instant of a copy was expected of the copy"),
     (310_009_639, "of two deletions that might or might not have been, the model knew both or none"),
+    (
+        310_030_649,
+        "a node that had evicted another lost what it held of that one, and told it upon its return that it held it",
+    ),
 ];
 
 #[test]
