@@ -16,7 +16,10 @@
 //!   agree on ([`Group::floor`]).
 //! - An *eviction* ([`eviction`]) is made durable, then announced, and adopted by whoever hears of it from a member that
 //!   it has not evicted itself. It takes effect once all that still count have announced it, and these announcements
-//!   are reached: until then the evicted member holds everything back. Disagreement delays; it never diverges.
+//!   are reached: until then the evicted member holds everything back. Disagreement delays; it never diverges. So who
+//!   evicts goes on naming the evicted until that takes effect, and who joins meanwhile waits for it as its group does.
+//! - Who *departed*, because an eviction has taken effect, stays evicted: members may have dropped what forbids its
+//!   writes. If somebody names it once more, who has not heard of that or had said so before, all evict it again.
 //! - A node is *joining* while it has not met its group, or was evicted: it streams nothing, and counts for nobody,
 //!   before it has taken the group's state over and was enrolled by a member, durably.
 //!
@@ -283,9 +286,9 @@ impl Group {
         self.members.values().filter(|counted| !self.evictions.contains(counted.member.node_id))
     }
 
-    /// Whom this node counts, for its announcement; those that it evicts are left out.
+    /// Whom this node waits for, for its announcement: whom it evicts, too, until that takes effect.
     pub(crate) fn announced_members(&self) -> Vec<Member> {
-        self.still_counted().map(|counted| counted.member.clone()).collect()
+        self.members.values().map(|counted| counted.member.clone()).collect()
     }
 
     /// Whom it has evicted, for its announcement.
@@ -299,7 +302,7 @@ impl Group {
 
     /// Whether nothing may be taken from this node.
     pub(crate) fn has_evicted(&self, node_id: NodeId) -> bool {
-        self.evictions.contains(node_id)
+        self.evictions.contains(node_id) || self.departed.contains_key(&node_id)
     }
 
     /// A member, or somebody else, announces.
@@ -322,16 +325,14 @@ impl Group {
         if counted.awaited.is_none() {
             counted.awaited.clone_from(&counted.newest);
         }
-        for eviction in &announcement.evictions {
-            // One that is settled there and unknown here was settled here, too, and is forgotten.
-            let matters = self.members.contains_key(&eviction.node_id) || !eviction.settled;
-            if eviction.node_id != self.own.node_id && matters && self.evictions.add(eviction.clone()) {
-                self.parted = self.parted.or(Some(self.floor));
-                self.is_unsaved = true;
-            }
-        }
         for member in &announcement.members {
             self.count(member.clone(), now);
+        }
+        for eviction in &announcement.evictions {
+            // One of somebody whom nobody names any more has taken effect here, too, and is forgotten.
+            if self.members.contains_key(&eviction.node_id) {
+                self.give_up(eviction.clone());
+            }
         }
     }
 
@@ -349,8 +350,12 @@ impl Group {
             && !self.members.contains_key(&node_id)
             && self.members.len() < MEMBERS_MAX;
         if is_new {
-            self.members.insert(node_id, Counted::new(member, now));
+            self.members.insert(node_id, Counted::new(member.clone(), now));
             self.is_unsaved = true;
+            // Who names one whose eviction has taken effect has not heard of that, or spoke before it.
+            if self.departed.contains_key(&node_id) {
+                self.evict(&member);
+            }
         }
     }
 
@@ -384,7 +389,9 @@ impl Group {
     fn depart(&mut self, node_id: NodeId, own: &Frontier) {
         let Some(Counted { member, reached, .. }) = self.members.remove(&node_id) else { return };
         let end = Version::new(own.get(member.origin), member.origin);
-        let clock = reached.map_or(Timestamp::ZERO, |reached| reached.clock);
+        // It may have departed before, and was only named again.
+        let before = self.departed.get(&node_id).map(|departed| departed.clock);
+        let clock = reached.map(|reached| reached.clock).max(before).unwrap_or(Timestamp::ZERO);
         self.departed.insert(node_id, Departed { node_id, clock, end });
         if self.departed.len() > DEPARTED_MAX {
             let oldest = self.departed.values().min_by_key(|departed| departed.clock).map(|old| old.node_id);

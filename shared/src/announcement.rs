@@ -81,7 +81,7 @@ pub struct Announcement {
     pub frontier: Frontier,
     /// Its hybrid clock: it will write nothing at or below this.
     pub clock: Timestamp,
-    /// The members that it knows and counts, itself left out.
+    /// The members that it waits for, itself left out: those that it has evicted, too, until that takes effect.
     pub members: Vec<Member>,
     /// The members that it has evicted.
     pub evictions: Vec<Eviction>,
@@ -107,6 +107,13 @@ pub struct Advance {
 }
 
 impl Announcement {
+    /// The members that the speaker counts: it waits for them, and has not evicted them.
+    pub fn counted(&self) -> impl Iterator<Item = &Member> {
+        let is_evicted =
+            |member: &Member| self.evictions.iter().any(|eviction| eviction.node_id == member.node_id);
+        self.members.iter().filter(move |member| !is_evicted(member))
+    }
+
     /// What is new since an earlier announcement of the same member, unless more than frontier and clock has changed, or
     /// the frontier went back.
     #[must_use]

@@ -225,7 +225,7 @@ pub struct Enrolment {
     pub clock: Timestamp,
     /// What the sender held when it had sent everything: of that nothing needs to be re-issued.
     pub frontier: Frontier,
-    /// The members, the sender included.
+    /// The members, the sender included, and the evicted that they still wait for.
     pub members: Vec<Member>,
     /// Whom they have evicted.
     pub evictions: Vec<Eviction>,

@@ -12,16 +12,13 @@ use super::{Group, Sender};
 impl Group {
     /// What this node thinks of another one, to tell it.
     pub(crate) fn judge(&self, node_id: NodeId) -> YouAre {
-        if self.evictions.contains(node_id) {
-            let in_effect = !self.members.contains_key(&node_id);
-            if in_effect { YouAre::Evicted } else { YouAre::BeingEvicted }
-        } else if self.members.contains_key(&node_id) {
-            YouAre::Counted
-        } else if self.departed.contains_key(&node_id) {
-            // All know it, and none tells it any more, but whoever asks may hear it.
-            YouAre::Evicted
-        } else {
-            YouAre::Unknown
+        let is_waited_for = self.members.contains_key(&node_id);
+        // Of those who departed all know, and none tells any more, but whoever asks may hear it.
+        match self.has_evicted(node_id) {
+            true if is_waited_for && !self.departed.contains_key(&node_id) => YouAre::BeingEvicted,
+            true => YouAre::Evicted,
+            false if is_waited_for => YouAre::Counted,
+            false => YouAre::Unknown,
         }
     }
 
@@ -36,11 +33,11 @@ impl Group {
         let may_name_this_node = |member: &Member| {
             let Some(counted) = self.members.get(&member.node_id) else { return false };
             let is_named =
-                |newest: &Announcement| newest.members.iter().any(|named| named.node_id == self.own.node_id);
+                |newest: &Announcement| newest.counted().any(|named| named.node_id == self.own.node_id);
             counted.newest.as_ref().map_or_else(|| !counted.is_silent(now), is_named)
         };
         let newest = self.members.get(&node_id).and_then(|counted| counted.newest.as_ref());
-        newest.is_none_or(|newest| newest.members.iter().any(may_name_this_node))
+        newest.is_none_or(|newest| newest.counted().any(may_name_this_node))
     }
 
     /// Whether this node may yet hear of somebody: it counts somebody who was heard lately.

@@ -59,9 +59,16 @@ impl Group {
 
     pub(super) fn evict(&mut self, member: &Member) -> String {
         let Member { name, node_id, .. } = member.clone();
-        self.parted = self.parted.or(Some(self.floor));
-        self.evictions.add(Eviction { name: name.clone(), node_id, settled: false });
-        self.is_unsaved = true;
+        self.give_up(Eviction { name: name.clone(), node_id, settled: false });
         name
+    }
+
+    /// Takes in an eviction, its own or another's. Who is waited for is left behind by it.
+    pub(super) fn give_up(&mut self, eviction: Eviction) {
+        let is_waited_for = self.members.contains_key(&eviction.node_id);
+        if self.evictions.add(eviction) {
+            self.parted = self.parted.or_else(|| is_waited_for.then_some(self.floor));
+            self.is_unsaved = true;
+        }
     }
 }

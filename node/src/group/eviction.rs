@@ -1,7 +1,7 @@
 //! Members that the group no longer waits for.
 //!
-//! An eviction names a node id, not a member's name: who returns, returns under a new node id. It is remembered until
-//! it has taken effect at all members; who comes back even later is unknown to all, and joins as such.
+//! An eviction names a node id, not a member's name: who returns, returns under a new node id. It is told until it has
+//! taken effect at all members, and again if anybody names the evicted one after that.
 
 use std::collections::BTreeMap;
 

@@ -37,7 +37,7 @@ impl Group {
         if self.standing() != Standing::Member {
             return Err(NotEnrolled::NoMember);
         }
-        if self.evictions.contains(member.node_id) {
+        if self.has_evicted(member.node_id) {
             return Err(NotEnrolled::Evicted(member.node_id));
         }
         if member.name == self.own.name {
@@ -136,11 +136,12 @@ impl Group {
         self.formerly = NodeId::default();
         self.departed = enrolment.departed.into_iter().map(|departed| (departed.node_id, departed)).collect();
         self.parted = None;
-        self.evictions = Evictions::new(enrolment.evictions);
         self.members.clear();
+        self.evictions = Evictions::default();
         for member in enrolment.members {
             self.count(member, now);
         }
+        enrolment.evictions.into_iter().for_each(|eviction| self.give_up(eviction));
         self.is_unsaved = true;
     }
 

@@ -8,6 +8,8 @@ use super::counted::HOLDER_SILENT_MS;
 use super::evicting::BUDGET_LAG_MS;
 use super::*;
 
+mod unaware;
+
 /// A member as far as its group sees it: what it has, its clock, and the group as it knows it.
 struct Host {
     group: Group,
@@ -242,7 +244,11 @@ fn a_name_passes_to_a_new_node_only_when_its_holder_is_silent() {
     assert!(hosts[0].group.has_evicted(NodeId(3)));
     assert_eq!(enrolment.evictions.len(), 1);
     let names: Vec<_> = enrolment.members.iter().map(|member| member.node_id.0).collect();
-    assert_eq!(names, [2, 1], "the other members, and who enrols it");
+    assert_eq!(
+        names,
+        [2, 3, 1],
+        "the other members, the one before, who is still waited for, and who enrols it"
+    );
 }
 
 /// A node that starts again and again is listed once, however quickly it does.
