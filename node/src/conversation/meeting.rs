@@ -11,8 +11,8 @@
 //!   views of the group have parted, by an eviction that is forgotten, or an old directory that was put back. If
 //!   only one knows the other, and besides both of them knows more members than that one does, the other joins: one that
 //!   came back from its past would else lead all others, one after the other, back to it. If not, the one that
-//!   is not known joins, as who was evicted and forgotten does. If neither knows the other, the one with fewer members
-//!   gives way, as above.
+//!   is not known joins, as who was evicted and forgotten does. If neither counts the other, the one with fewer members
+//!   gives way, as above: also if only one of them is evicting the other, for its group may not come to agree on that.
 //! - Who joins anew takes the state of the peer because of which it does, if it can: with another it would take over
 //!   the view that it gives up, and be where it was.
 //!
@@ -158,11 +158,11 @@ fn decide_among_members(group: &Group, peer: &Greeting, judged_for_ms: u64, now:
             yields.then_some(Step::Join("both have evicted each other"))
         }
         (_, YouAre::Evicted) => Some(Step::Join("this node was evicted while it was away")),
-        (YouAre::Unknown, YouAre::Unknown) if is_forgotten => {
-            yields.then_some(Step::Join("neither knows the other any more"))
-        }
-        (YouAre::BeingEvicted, YouAre::Unknown) if is_forgotten => {
-            Some(Step::Join("this node is not known there any more"))
+        (YouAre::Unknown | YouAre::BeingEvicted, YouAre::Unknown)
+        | (YouAre::Unknown, YouAre::BeingEvicted)
+            if is_forgotten =>
+        {
+            yields.then_some(Step::Join("neither counts the other any more"))
         }
         (YouAre::Counted, YouAre::Unknown)
             if is_forgotten || is_untold && !group.may_be_named_to(peer.member.node_id, now) =>

@@ -84,6 +84,19 @@ fn of_two_that_have_forgotten_each_other_the_smaller_group_gives_way() {
     check_first_gives_way(&view(2, &[3]), &view(1, &[4]));
 }
 
+/// Whose group cannot agree on an eviction, for one of it is gone, gave way to whom it evicts, came to evict its own group's
+/// there, and gave way to that again, for ever.
+#[test]
+fn who_evicts_one_that_does_not_know_it_gives_way_only_if_its_group_is_the_smaller_one() {
+    let evicting = |number: u64, others: &[u64], evicted: &str| {
+        let mut view = view(number, others);
+        view.forget(evicted).expect("it is a member");
+        view
+    };
+    check_first_gives_way(&view(1, &[5]), &evicting(2, &[1, 3, 4], "n1"));
+    check_first_gives_way(&evicting(2, &[1], "n1"), &view(1, &[5]));
+}
+
 /// Whoever has just joined is not known to all at once.
 #[test]
 fn nobody_gives_way_before_all_may_have_heard() {
