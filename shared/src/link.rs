@@ -44,6 +44,8 @@ mod exchange;
 
 mod hello;
 
+mod pings;
+
 mod pulls;
 
 mod saying;
@@ -434,7 +436,7 @@ impl Link {
     }
 
     fn on_pong(&mut self, id: u64, wall: WallMillis, now: Now) {
-        let Some(sent) = self.saying.take_ping(id) else { return };
+        let Some(sent) = self.saying.pings.answer(id) else { return };
         let round_trip_us = now.mono_us.saturating_sub(sent.mono_us);
         let half_ms = round_trip_us / 2_000;
         let ours = WallMillis(now.wall.0.saturating_sub(half_ms));

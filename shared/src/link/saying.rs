@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use super::announcing::Announcing;
 use super::message::{Goodbye, Holding, Message};
+use super::pings::Pings;
 use super::{FRONTIER_INTERVAL, Now, PING_INTERVAL};
 use crate::clock::Timestamp;
 use crate::id::Origin;
@@ -21,7 +22,7 @@ pub(super) struct Saying {
     pub(super) ack_now: bool,
     pub(super) announcing: Announcing,
     pub(super) ping_at: MonoMillis,
-    ping: Option<Now>,
+    pub(super) pings: Pings,
     frontier: FrontierSaying,
 }
 
@@ -62,7 +63,7 @@ impl Saying {
             ack_now: false,
             announcing: Announcing::default(),
             ping_at: MonoMillis(0),
-            ping: None,
+            pings: Pings::default(),
             frontier,
         }
     }
@@ -117,11 +118,6 @@ impl Saying {
         }
     }
 
-    /// The Ping that was sent, if `id` is its id.
-    pub(super) fn take_ping(&mut self, id: u64) -> Option<Now> {
-        self.ping.take_if(|sent| sent.mono_us == id)
-    }
-
     /// The next thing to say; before the link is up only Goodbyes.
     pub(super) fn next(&mut self, is_up: bool, now: Now) -> Option<Message<'static>> {
         if let Some(goodbye) = self.goodbye.take() {
@@ -153,8 +149,7 @@ impl Saying {
             return None;
         }
         self.ping_at = now.mono().after(PING_INTERVAL);
-        self.ping = Some(now);
-        Some(Message::Ping { id: now.mono_us })
+        Some(Message::Ping { id: self.pings.send(now) })
     }
 
     /// When something is to be said that is not to be said yet.

@@ -17,11 +17,13 @@
 //! - `topology`: who dials whom.
 //! - `ledger`: what was written. `model`: what that comes to. `checker`: what must hold.
 //! - `scenarios`: schedules made by hand, in the words of `script`.
-//! - `failover`: how soon another upstream is taken.
+//! - `failover`: how soon another upstream is taken. `bursts`: when none should be.
 //! - `scale`: what grows with the number of masters.
 //! - `report`, `trace`, `traffic`: what a run did.
 
 mod agent;
+
+mod bursts;
 
 mod checker;
 

@@ -112,6 +112,12 @@ impl Script {
         self.world.network.block(from, to);
     }
 
+    /// What waits for one host to another, and what comes, passes.
+    pub(crate) fn open(&mut self, from: usize, to: usize) {
+        let now = self.world.now;
+        self.world.network.open(from, to, now);
+    }
+
     /// Nothing passes between two hosts.
     pub(crate) fn cut(&mut self, one: usize, other: usize) {
         self.block(one, other);
