@@ -86,6 +86,8 @@ struct Peer {
     /// What it pulls from here.
     follows: BTreeSet<Origin>,
     round_trip_ms: u64,
+    /// What it says is so late.
+    late_ms: u64,
 }
 
 #[derive(Debug)]
@@ -144,8 +146,10 @@ impl Router {
     ) {
         let mut concerned = self.note_arrival(&announced, now);
         concerned.insert(origin);
-        self.peers
-            .insert(link, Peer { node_id, origin, announced, follows: BTreeSet::new(), round_trip_ms: 0 });
+        self.peers.insert(
+            link,
+            Peer { node_id, origin, announced, follows: BTreeSet::new(), round_trip_ms: 0, late_ms: 0 },
+        );
         self.settle_all(concerned, now);
     }
 
@@ -249,6 +253,13 @@ impl Router {
         }
     }
 
+    /// What a peer says comes so late.
+    pub fn on_late(&mut self, link: LinkId, late_ms: u64) {
+        if let Some(peer) = self.peers.get_mut(&link) {
+            peer.late_ms = late_ms;
+        }
+    }
+
     /// Time has passed. A late or extra tick changes nothing.
     pub fn on_tick(&mut self, now: MonoMillis) {
         let over: Vec<_> =
@@ -269,12 +280,13 @@ impl Router {
     }
 
     /// The link that each origin is pulled from, with how many milliseconds ago somebody said for the first time that it
-    /// has more of it than is held here; 0 if nothing is missing.
+    /// has more of it than is held here, or how late is what comes over the link, if that is more; 0 if nothing is missing.
     pub fn upstreams(&self, now: MonoMillis) -> impl Iterator<Item = (Origin, LinkId, u64)> + '_ {
         self.routes.iter().filter_map(move |(origin, route)| match route {
             Route::Pulling(pulling) => {
-                let lag_ms = self.behind.get(origin).map_or(0, |arrivals| arrivals.lag_ms(now));
-                Some((*origin, pulling.link, lag_ms))
+                let missing_ms = self.behind.get(origin).map_or(0, |arrivals| arrivals.lag_ms(now));
+                let late_ms = self.peers.get(&pulling.link).map_or(0, |peer| peer.late_ms);
+                Some((*origin, pulling.link, missing_ms.max(late_ms)))
             }
             Route::Draining(..) => None,
         })

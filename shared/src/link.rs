@@ -44,6 +44,8 @@ mod exchange;
 
 mod hello;
 
+mod lateness;
+
 mod pings;
 
 mod pulls;
@@ -65,6 +67,7 @@ pub use serving::FollowFrom;
 
 use assembly::Assembly;
 use clock_guard::{ClockGuard, Utc, Verdict};
+use lateness::Lateness;
 use pulls::{Arrival, Pulls};
 use saying::Saying;
 use serving::Serving;
@@ -95,6 +98,7 @@ pub struct Link {
     state: State,
     is_related: bool,
     clock_guard: ClockGuard,
+    lateness: Lateness,
     heard_at: MonoMillis,
     is_reading: bool,
     assembly: Assembly,
@@ -116,6 +120,7 @@ impl Link {
             state: State::Greeting,
             is_related: false,
             clock_guard: ClockGuard::new(local.clock_drift_ms_max),
+            lateness: Lateness::default(),
             heard_at: now.mono(),
             is_reading: true,
             assembly: Assembly::default(),
@@ -258,8 +263,11 @@ impl Link {
             | Message::Listen(_)
             | Message::AckNow
                 if !self.is_related => {}
-            Message::Batch(chunk) => self.on_chunk(chunk, bytes),
-            Message::Frontier(holding) => self.actions.push_back(Action::Heard(holding)),
+            Message::Batch(chunk) => self.on_chunk(chunk, bytes, now),
+            Message::Frontier(holding) => {
+                self.judge_lateness(holding.clock.wall(), now);
+                self.actions.push_back(Action::Heard(holding));
+            }
             Message::Announce(announcement) => {
                 self.saying.announcing.on_announce(&announcement);
                 self.on_announced(announcement);
@@ -299,6 +307,7 @@ impl Link {
             return self.close(goodbye);
         }
         self.judge_clocks(reading);
+        self.lateness.on_hello(reading.offset_ms());
         if self.state != State::Closed {
             self.is_related = are_related(&self.local, &hello);
             self.state = State::Judging;
@@ -319,7 +328,7 @@ impl Link {
         }
     }
 
-    fn on_chunk(&mut self, chunk: Chunk<'_>, message: &[u8]) {
+    fn on_chunk(&mut self, chunk: Chunk<'_>, message: &[u8], now: Now) {
         let Ok(whole) = self.assembly.add(chunk, message) else {
             let text = format!(
                 "a batch is over the limit of {BATCH_BYTES_MAX} bytes, or its parts are out of order"
@@ -336,6 +345,7 @@ impl Link {
             Ok(header) => header,
             Err(error) => return self.refuse(Reason::BadBatch, &error.to_string()),
         };
+        self.judge_lateness(header.upto.wall(), now);
         match self.pulls.arrive(&header) {
             Arrival::Apply { serial } => {
                 self.applies_issued += 1;
@@ -436,6 +446,7 @@ impl Link {
     }
 
     fn on_pong(&mut self, id: u64, wall: WallMillis, now: Now) {
+        self.judge_lateness(wall, now);
         let Some(sent) = self.saying.pings.answer(id) else { return };
         let round_trip_us = now.mono_us.saturating_sub(sent.mono_us);
         let half_ms = round_trip_us / 2_000;
@@ -444,6 +455,11 @@ impl Link {
         let reading = ClockReading { ours, theirs: wall, uncertain_ms: half_ms + 1 };
         self.actions.push_back(Action::Measured(round_trip_us, reading));
         self.judge_clocks(reading);
+    }
+
+    fn judge_lateness(&mut self, said: WallMillis, now: Now) {
+        let late_ms = self.lateness.judge(said, now.wall, self.saying.pings.waited_ms(now));
+        self.actions.extend(late_ms.map(Action::Late));
     }
 
     fn judge_clocks(&mut self, reading: ClockReading) {

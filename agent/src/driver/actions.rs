@@ -61,6 +61,7 @@ impl Driver {
                 self.record.on_measured(round_trip_us, reading.offset_ms());
                 self.tell(LinkEvent::RoundTrip(round_trip_us / 1_000));
             }
+            Action::Late(late_ms) => self.tell(LinkEvent::Late(late_ms)),
             Action::Close { goodbye, by_peer } => {
                 self.end(Ending::Goodbye { goodbye, by_peer });
             }

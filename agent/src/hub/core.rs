@@ -319,6 +319,7 @@ impl Core {
                 }
             }
             LinkEvent::RoundTrip(round_trip_ms) => self.router.on_round_trip(link, round_trip_ms),
+            LinkEvent::Late(late_ms) => self.router.on_late(link, late_ms),
             LinkEvent::Talked => {
                 self.reports.wants_info = true;
                 self.news_by(self.next_news(TALKED_INTERVAL, now));

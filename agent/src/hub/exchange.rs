@@ -73,6 +73,8 @@ pub enum LinkEvent {
     Refused(Origin, PullRefusal),
     /// A round trip took this many milliseconds.
     RoundTrip(u64),
+    /// What the peer says is this late from now on, in milliseconds.
+    Late(u64),
     /// The node has talked with the peer's, and may be another since.
     Talked,
 }

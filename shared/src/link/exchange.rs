@@ -160,6 +160,8 @@ pub enum Action {
     ClockWarning(ClockReading),
     /// A round trip was measured, in microseconds, and the clocks compared.
     Measured(u64, ClockReading),
+    /// What the peer says is this late from now on, in milliseconds: what it has lies in buffers on the way. 0: it is not.
+    Late(u64),
     /// Send what [`Link::poll_message`](super::Link::poll_message) still has, and close. Nothing follows.
     Close {
         /// Why.

@@ -28,6 +28,11 @@ impl Pings {
         let place = self.0.iter().position(|sent| sent.mono_us == id)?;
         self.0.drain(..=place).next_back()
     }
+
+    /// How long the oldest has not been answered, in milliseconds.
+    pub(super) fn waited_ms(&self, now: Now) -> u64 {
+        self.0.front().map_or(0, |sent| now.mono().since(sent.mono()))
+    }
 }
 
 #[cfg(test)]
@@ -43,9 +48,12 @@ mod tests {
     fn an_answer_that_comes_after_the_next_ping_counts() {
         let mut pings = Pings::default();
         let ids: Vec<_> = [0, 1_000, 2_000].map(|ms| pings.send(at(ms))).into();
+        assert_eq!(pings.waited_ms(at(2_500)), 2_500);
         assert_eq!(pings.answer(ids[1]).map(|sent| sent.mono_us), Some(1_000_000));
+        assert_eq!(pings.waited_ms(at(2_500)), 500);
         assert!(pings.answer(ids[0]).is_none(), "it is known already that it was answered");
         assert!(pings.answer(ids[2]).is_some());
+        assert_eq!(pings.waited_ms(at(9_000)), 0);
         assert!(pings.answer(77).is_none(), "it was never sent");
     }
 
@@ -53,6 +61,6 @@ mod tests {
     fn a_peer_that_never_answers_costs_a_bounded_memory() {
         let mut pings = Pings::default();
         (0..1_000).for_each(|ms| _ = pings.send(at(ms)));
-        assert_eq!(pings.0.len(), UNANSWERED_MAX);
+        assert_eq!(pings.waited_ms(at(1_000)), UNANSWERED_MAX as u64);
     }
 }

@@ -453,6 +453,7 @@ impl Driver {
             | Action::PeerUnsubscribed(_)
             | Action::PeerTruncated(_)
             | Action::ClockWarning(_)
+            | Action::Late(_)
             | Action::Measured(..) => {}
         }
     }

@@ -82,3 +82,32 @@ fn a_node_that_does_not_answer_is_not_ready() {
         redis::cmd("EXISTS").arg("key").query::<bool>(&mut group[1].client()).unwrap_or(false)
     });
 }
+
+/// Over a link that is too slow, news of what is missing lie in buffers with what is missing: a node took itself for up to
+/// date for as long as that lasted.
+#[test]
+fn a_node_behind_a_slow_link_is_not_ready_for_who_bounds_the_lag() {
+    const KEYS: usize = 1_000;
+    let mut group = Group::new(&programs!(), 2);
+    group.connect_by_own_cables(Topology::Star);
+    group.start_all();
+    group.wait_one_link_each(Topology::Star);
+    wait_status(&group[1], "/readyz?max-lag=2000", 200, "ready");
+    group[1].own_cables[0].set_bytes_per_second(200_000);
+    let value = "x".repeat(10_000);
+    let many: Vec<String> = (0..KEYS).map(|number| format!("SET key:{number} {value}")).collect();
+    send_all(&mut group[0].writing_client(), &many);
+
+    wait_status(&group[1], "/readyz?max-lag=2000", 503, "ms behind");
+    while held(&group[1]) < KEYS / 4 {
+        assert_eq!(get(&group[1], "/readyz?max-lag=2000").0, 503);
+    }
+    assert_eq!(get(&group[1], "/readyz?max-lag=3600000").0, 200);
+
+    group[1].own_cables[0].set_bytes_per_second(0);
+    wait_status(&group[1], "/readyz?max-lag=2000", 200, "ready");
+}
+
+fn held(host: &Host) -> usize {
+    redis::cmd("DBSIZE").query(&mut host.client()).expect("the node answers")
+}

@@ -482,6 +482,7 @@ impl Driver {
                 }
                 Action::Refused(origin, refusal) => self.tell(LinkEvent::Refused(origin, refusal)),
                 Action::Measured(round_trip_us, _) => self.tell(LinkEvent::RoundTrip(round_trip_us / 1_000)),
+                Action::Late(late_ms) => self.tell(LinkEvent::Late(late_ms)),
                 Action::Close { goodbye, by_peer } => {
                     self.ending.get_or_insert(Ending::Goodbye { goodbye, by_peer });
                 }
