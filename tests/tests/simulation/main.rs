@@ -236,6 +236,8 @@ const STORIES: &[(u64, &str)] = &[
     (
         310_030_649,
         "a node that had evicted another lost what it held of that one, and told it upon its return that it held it",
+    ),
+    (
         210_007_659,
         "all forgot each other: a joiner did not wait for one whom its group was evicting and not all knew of",
     ),
