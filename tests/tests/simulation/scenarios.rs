@@ -37,6 +37,7 @@ const SCENARIOS: &[Scenario] = &[
     ("no tombstone goes while a reconcile is served", tombstone_during_reconcile),
     ("a node within a reconcile serves none", reconcile_in_a_row),
     ("a reconcile that was not durable begins again", reconcile_cut_by_crash),
+    ("what a joiner has taken over is durable before it is a member", join_cut_by_crash),
     ("a reconcile comes to its end though the log is short and writes go on", reconcile_under_load),
     ("what memory lost at equal frontiers comes back, and nothing else goes", damaged_memory),
     ("members agree on an eviction before it counts", eviction_by_one),
@@ -397,6 +398,8 @@ fn short_logs(topology: Topology, seed: u64, is_shown: bool) -> Outcome<Script> 
 fn left_behind(s: &mut Script, away: usize, script: &[(usize, &str)]) -> Outcome {
     let hosts = s.world.hosts.len();
     (0..hosts).filter(|host| *host != away).for_each(|host| s.cut(away, host));
+    // Until the links are given up: what waits in them would be delivered.
+    s.ms(6_000)?;
     for (host, command) in script {
         s.at(*host, command)?;
         s.ms(200)?;
@@ -474,11 +477,31 @@ fn reconcile_cut_by_crash(seed: u64, is_shown: bool) -> Outcome {
     let texts = ["Receiving {", "begins a snapshot", "snapshot of", "Received {"];
     for text in texts {
         s.trap(2, text);
+        (0..2).for_each(|host| s.join(2, host));
+        s.await_trap(2)?;
         s.heal()?;
         left_behind(&mut s, 2, &[(0, "INCR c"), (1, "INCR c")])?;
     }
     s.heal()?;
     s.expect_all("GET c", "$1 8")
+}
+
+fn join_cut_by_crash(seed: u64, is_shown: bool) -> Outcome {
+    let mut s = Script::of_nature(Mesh(3), seed, is_shown, |nature| nature.snapshot_step = 50_000)?;
+    s.at(0, "MSET k v other w")?;
+    s.ms(300)?;
+    (0..2).for_each(|host| s.cut(2, host));
+    s.at(2, "SET own 1")?;
+    s.forget(0, "n2");
+    s.at(0, "DEL k")?;
+    // All that count have it, and forget it.
+    s.ms(10_000)?;
+    s.trap(2, "Joined");
+    (0..2).for_each(|host| s.join(2, host));
+    s.await_trap(2)?;
+    s.heal()?;
+    s.expect_all("EXISTS k", ":0")?;
+    s.expect_all("GET own", "$1 1")
 }
 
 fn reconcile_under_load(seed: u64, is_shown: bool) -> Outcome {

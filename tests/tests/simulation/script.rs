@@ -102,6 +102,17 @@ impl Script {
         self.world.hosts[host].trap = Some(Trap { text, blow: Blow::PowerLoss });
     }
 
+    /// Waits until that has come to pass.
+    pub(crate) fn await_trap(&mut self, host: usize) -> Outcome {
+        for _ in 0..600 {
+            match self.world.hosts[host].trap {
+                Some(_) => self.ms(100)?,
+                None => return Ok(()),
+            }
+        }
+        Err(format!("the trap at n{host} was not sprung"))
+    }
+
     /// Time passes.
     pub(crate) fn ms(&mut self, ms: Micros) -> Outcome {
         self.world.run(ms * 1_000)
