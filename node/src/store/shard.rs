@@ -18,9 +18,9 @@ use shared::change::{CellId, Change, DATABASES, Op};
 use shared::time::WallMillis;
 use shared::version::Version;
 
-use self::database::{Database, Footprint, Look, Site, new_slots, slot_in_shard};
+use self::database::{Database, Footprint, Look, Site, Slot, new_slots, slot_in_shard};
 use self::reached::Reached;
-use super::dead::{DeadParts, Registry};
+use super::dead::{Dead, DeadParts, Registry};
 use super::entry::{Entry, Packed, is_of};
 use super::key::{Key, ShardId, key_hash, slot_of};
 use super::lasts::Lasts;
@@ -38,6 +38,8 @@ pub(crate) struct Shard {
     hasher: RandomState,
     databases: [Database; DATABASES as usize],
     reached: Reached,
+    /// What is dead in all databases: asked for at every change of something dead, and of every shard by maintenance.
+    dead: Dead,
     /// Which changes reached every slot last: flushes, and what had reached single slots before them.
     lasts: Lasts,
     /// Where dead things are.
@@ -63,6 +65,7 @@ impl Shard {
             hasher,
             databases: Default::default(),
             reached: Reached::default(),
+            dead: Dead::NONE,
             lasts: Lasts::default(),
             registry: Registry::default(),
             watchers: Watchers::default(),
@@ -145,7 +148,7 @@ impl Shard {
             }
         };
         if before.footprint != after.footprint {
-            database.account(key.hash, before.footprint, after.footprint);
+            self.account(key.db, key.hash, before.footprint, after.footprint);
         }
         if after.footprint.dead.things > 0 {
             let site = Site { db: key.db, slot: place as u8, table_hash };
@@ -194,7 +197,7 @@ impl Shard {
         let flushed = *flushed;
         let exists = |key: &Key<'_>| self.find(key).is_some_and(|entry| entry.kind().is_some());
         self.watchers.tell_flushed(db, exists);
-        let old = self.databases[usize::from(db)].take_slots();
+        let old = self.take_slots(db);
         old.iter().flatten().flat_map(|slot| slot.lasts.iter()).for_each(|entry| self.lasts.note(entry));
         if !local {
             for table in old.into_iter().flatten().map(|slot| slot.table) {
@@ -246,7 +249,7 @@ impl Shard {
         self.reached.note(place);
         let table = &mut database.slots.get_or_insert_with(new_slots)[place].table;
         table.insert_unique(table_hash, entry, |entry| hasher.hash_one(entry.key()));
-        database.account(hash, Footprint::NONE, after);
+        self.account(db, hash, Footprint::NONE, after);
     }
 
     /// Takes an entry out, and uncounts it.
@@ -256,8 +259,22 @@ impl Shard {
         let table_hash = self.hasher.hash_one(key.bytes);
         let (entry, _) = table.find_entry(table_hash, |entry| is_of(entry, key)).ok()?.remove();
         let before = Footprint::of(&entry, key.db, key.hash, database.flushed.version, origins);
-        database.account(key.hash, before, Footprint::NONE);
+        self.account(key.db, key.hash, before, Footprint::NONE);
         Some(entry)
+    }
+
+    /// Counts what a change has made of a key.
+    fn account(&mut self, db: u8, hash: u64, before: Footprint, after: Footprint) {
+        self.dead.subtract(before.dead);
+        self.dead.add(after.dead);
+        self.databases[usize::from(db)].account(hash, before, after);
+    }
+
+    /// Empties a database's tables, and counts nothing of them any more.
+    fn take_slots(&mut self, db: u8) -> Option<Box<[Slot]>> {
+        let database = &mut self.databases[usize::from(db)];
+        self.dead.subtract(database.dead);
+        database.take_slots()
     }
 
     /// Changes a key as a whole.
@@ -349,6 +366,7 @@ impl Shard {
     /// Whether all that is counted is what is there.
     #[cfg(test)]
     pub(crate) fn check(&self, origins: &Origins) {
+        let mut dead = Dead::NONE;
         for (db, database) in (0..DATABASES).zip(&self.databases) {
             let (mut counted, mut digests) = (Database::default(), vec![0; new_slots().len()]);
             for entry in self.entries(db) {
@@ -364,7 +382,9 @@ impl Shard {
             assert_eq!(database.expiring, counted.expiring, "expiring keys");
             assert_eq!(database.expiries, counted.expiries, "expiries");
             assert_eq!(database.dead.things, counted.dead.things, "dead things");
+            dead.add(database.dead);
         }
+        assert_eq!(self.dead, dead, "what is dead in all databases");
     }
 
     fn tell_watchers(&self, key: &Key<'_>, changed: bool) {

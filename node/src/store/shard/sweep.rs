@@ -30,14 +30,13 @@ impl Shard {
     }
 
     /// About how many bytes only dead things take, the notes of where they are included.
-    pub(crate) fn dead_bytes(&self) -> usize {
-        let dead = self.databases.iter().map(|database| database.dead.bytes);
-        dead.sum::<usize>() + self.registry.bytes()
+    pub(crate) const fn dead_bytes(&self) -> usize {
+        self.dead.bytes + self.registry.bytes()
     }
 
     /// How many things are dead.
-    pub(crate) fn dead_things(&self) -> usize {
-        self.databases.iter().map(|database| database.dead.things).sum()
+    pub(crate) const fn dead_things(&self) -> usize {
+        self.dead.things
     }
 
     fn sweep(&mut self, place: &Place, stable: &Frontier, origins: &Origins) {

@@ -23,9 +23,8 @@ impl Shard {
     /// Takes back a database's flush for an older one, and leaves its keys as they are: of those that it went over nothing
     /// is left.
     pub(crate) fn withdraw_flush(&mut self, db: u8, instead: Flushed, origins: &Origins) {
-        let database = &mut self.databases[usize::from(db)];
-        database.flushed = instead;
-        let slots = database.take_slots();
+        self.databases[usize::from(db)].flushed = instead;
+        let slots = self.take_slots(db);
         for slot in slots.into_iter().flatten() {
             // Where they were is no more: they count for every slot, as after a flush.
             slot.lasts.iter().for_each(|entry| self.lasts.note(entry));
