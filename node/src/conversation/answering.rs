@@ -29,6 +29,9 @@ const RUNS_MAX: usize = 4;
 /// Slots in one answer of summaries with values: each is a pass over the slot's keys.
 const DEEP_SLOTS: usize = 256;
 
+/// About what a page takes besides its bytes.
+const PAGE_OVERHEAD: usize = 8;
+
 /// The receivers that this node serves.
 #[derive(Debug, Default)]
 pub(crate) struct Sending {
@@ -249,21 +252,24 @@ fn indices(slots: &[u16]) -> impl Iterator<Item = usize> {
 fn states(node: &Node, slots: impl Iterator<Item = usize>, what: What<'_>) -> Answer {
     let mut pages = Vec::new();
     let mut bytes = 0;
-    for slot in slots {
-        if bytes >= ANSWER_BYTES {
-            break;
-        }
+    let mut slots = slots.map(|slot| slot % SLOTS).peekable();
+    while bytes < ANSWER_BYTES
+        && let Some(slot) = slots.next()
+    {
+        let id = ShardId::of_slot(slot);
+        let shard = node.store.lock_shard(id);
         let mut page = PageBuilder::new();
-        let slot = slot % SLOTS;
-        node.store.lock_shard(ShardId::of_slot(slot)).collect_slot(
-            slot,
-            what,
-            &mut page,
-            &node.store.origins,
-        );
+        shard.collect_slot(slot, what, &mut page, &node.store.origins);
         let page = page.finish();
-        bytes += page.len() + 8;
+        bytes += page.len() + PAGE_OVERHEAD;
         pages.push(ByteBuf::from(page));
+        // Under the same lock go those behind it that hold nothing, as most slots of a small store do; not the next that
+        // holds keys, so that clients wait for one such at most.
+        let is_empty = |slot: &usize| ShardId::of_slot(*slot) == id && !shard.has_reached(*slot);
+        while bytes < ANSWER_BYTES && slots.next_if(is_empty).is_some() {
+            bytes += PAGE_OVERHEAD;
+            pages.push(ByteBuf::new());
+        }
     }
     let slots = pages.len() as u16;
     pages.push(ByteBuf::from(node.flushes()));

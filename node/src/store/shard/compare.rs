@@ -78,6 +78,11 @@ impl Shard {
         self.lasts.forget(stable);
     }
 
+    /// Whether the slot may hold keys: whether anything ever reached it.
+    pub(crate) const fn has_reached(&self, slot: usize) -> bool {
+        self.reached.has(slot)
+    }
+
     /// Adds what is asked for of the slot's keys to a page.
     pub(crate) fn collect_slot(&self, slot: usize, what: What<'_>, out: &mut PageBuilder, origins: &Origins) {
         if !self.reached.has(slot) {
