@@ -43,6 +43,7 @@ use smallvec::SmallVec;
 
 use self::context::Context;
 use crate::error::CommandResult;
+use crate::store::rich::parse_integer;
 
 /// Carries out a command: writes its reply, or says why not.
 pub(crate) type Handler = for<'c, 'a> fn(&mut Context<'c, 'a>, &[&'a [u8]]) -> CommandResult;
@@ -79,6 +80,8 @@ pub(crate) enum Keys {
     None,
     /// From the first place to the last, which counts from the end if negative, each so many places.
     Range { first: usize, last: isize, step: usize },
+    /// As many as the argument at this place says, right behind it; and, if so, the one at place 1 before them.
+    Counted { count: usize, target: bool },
     /// The command ranges over all keys.
     All,
 }
@@ -101,6 +104,12 @@ impl Keys {
                 };
                 let range = arguments.get(first..end.min(arguments.len())).unwrap_or_default();
                 range.iter().step_by(step).copied().collect()
+            }
+            Self::Counted { count, target } => {
+                let number = arguments.get(count).and_then(|number| parse_integer(number)).unwrap_or(0);
+                let counted = arguments.iter().skip(count + 1).take(usize::try_from(number).unwrap_or(0));
+                let target = arguments.get(1).filter(|_| target);
+                target.into_iter().chain(counted).copied().collect()
             }
         }
     }

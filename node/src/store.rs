@@ -7,6 +7,7 @@
 //! - [`key`]: a key with its hash, its slot and its shard.
 //! - [`rich`]: the state of a key in full, and the merge rules.
 //! - [`entry`]: what a table holds for a key: a plain string packed into one allocation, or the full state.
+//! - [`collection`]: what clients see of a hash, set, sorted set or list; [`list_id`]: a list's order.
 //! - [`digest`], [`lasts`]: what two nodes compare of a slot.
 //! - [`dead`]: what may be dropped once everybody has it.
 //! - [`state`]: keys as snapshots and comparing nodes carry them.
@@ -22,6 +23,10 @@ pub(crate) mod origins;
 pub(crate) mod rich;
 
 pub(crate) mod entry;
+
+pub(crate) mod collection;
+
+pub(crate) mod list_id;
 
 mod digest;
 

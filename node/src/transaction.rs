@@ -9,6 +9,10 @@
 
 mod coalesce;
 
+mod collection;
+
+mod counter;
+
 mod reissue;
 
 use std::borrow::Cow;
@@ -25,7 +29,7 @@ use crate::log::{LogStatus, OpenWrite, WriteRefused};
 use crate::node::Node;
 use crate::store::entry::Entry;
 use crate::store::key::Key;
-use crate::store::rich::{Source, end_of, parse_integer};
+use crate::store::rich::{Source, end_of};
 use crate::store::shard::{Shard, Writer, merge_change};
 use crate::store::{LockedShards, ShardSet};
 
@@ -266,27 +270,6 @@ impl<'a> Transaction<'a> {
         Ok(())
     }
 
-    /// Adds to the key's counter. The caller has seen that the key holds a whole number, or nothing, and that the
-    /// sum does not overflow. Returns nothing: the new value is the old one and `by`.
-    pub(crate) fn increment(&mut self, key: &Key<'a>, by: i64) -> Result<(), CommandError> {
-        self.begin_afresh(key)?;
-        let Version { timestamp, origin } = self.writer.at;
-        if self.was_written_here(key) {
-            // One timestamp cannot order an increment behind a write or reset of the same transaction: fold it.
-            let value = self.string(key)?.as_deref().and_then(parse_integer).unwrap_or(0).saturating_add(by);
-            let text = itoa::Buffer::new().format(value).as_bytes().to_vec();
-            return self.emit(key, Op::Cell(CellId::STRING, Some(Value::Bytes(text.into()))));
-        }
-        let (first, sum) = match self.contribution(key, origin) {
-            Some((first, sum)) => (first, sum.saturating_add(i128::from(by))),
-            None => (timestamp, i128::from(by)),
-        };
-        let contribution = Contribution { first, sum: Sum::Int(sum), restates: None };
-        self.emit(key, Op::Count(CellId::STRING, contribution))?;
-        self.touch(key);
-        Ok(())
-    }
-
     /// Adds what is missing to a contribution of an owner's that began at `first`, if it is there still; `last` is the
     /// owner's last increment in it then.
     pub(crate) fn restate(
@@ -373,21 +356,6 @@ impl<'a> Transaction<'a> {
         let veiled = entry.expiry().map_or(Timestamp::ZERO, end_of);
         let above = entry.newest(&self.node.store.origins).next().max(veiled).max(entry.mark_end());
         Version::new(above.min(self.writer.at.timestamp), Origin::NONE)
-    }
-
-    fn was_written_here(&self, key: &Key<'_>) -> bool {
-        let at = self.writer.at;
-        let shard = self.locked.of(key);
-        shard.flushed(key.db) == at
-            || shard.find(key).is_some_and(|entry| entry.written_at(at, &self.node.store.origins))
-    }
-
-    fn contribution(&self, key: &Key<'_>, origin: Origin) -> Option<(Timestamp, i128)> {
-        let own = self.locked.of(key).find(key)?.contribution(origin)?;
-        match own.sum {
-            Sum::Int(sum) => Some((own.first, sum)),
-            Sum::Float(_) => None,
-        }
     }
 
     fn emit(&mut self, key: &Key<'a>, op: Op<'a>) -> Result<(), CommandError> {

@@ -57,7 +57,11 @@ pub enum Kind {
 }
 
 impl Kind {
-    const ALL: [Self; 5] = [Self::String, Self::List, Self::Set, Self::Hash, Self::SortedSet];
+    /// How many kinds there are.
+    pub const COUNT: usize = 5;
+
+    /// Every kind, the highest last.
+    pub const ALL: [Self; Self::COUNT] = [Self::String, Self::List, Self::Set, Self::Hash, Self::SortedSet];
 
     pub(crate) fn from_wire(byte: u8) -> Option<Self> {
         Self::ALL.get(usize::from(byte)).copied()

@@ -10,7 +10,7 @@ use super::context::Context;
 use super::{Access, Command, Handler, Keys};
 use crate::error::{CommandError, CommandResult};
 use crate::store::key::Key;
-use crate::transaction::{NewTtl, Transaction};
+use crate::transaction::Transaction;
 
 const BOTH: Keys = Keys::Range { first: 1, last: 2, step: 1 };
 const SUBCOMMAND: Keys = Keys::Range { first: 2, last: 2, step: 1 };
@@ -130,7 +130,7 @@ fn copy<'a>(context: &mut Context<'_, 'a>, arguments: &[&'a [u8]]) -> CommandRes
     let transaction = &mut *context.transaction;
     let copies = transaction.exists(&source) && (options.replace || !transaction.exists(&target));
     if copies {
-        copy_key(transaction, &source, &target)?;
+        transaction.copy(&source, &target)?;
     }
     transaction.touch(&source);
     context.reply.integer(copies.into());
@@ -188,16 +188,7 @@ fn check_distinct(source: &Key<'_>, target: &Key<'_>) -> CommandResult {
 
 /// Moves what `source`, which exists, holds over whatever `target` holds, the TTL included.
 fn move_key<'a>(transaction: &mut Transaction<'a>, source: &Key<'a>, target: &Key<'a>) -> CommandResult {
-    copy_key(transaction, source, target)?;
+    transaction.copy(source, target)?;
     transaction.delete(source)?;
     Ok(())
-}
-
-/// As [`move_key`], but `source` stays. Reserves enough for both.
-fn copy_key<'a>(transaction: &mut Transaction<'a>, source: &Key<'a>, target: &Key<'a>) -> CommandResult {
-    let value = transaction.string(source)?.unwrap_or_default().into_owned();
-    let ttl = transaction.expiry(source).map_or(NewTtl::Clear, NewTtl::At);
-    let keys = source.bytes.len() + 2 * target.bytes.len();
-    transaction.reserve(3 * CHANGE_OVERHEAD_BYTES + keys + value.len())?;
-    transaction.set(target, value, ttl)
 }

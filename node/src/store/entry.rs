@@ -8,17 +8,18 @@ mod packed;
 
 use std::borrow::Cow;
 
-use shared::change::{CellId, Kind, Op};
+use shared::change::{CellId, Kind, Op, Sum};
 use shared::clock::Timestamp;
 use shared::id::Origin;
 use shared::time::WallMillis;
 use shared::version::Version;
 
+use super::collection::Collection;
 use super::dead::{Dead, DeadParts};
 use super::digest;
 use super::key::Key;
 use super::origins::{OriginIndex, Origins, TooManyOrigins};
-use super::rich::{CellValue, OwnContribution, RichKey, Source, Tally, Ttl, end_of};
+use super::rich::{CellValue, OwnContribution, RichKey, Source, Ttl, end_of};
 use super::shard::Flushed;
 
 pub(crate) use self::packed::Packed;
@@ -90,6 +91,14 @@ impl Entry {
         }
     }
 
+    /// The elements of this kind. The caller has seen that it is the visible one.
+    pub(crate) fn collection(&self, kind: Kind) -> Option<Collection<'_>> {
+        match self {
+            Self::Packed(_) => None,
+            Self::Rich(rich) => Some(Collection::new(rich, kind)),
+        }
+    }
+
     pub(crate) fn reset(&self, origins: &Origins) -> Version {
         match self {
             Self::Packed(packed) => packed.version(origins),
@@ -124,21 +133,30 @@ impl Entry {
         }
     }
 
-    /// Whether the string was written, or the key reset, at exactly this version.
-    pub(crate) fn written_at(&self, version: Version, origins: &Origins) -> bool {
+    /// Whether the cell was written, or the key reset, at exactly this version.
+    pub(crate) fn written_at(&self, id: &CellId<'_>, version: Version, origins: &Origins) -> bool {
         match self {
             Self::Packed(packed) => {
                 packed.timestamp() == version.timestamp && packed.version(origins) == version
             }
-            Self::Rich(rich) => rich.written_at(version),
+            Self::Rich(rich) => rich.written_at(id, version),
         }
     }
 
-    /// What `origin` has added to the string, if an increment of its would go on from there.
-    pub(crate) fn contribution(&self, origin: Origin) -> Option<OwnContribution> {
+    /// What `origin` has added to a cell, if an increment of its would go on from there.
+    pub(crate) fn contribution(&self, id: &CellId<'_>, origin: Origin) -> Option<OwnContribution> {
         match self {
             Self::Packed(_) => None,
-            Self::Rich(rich) => rich.contribution(origin),
+            Self::Rich(rich) => rich.contribution(id, origin),
+        }
+    }
+
+    /// What a cell would come to if this were what `origin` has added to it.
+    pub(crate) fn score_with(&self, cell: &CellId<'_>, origin: Origin, own: OwnContribution) -> f64 {
+        match (self, own.sum) {
+            (Self::Rich(rich), _) => rich.score_with(cell, origin, own),
+            (Self::Packed(_), Sum::Float(sum)) => sum,
+            (Self::Packed(_), Sum::Int(sum)) => sum as f64,
         }
     }
 
@@ -230,7 +248,7 @@ impl Entry {
                 let version = packed.version(origins);
                 (true, digest::cell(Kind::String, &[], version), packed.ttl(origins))
             }
-            Self::Rich(rich) => (rich.tally().live > 0, rich.tally().digest, rich.ttl),
+            Self::Rich(rich) => (rich.kind().is_some(), rich.tally().digest, rich.ttl),
         };
         match ttl.filter(|ttl| ttl.expiry.is_some()) {
             Some(ttl) => digest::key(db, hash, cells ^ digest::ttl(ttl.version)),
@@ -276,9 +294,9 @@ impl Entry {
             Self::Packed(packed) => packed.dead(flushed, origins),
             Self::Rich(rich) => {
                 let parts = rich.dead_parts(flushed).iter().flatten().count();
-                let Tally { live, mut dead, .. } = rich.tally();
+                let mut dead = rich.tally().dead;
                 dead.things += parts;
-                if live == 0 && self.expiry().is_none() {
+                if rich.kind().is_none() && self.expiry().is_none() {
                     dead.bytes += size_of::<Self>() + size_of::<RichKey>() + rich.key.len();
                 }
                 dead

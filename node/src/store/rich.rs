@@ -325,7 +325,7 @@ impl RichKey {
 
     /// The kind that clients see, whatever the TTL says: the highest with a live cell.
     pub(crate) fn kind(&self) -> Option<Kind> {
-        self.cells.iter().rev().find(|(_, cell)| cell.is_live(self.mark)).map(|(id, _)| id.kind)
+        self.tally.kind()
     }
 
     /// The string's bytes, if that has a live cell.
@@ -338,11 +338,23 @@ impl RichKey {
         self.cell(id).and_then(|cell| cell.value(self.mark))
     }
 
-    /// What `origin` has added to the string, if an increment of its would go on from there.
-    pub(crate) fn contribution(&self, origin: Origin) -> Option<OwnContribution> {
-        let contributions = &self.cell(&CellId::STRING)?.contributions;
-        let (_, own) = contributions.iter().find(|(other, _)| *other == origin)?;
-        (!self.mark.is_some_and(|mark| mark.hides(own.first))).then_some(*own)
+    /// What `origin` has added to a cell, if an increment of its would go on from there.
+    pub(crate) fn contribution(&self, id: &CellId<'_>, origin: Origin) -> Option<OwnContribution> {
+        let own = self.contribution_of(id, origin)?;
+        (!self.mark.is_some_and(|mark| mark.hides(own.first))).then_some(own)
+    }
+
+    /// What a cell would come to if this were what `origin` has added to it.
+    pub(crate) fn score_with(&self, id: &CellId<'_>, origin: Origin, own: OwnContribution) -> f64 {
+        let mut cell = self.cell(id).cloned().unwrap_or_default();
+        match cell.contributions.binary_search_by_key(&origin, |(origin, _)| *origin) {
+            Ok(place) => cell.contributions[place].1 = own,
+            Err(place) => cell.contributions.insert(place, (origin, own)),
+        }
+        match cell.value(self.mark) {
+            Some(CellValue::Float(score)) => score,
+            _ => 0.0,
+        }
     }
 
     /// The newest timestamp held for the key, hidden and dead things included.
@@ -352,9 +364,9 @@ impl RichKey {
         cells.fold(self.reset.timestamp.max(ttl), Timestamp::max)
     }
 
-    /// Whether the string's cell was written, or the key reset, at exactly this version.
-    pub(crate) fn written_at(&self, version: Version) -> bool {
-        self.reset == version || self.cell(&CellId::STRING).is_some_and(|cell| cell.base_version() == version)
+    /// Whether the cell was written, or the key reset, at exactly this version.
+    pub(crate) fn written_at(&self, id: &CellId<'_>, version: Version) -> bool {
+        self.reset == version || self.cell(id).is_some_and(|cell| cell.base_version() == version)
     }
 
     /// Drops the tombstone of a cell if `stable` covers it: then nothing older can arrive any more.

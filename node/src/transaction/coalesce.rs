@@ -1,6 +1,6 @@
 //! A transaction's changes, reduced to what is left of them at its end.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use shared::change::{CellId, Change, DATABASES, Op};
 use shared::id::Origin;
@@ -12,9 +12,9 @@ struct Later<'a> {
     reset: bool,
     observed_reset: bool,
     ttl: bool,
-    cells: SmallVec<[CellId<'a>; 1]>,
+    cells: HashSet<CellId<'a>>,
     /// Cells, and whose contribution to them, if not the own one.
-    counts: SmallVec<[(CellId<'a>, Option<Origin>); 1]>,
+    counts: HashSet<(CellId<'a>, Option<Origin>)>,
 }
 
 /// Keeps, per key, at most one reset of each sort, then the last write of each cell and of the TTL.
@@ -75,26 +75,20 @@ impl<'a> Later<'a> {
                 first.then_some(op)
             }
             Op::Cell(ref id, _) => {
-                if self.has_cell(id) {
-                    return None;
-                }
-                self.cells.push(id.clone());
-                Some(op)
+                let first = self.cells.insert(id.clone());
+                first.then_some(op)
             }
             // Of several origins each has its own.
             Op::Count(ref id, ref contribution) => {
                 let count = (id.clone(), contribution.restates.map(|increment| increment.origin));
-                if self.has_cell(id) || self.counts.contains(&count) {
-                    return None;
-                }
-                self.counts.push(count);
-                Some(op)
+                let first = !self.has_cell(id) && self.counts.insert(count);
+                first.then_some(op)
             }
             Op::FlushDb | Op::FlushAll | Op::ObservedFlush(_) => Some(op),
         }
     }
 
     fn has_cell(&self, id: &CellId<'_>) -> bool {
-        self.cells.iter().any(|cell| cell == id)
+        self.cells.contains(id)
     }
 }

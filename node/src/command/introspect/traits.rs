@@ -134,7 +134,7 @@ pub(super) fn key_flags(row: &Command) -> &'static [&'static str] {
 
 /// Whether there are keys among the command's arguments.
 pub(super) const fn may_have_keys(row: &Command) -> bool {
-    matches!(row.keys, Keys::Range { .. })
+    matches!(row.keys, Keys::Range { .. } | Keys::Counted { .. })
 }
 
 /// Hints for clients of a cluster, and whose replies differ from call to call.

@@ -88,13 +88,13 @@ impl Cell {
         (base.and_then(|(_, value)| value.as_ref()), sums)
     }
 
-    pub(super) fn is_live(&self, mark: Option<Mark>) -> bool {
+    pub(in crate::store) fn is_live(&self, mark: Option<Mark>) -> bool {
         let (base, mut sums) = self.live(mark);
         base.is_some() || sums.next().is_some()
     }
 
     /// The bytes that a client sees: the base, plus the sums if that is a whole number.
-    pub(super) fn bytes(&self, mark: Option<Mark>) -> Option<Cow<'_, [u8]>> {
+    pub(in crate::store) fn bytes(&self, mark: Option<Mark>) -> Option<Cow<'_, [u8]>> {
         let (base, mut sums) = self.live(mark);
         let Some(first) = sums.next() else {
             return match base? {
@@ -120,7 +120,7 @@ impl Cell {
     }
 
     /// What a client sees: the base, plus the sums.
-    pub(super) fn value(&self, mark: Option<Mark>) -> Option<CellValue> {
+    pub(in crate::store) fn value(&self, mark: Option<Mark>) -> Option<CellValue> {
         let (base, sums) = self.live(mark);
         let start = match base {
             Some(CellValue::Float(float)) => *float,
@@ -131,10 +131,12 @@ impl Cell {
         if base.is_none() && sums.peek().is_none() {
             return None;
         }
-        Some(CellValue::Float(sums.fold(start, |total, (_, own)| match own.sum {
+        let total = sums.fold(start, |total, (_, own)| match own.sum {
             Sum::Int(int) => total + int as f64,
             Sum::Float(float) => total + float,
-        })))
+        });
+        // Of infinities that two nodes have added, one each way, nothing is left.
+        Some(CellValue::Float(if total.is_nan() { 0.0 } else { total }))
     }
 
     /// The newest version in it, hidden ones included.

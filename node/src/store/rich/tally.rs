@@ -1,6 +1,6 @@
 //! What a key's cells come to: kept up to date cell by cell, so that a write to a large key costs what its cell does.
 
-use shared::change::CellId;
+use shared::change::{CellId, Kind};
 
 use super::Mark;
 use super::cell::Cell;
@@ -10,8 +10,8 @@ use crate::store::digest;
 /// What cells come to.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Tally {
-    /// Cells that are live.
-    pub(crate) live: usize,
+    /// Cells that are live, by kind.
+    pub(crate) live: [usize; Kind::COUNT],
     /// Tombstones, and the bytes of what a mark hides.
     pub(crate) dead: Dead,
     /// The XOR of the parts of the key's digest.
@@ -28,17 +28,24 @@ impl Tally {
         let live = base.is_some() || count > 0;
         let bytes = if live { 0 } else { size_of::<(CellId<'_>, Cell)>() + id.element.len() };
         let dead = Dead { things: usize::from(cell.is_tombstone()), bytes };
-        Self { live: usize::from(live), dead, digest: written ^ added }
+        let mut tally = Self { live: [0; Kind::COUNT], dead, digest: written ^ added };
+        tally.live[id.kind as usize] = usize::from(live);
+        tally
     }
 
-    pub(super) const fn add(&mut self, other: Self) {
-        self.live += other.live;
+    /// The highest kind that has a live cell.
+    pub(crate) fn kind(&self) -> Option<Kind> {
+        Kind::ALL.into_iter().rev().find(|kind| self.live[*kind as usize] > 0)
+    }
+
+    pub(super) fn add(&mut self, other: Self) {
+        self.live.iter_mut().zip(other.live).for_each(|(live, other)| *live += other);
         self.dead.add(other.dead);
         self.digest ^= other.digest;
     }
 
-    pub(super) const fn subtract(&mut self, other: Self) {
-        self.live -= other.live;
+    pub(super) fn subtract(&mut self, other: Self) {
+        self.live.iter_mut().zip(other.live).for_each(|(live, other)| *live -= other);
         self.dead.subtract(other.dead);
         self.digest ^= other.digest;
     }

@@ -1,0 +1,208 @@
+//! Reading and writing the elements of hashes, sets, sorted sets and lists.
+//!
+//! Every write is one cell's, and merges with what others write at the same time by itself: so two nodes that add to one
+//! set keep both. Commands that make several changes [reserve](Transaction::reserve) room for all of them first.
+
+use std::borrow::Cow;
+use std::collections::HashSet;
+
+use shared::change::{CHANGE_OVERHEAD_BYTES, CellId, Kind, Op, Value};
+
+use super::{NewTtl, Transaction};
+use crate::error::CommandError;
+use crate::store::collection::Collection;
+use crate::store::key::Key;
+use crate::store::list_id::Position;
+
+/// An end of a list.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum End {
+    Head,
+    Tail,
+}
+
+impl<'a> Transaction<'a> {
+    /// The elements that the key holds, if it exists and is of this kind.
+    pub(crate) fn collection(
+        &self,
+        key: &Key<'_>,
+        kind: Kind,
+    ) -> Result<Option<Collection<'_>>, CommandError> {
+        let Some(entry) = self.locked.of(key).find(key) else { return Ok(None) };
+        match entry.visible_kind(self.now) {
+            None => Ok(None),
+            Some(visible) if visible == kind => Ok(entry.collection(kind)),
+            Some(_) => Err(CommandError::WrongType),
+        }
+    }
+
+    /// As [`Transaction::collection`], and notes that a client used the key.
+    pub(crate) fn read_collection(
+        &mut self,
+        key: &Key<'_>,
+        kind: Kind,
+    ) -> Result<Option<Collection<'_>>, CommandError> {
+        let (now, accessed) = (self.now, self.accessed);
+        let entry = self.locked.of_mut(key).find_mut(key);
+        let Some(entry) = entry.filter(|entry| entry.visible_kind(now).is_some()) else {
+            self.lookups.misses += 1;
+            return Ok(None);
+        };
+        self.lookups.hits += 1;
+        if entry.kind() != Some(kind) {
+            return Err(CommandError::WrongType);
+        }
+        entry.set_accessed(accessed);
+        Ok(entry.collection(kind))
+    }
+
+    /// Writes an element: a field's value, a member with nothing, a member's score. The caller has seen that the key holds
+    /// this kind, or nothing.
+    pub(crate) fn put(
+        &mut self,
+        key: &Key<'a>,
+        kind: Kind,
+        element: impl Into<Cow<'a, [u8]>>,
+        value: Value<'a>,
+    ) -> Result<(), CommandError> {
+        self.begin_afresh(key)?;
+        self.emit(key, Op::Cell(CellId { kind, element: element.into() }, Some(value)))?;
+        self.touch(key);
+        Ok(())
+    }
+
+    /// Removes an element, which is there. With its last element a key is gone.
+    pub(crate) fn remove(
+        &mut self,
+        key: &Key<'a>,
+        kind: Kind,
+        element: impl Into<Cow<'a, [u8]>>,
+    ) -> Result<(), CommandError> {
+        self.emit(key, Op::Cell(CellId { kind, element: element.into() }, None))?;
+        self.touch(key);
+        Ok(())
+    }
+
+    /// Ends whatever the key holds, its TTL too, for what is written next to be all of it: `*STORE` and its like.
+    pub(crate) fn clear(&mut self, key: &Key<'a>) -> Result<(), CommandError> {
+        if self.locked.of(key).find(key).is_some() { self.emit(key, Op::Reset) } else { Ok(()) }
+    }
+
+    /// Puts values to an end of the key's list, one after the other: the last one ends up outermost. The caller has seen
+    /// that the key holds a list, or nothing.
+    pub(crate) fn push(
+        &mut self,
+        key: &Key<'a>,
+        end: End,
+        values: impl ExactSizeIterator<Item = Cow<'a, [u8]>>,
+    ) -> Result<(), CommandError> {
+        let outermost = self.collection(key, Kind::List)?.and_then(|list| match end {
+            End::Head => Some(list.nth(0)?.0.to_vec()),
+            End::Tail => Some(list.nth(list.len() - 1)?.0.to_vec()),
+        });
+        let position = match end {
+            End::Head => Position::between(None, outermost.as_deref()),
+            End::Tail => Position::between(outermost.as_deref(), None),
+        };
+        let Some(position) = position else {
+            self.renumber(key)?;
+            return self.push(key, end, values);
+        };
+        let count = values.len();
+        for (index, value) in values.enumerate() {
+            let place = if end == End::Head { count - 1 - index } else { index };
+            let id = position.id(self.writer.at, place as u32);
+            self.put(key, Kind::List, id, Value::Bytes(value))?;
+        }
+        Ok(())
+    }
+
+    /// Puts a value into the key's list, which exists, so that it comes to stand at this place, at most its length.
+    pub(crate) fn insert(
+        &mut self,
+        key: &Key<'a>,
+        place: usize,
+        value: impl Into<Cow<'a, [u8]>>,
+    ) -> Result<(), CommandError> {
+        let Some(list) = self.collection(key, Kind::List)? else { return Err(CommandError::NoSuchKey) };
+        let lower = place.checked_sub(1).and_then(|place| list.nth(place));
+        let upper = list.nth(place);
+        let position =
+            Position::between(lower.as_ref().map(|(id, _)| *id), upper.as_ref().map(|(id, _)| *id));
+        let Some(position) = position else {
+            self.renumber(key)?;
+            return self.insert(key, place, value);
+        };
+        let id = position.id(self.writer.at, 0);
+        self.put(key, Kind::List, id, Value::Bytes(value.into()))
+    }
+
+    /// Writes a list anew, as one push, for there is no room between two of its elements. What others push at the same time
+    /// is not lost: only what is held here is replaced.
+    fn renumber(&mut self, key: &Key<'a>) -> Result<(), CommandError> {
+        let Some(list) = self.collection(key, Kind::List)? else { return Ok(()) };
+        let elements: Vec<(Vec<u8>, Vec<u8>)> =
+            list.iter().map(|(id, value)| (id.to_vec(), value.into_owned())).collect();
+        let bytes = elements.iter().map(|(id, value)| 2 * (CHANGE_OVERHEAD_BYTES + id.len()) + value.len());
+        self.reserve(bytes.sum())?;
+        let renewed = |index: usize| Position::first().id(self.writer.at, index as u32);
+        let ids: HashSet<Vec<u8>> = (0..elements.len()).map(renewed).collect();
+        let mut outdated = Vec::new();
+        for (index, (id, value)) in elements.into_iter().enumerate() {
+            self.put(
+                key,
+                Kind::List,
+                Position::first().id(self.writer.at, index as u32),
+                Value::Bytes(value.into()),
+            )?;
+            if !ids.contains(&id) {
+                outdated.push(id);
+            }
+        }
+        outdated.into_iter().try_for_each(|id| self.remove(key, Kind::List, id))
+    }
+
+    /// Makes `target` hold what `source`, which exists, does, the TTL included, whatever it held before.
+    pub(crate) fn copy(&mut self, source: &Key<'a>, target: &Key<'a>) -> Result<(), CommandError> {
+        let expiry = self.expiry(source);
+        let entry = self.locked.of(source).find(source);
+        let Some((entry, kind)) = entry.and_then(|entry| Some((entry, entry.visible_kind(self.now)?))) else {
+            return Err(CommandError::NoSuchKey);
+        };
+        let Some(collection) = entry.collection(kind).filter(|_| kind != Kind::String) else {
+            let value = entry.string().into_owned();
+            let keys = source.bytes.len() + 2 * target.bytes.len();
+            self.reserve(3 * CHANGE_OVERHEAD_BYTES + keys + value.len())?;
+            return self.set(target, value, expiry.map_or(NewTtl::Clear, NewTtl::At));
+        };
+        let mut cells: Vec<(Vec<u8>, Value<'static>)> = Vec::with_capacity(collection.len());
+        if kind == Kind::SortedSet {
+            let members = collection.ranked(0..collection.len());
+            cells.extend(members.map(|(member, score)| (member.to_vec(), Value::Float(score))));
+        } else {
+            let elements = collection.iter();
+            cells.extend(elements.map(|(id, value)| (id.to_vec(), Value::Bytes(value.into_owned().into()))));
+        }
+        if kind == Kind::List {
+            let position = Position::first();
+            for (index, (id, _)) in cells.iter_mut().enumerate() {
+                *id = position.id(self.writer.at, index as u32);
+            }
+        }
+        let bytes = cells.iter().map(|(element, value)| {
+            let value = if let Value::Bytes(bytes) = value { bytes.len() } else { 0 };
+            CHANGE_OVERHEAD_BYTES + target.bytes.len() + element.len() + value
+        });
+        self.reserve(
+            3 * (CHANGE_OVERHEAD_BYTES + target.bytes.len()) + source.bytes.len() + bytes.sum::<usize>(),
+        )?;
+        self.clear(target)?;
+        for (element, value) in cells {
+            self.put(target, kind, element, value)?;
+        }
+        if expiry.is_some() {
+            self.expire(target, expiry)?;
+        }
+        Ok(())
+    }
+}
