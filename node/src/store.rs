@@ -28,6 +28,8 @@ pub(crate) mod collection;
 
 pub(crate) mod list_id;
 
+mod tree;
+
 mod digest;
 
 mod lasts;

@@ -54,10 +54,10 @@ impl Store {
 }
 
 fn canonical_key(rich: RichKey, flushed: Version) -> CanonicalKey {
-    let cells = rich.cells.into_iter().map(|(id, cell)| {
-        let contributions =
-            cell.contributions.into_iter().map(|(origin, own)| (origin, own.first, own.last, own.sum));
-        (id.kind, id.element.into_owned(), cell.base, contributions.collect())
+    let cells = rich.cells.iter().map(|(id, cell)| {
+        let contributions = cell.contributions.iter();
+        let contributions = contributions.map(|(origin, own)| (*origin, own.first, own.last, own.sum));
+        (id.kind, id.element.to_vec(), cell.base.clone(), contributions.collect())
     });
     CanonicalKey {
         reset: rich.reset.max(flushed),

@@ -3,24 +3,17 @@
 //! Apart from expiry, which whoever asks has judged before.
 
 use std::borrow::Cow;
-use std::cmp::Ordering;
 use std::ops::Range;
 
 use shared::change::{CellId, Kind};
-use xxhash_rust::xxh3::xxh3_64;
 
-use super::rich::{CellValue, RichKey};
+use super::rich::{CellValue, RichKey, cursor_of, rank_order};
 
 /// The live elements of a key of this kind.
 #[derive(Clone, Copy)]
 pub(crate) struct Collection<'s> {
     rich: &'s RichKey,
     kind: Kind,
-}
-
-/// The order of a sorted set's members: by score, then by name.
-pub(crate) fn rank_order(left: (f64, &[u8]), right: (f64, &[u8])) -> Ordering {
-    left.0.partial_cmp(&right.0).unwrap_or(Ordering::Equal).then_with(|| left.1.cmp(right.1))
 }
 
 impl<'s> Collection<'s> {
@@ -68,12 +61,9 @@ impl<'s> Collection<'s> {
     /// A sorted set's members of these ranks, with their scores, lowest first.
     pub(crate) fn ranked(
         &self,
-        range: Range<usize>,
+        ranks: Range<usize>,
     ) -> impl DoubleEndedIterator<Item = (&'s [u8], f64)> + use<'s> {
-        let mut members = self.rich.scores();
-        let end = range.end.min(members.len());
-        members.truncate(end);
-        members.into_iter().skip(range.start)
+        self.rich.ranked(ranks)
     }
 
     /// How many members come before this one, if it is there.
@@ -84,34 +74,34 @@ impl<'s> Collection<'s> {
 
     /// How many members come first for which this holds; it must hold for none behind one for which it does not.
     pub(crate) fn rank_where(&self, holds: impl Fn(f64, &[u8]) -> bool) -> usize {
-        self.rich.scores().partition_point(|(member, score)| holds(*score, member))
+        self.rich.rank_where(holds)
     }
 
     /// About `count` elements from `cursor` on, and the cursor to go on from, zero at the end. What is there all the time
-    /// while cursors are followed from zero to zero comes at least once.
+    /// while cursors are followed from zero to zero comes at least once. Not for lists.
     pub(crate) fn scan(&self, cursor: u64, count: usize) -> (u64, Vec<(&'s [u8], Cow<'s, [u8]>)>) {
-        let mut rest: Vec<_> = self
-            .iter()
-            .map(|found| (scan_hash(found.0), found))
-            .filter(|(hash, _)| *hash >= cursor)
-            .collect();
-        rest.sort_unstable_by_key(|(hash, _)| *hash);
-        let mut end = count.min(rest.len());
-        while end > 0 && end < rest.len() && rest[end].0 == rest[end - 1].0 {
-            end += 1;
+        let start = self.rich.cells.live_before(self.kind, cursor) - self.offset();
+        let mut found: Vec<_> =
+            self.range(start..start.saturating_add(count.max(1)).min(self.len())).collect();
+        // Those that have the last one's cursor come with it.
+        for (element, value) in self.range(start + found.len()..self.len()) {
+            let next = cursor_of(element);
+            if found.last().is_none_or(|(last, _)| cursor_of(last) != next) {
+                return (next, found);
+            }
+            found.push((element, value));
         }
-        let next = rest.get(end).map_or(0, |(hash, _)| *hash);
-        (next, rest.into_iter().take(end).map(|(_, found)| found).collect())
+        (0, found)
+    }
+
+    /// The place of the first element among all that the key holds.
+    fn offset(&self) -> usize {
+        self.rich.offset_of(self.kind)
     }
 
     fn id<'e>(&self, element: &'e [u8]) -> CellId<'e> {
         CellId { kind: self.kind, element: Cow::Borrowed(element) }
     }
-}
-
-/// Zero is no place: as a cursor it means the beginning and the end.
-fn scan_hash(element: &[u8]) -> u64 {
-    xxh3_64(element).max(1)
 }
 
 /// What clients see of cells.
@@ -136,24 +126,95 @@ impl RichKey {
         }
     }
 
+    fn offset_of(&self, kind: Kind) -> usize {
+        self.tally().live[..kind as usize].iter().sum()
+    }
+
     fn live_range(
         &self,
         kind: Kind,
         range: Range<usize>,
     ) -> impl DoubleEndedIterator<Item = (&[u8], Cow<'_, [u8]>)> + use<'_> {
-        let live = self.cells.iter().filter(move |(id, _)| id.kind == kind);
-        let live = live.filter_map(|(id, cell)| Some((&*id.element, cell.bytes(self.mark)?)));
-        let live: Vec<_> = live.skip(range.start).take(range.len()).collect();
-        live.into_iter()
+        let (offset, length) = (self.offset_of(kind), self.live_of(kind));
+        let live = self.cells.live(offset + range.start.min(length)..offset + range.end.min(length));
+        live.map(|(id, cell)| (&*id.element, cell.bytes(self.mark).unwrap_or_default()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use shared::change::{Op, Value};
+    use shared::clock::Timestamp;
+    use shared::id::Origin;
+    use shared::version::Version;
+
+    use super::super::rich::Source;
+    use super::super::shard::Flushed;
+    use super::*;
+
+    const COUNT: usize = 1_000;
+
+    fn merged(kind: Kind, changes: impl IntoIterator<Item = (String, Option<f64>)>) -> RichKey {
+        let mut rich = RichKey::absent(b"key", Flushed::default());
+        for (at, (element, score)) in changes.into_iter().enumerate() {
+            let id = CellId { kind, element: element.into_bytes().into() };
+            let at = Version::new(Timestamp(at as u64 + 1), Origin(1));
+            rich.merge(Op::Cell(id, score.map(Value::Float)), at, Source::Log);
+        }
+        rich
     }
 
-    /// A sorted set's live members with their scores, in the order of ranks.
-    fn scores(&self) -> Vec<(&[u8], f64)> {
-        let members =
-            self.cells.iter().filter(|(id, cell)| id.kind == Kind::SortedSet && cell.is_live(self.mark));
-        let mut scores: Vec<_> =
-            members.map(|(id, _)| (&*id.element, self.live_score(id).unwrap_or_default())).collect();
-        scores.sort_unstable_by(|left, right| rank_order((left.1, left.0), (right.1, right.0)));
-        scores
+    #[test]
+    fn a_scan_tells_each_element_once_though_others_come_and_go() {
+        let mut rich = merged(Kind::Set, (0..COUNT).map(|n| (n.to_string(), Some(0.0))));
+        let (mut cursor, mut told) = (0, Vec::new());
+        for at in COUNT.. {
+            let (next, found) = Collection::new(&rich, Kind::Set).scan(cursor, 10);
+            assert!(found.len() >= 10 || next == 0);
+            told.extend(found.into_iter().map(|(element, _)| element.to_vec()));
+            // One that was told goes, and another comes.
+            let gone = told[told.len() - 1].clone();
+            let at = Version::new(Timestamp(at as u64 + 1), Origin(1));
+            let cell = |element: Vec<u8>| CellId { kind: Kind::Set, element: element.into() };
+            rich.merge(Op::Cell(cell(gone), None), at, Source::Log);
+            let new = format!("new {at:?}").into_bytes();
+            rich.merge(Op::Cell(cell(new), Some(Value::Float(0.0))), at, Source::Log);
+            cursor = next;
+            if cursor == 0 {
+                break;
+            }
+        }
+        let old: Vec<_> = told.iter().filter(|element| !element.starts_with(b"new")).collect();
+        let distinct: std::collections::HashSet<_> = old.iter().collect();
+        assert_eq!((old.len(), distinct.len()), (COUNT, COUNT));
+    }
+
+    #[test]
+    fn ranks_are_by_score_then_name_in_small_and_large_sets() {
+        for count in [10, COUNT] {
+            let score = |n: usize| [0.0, -0.0, f64::NEG_INFINITY, 1.5][n % 4] + (n % 3) as f64;
+            let written = (0..count).map(|n| (n.to_string(), Some(score(n + 1))));
+            let rewritten = (0..count).map(|n| (n.to_string(), Some(score(n))));
+            let removed = (0..count).step_by(5).map(|n| (n.to_string(), None));
+            let rich = merged(Kind::SortedSet, written.chain(rewritten).chain(removed));
+            let set = Collection::new(&rich, Kind::SortedSet);
+            let mut expected: Vec<(String, f64)> =
+                (0..count).filter(|n| n % 5 > 0).map(|n| (n.to_string(), score(n))).collect();
+            expected.sort_by(|l, r| rank_order((l.1, l.0.as_bytes()), (r.1, r.0.as_bytes())));
+            let all: Vec<(&[u8], f64)> = set.ranked(0..usize::MAX).collect();
+            assert_eq!(
+                all,
+                expected.iter().map(|(name, score)| (name.as_bytes(), *score)).collect::<Vec<_>>()
+            );
+            assert_eq!(set.len(), expected.len());
+            for (rank, (name, score)) in expected.iter().enumerate() {
+                assert_eq!(set.rank(name.as_bytes()), Some(rank));
+                assert_eq!(set.ranked(rank..rank + 1).next(), Some((name.as_bytes(), *score)));
+            }
+            assert_eq!(
+                set.rank_where(|score, _| score < 1.0),
+                expected.iter().filter(|(_, s)| *s < 1.0).count()
+            );
+        }
     }
 }

@@ -21,7 +21,11 @@
 
 mod cell;
 
+mod cells;
+
 mod judge;
+
+mod scores;
 
 mod tally;
 
@@ -39,7 +43,9 @@ use super::digest;
 use super::shard::Flushed;
 
 pub(crate) use self::cell::{Cell, CellValue, OwnContribution, parse_integer};
+pub(crate) use self::cells::{Cells, cursor_of};
 pub(crate) use self::judge::{Ended, Joining, Judged, Settled};
+pub(crate) use self::scores::{Scores, rank_order};
 pub(crate) use self::tally::Tally;
 
 /// Where a change comes from, which decides between equal versions.
@@ -87,12 +93,13 @@ pub(crate) struct RichKey {
     pub(crate) reset_entry: Version,
     pub(crate) ttl: Option<Ttl>,
     pub(crate) mark: Option<Mark>,
-    /// In order of their ids.
-    pub(crate) cells: Vec<(CellId<'static>, Cell)>,
+    pub(crate) cells: Cells,
     /// When a client last used it, in seconds of the store's idle clock.
     pub(crate) accessed: u32,
     /// What the cells come to.
     tally: Tally,
+    /// The order of a large sorted set's members.
+    pub(crate) scores: Scores,
 }
 
 impl RichKey {
@@ -101,9 +108,9 @@ impl RichKey {
         Self { key: key.into(), reset: flushed.version, reset_entry: flushed.entry, ..Self::default() }
     }
 
-    /// A key with these cells, in order of their ids, and nothing else.
+    /// A key with these cells, in any order, and nothing else.
     pub(crate) fn of_cells(key: &[u8], cells: Vec<(CellId<'static>, Cell)>) -> Self {
-        let mut rich = Self { key: key.into(), cells, ..Self::default() };
+        let mut rich = Self { key: key.into(), cells: Cells::of(cells), ..Self::default() };
         rich.count_cells();
         rich
     }
@@ -121,10 +128,8 @@ impl RichKey {
     }
 
     fn count_cells(&mut self) {
-        self.tally = Tally::default();
-        for (id, cell) in &self.cells {
-            self.tally.add(Tally::of(id, cell, self.mark));
-        }
+        self.tally = self.cells.count(self.mark);
+        self.scores = Scores::of(&self.cells, self.mark, self.tally);
     }
 
     /// Merges a change whose version is `at`. Returns whether it changed anything.
@@ -178,7 +183,7 @@ impl RichKey {
             self.mark.filter(|mark| noted(mark.reset >= reset, Branch::MarkStands, Branch::ResetEndsMark));
         self.ttl =
             self.ttl.filter(|ttl| noted(survives(ttl.version), Branch::TtlStands, Branch::ResetEndsTtl));
-        self.cells.retain_mut(|(_, cell)| {
+        self.cells.retain_mut(|_, cell| {
             cell.base = cell.base.take_if(|(version, _)| {
                 noted(survives(*version), Branch::ResetSparesCell, Branch::ResetKillsCell)
             });
@@ -294,33 +299,16 @@ impl RichKey {
 
     /// Changes a cell, an empty one if there was none, and what the cells come to with it.
     pub(super) fn change_cell(&mut self, id: CellId<'_>, change: impl FnOnce(&mut Cell) -> bool) -> bool {
-        let place = self.place(&id).unwrap_or_else(|place| {
-            let id = CellId { kind: id.kind, element: Cow::Owned(id.element.into_owned()) };
-            self.cells.insert(place, (id, Cell::default()));
-            place
-        });
-        let mark = self.mark;
-        let (id, cell) = &mut self.cells[place];
-        let before = if cell.is_empty() { Tally::default() } else { Tally::of(id, cell, mark) };
-        let changed = change(cell);
-        if changed {
-            let after = if cell.is_empty() { Tally::default() } else { Tally::of(id, cell, mark) };
-            self.tally.subtract(before);
-            self.tally.add(after);
-        }
-        if cell.is_empty() {
-            self.cells.remove(place);
-        }
-        changed
+        let scored = self.scores.before(&self.cells, &id, self.mark);
+        let Some((before, after)) = self.cells.change(&id, self.mark, change) else { return false };
+        self.tally.subtract(before);
+        self.tally.add(after);
+        self.scores.after(scored, &self.cells, &id, self.mark, self.tally);
+        true
     }
 
     pub(crate) fn cell(&self, id: &CellId<'_>) -> Option<&Cell> {
-        self.place(id).ok().map(|place| &self.cells[place].1)
-    }
-
-    fn place(&self, id: &CellId<'_>) -> Result<usize, usize> {
-        let order = |cell: &CellId<'_>| (cell.kind, &*cell.element).cmp(&(id.kind, &*id.element));
-        self.cells.binary_search_by(|(cell, _)| order(cell))
+        self.cells.get(id)
     }
 
     /// The kind that clients see, whatever the TTL says: the highest with a live cell.
@@ -395,7 +383,7 @@ impl RichKey {
 
     /// Drops what a mark hides, but for what `stays`. Tombstones do: they go when they are stable themselves.
     fn drop_hidden(&mut self, mark: Mark, stays: impl Fn(Version) -> bool) {
-        self.cells.retain_mut(|(_, cell)| {
+        self.cells.retain_mut(|_, cell| {
             cell.base = cell.base.take_if(|(version, value)| {
                 value.is_none() || !mark.hides(version.timestamp) || stays(*version)
             });
@@ -416,7 +404,7 @@ impl RichKey {
         if !stays(self.reset_entry) {
             (self.reset, self.reset_entry) = (flushed.version, flushed.entry);
         }
-        self.cells.retain_mut(|(_, cell)| {
+        self.cells.retain_mut(|_, cell| {
             cell.base = cell.base.take_if(|(version, _)| stays(*version));
             cell.contributions.retain(|(_, own)| stays(own.entry()));
             !cell.is_empty()

@@ -113,6 +113,9 @@ fn packed_state<'e>(
 fn rich_state<'e>(rich: &'e RichKey, db: u8, flushed: Version, what: What<'_>) -> KeyState<'e> {
     let reset = (rich.reset > flushed).then_some(ResetState { version: rich.reset, entry: rich.reset_entry });
     let cells = rich.cells.iter().filter_map(|(id, cell)| cell_state(id, cell, rich.mark, what));
+    let mut cells: Vec<_> = cells.collect();
+    // Judging looks cells up by their ids.
+    cells.sort_unstable_by(|left, right| left.id.cmp(&right.id));
     KeyState {
         reset: reset.filter(|reset| what.includes(true, reset.entry)),
         mark: rich.mark.filter(|mark| what.includes(true, mark.entry)).map(|mark| MarkState {
@@ -120,7 +123,7 @@ fn rich_state<'e>(rich: &'e RichKey, db: u8, flushed: Version, what: What<'_>) -
             expiry: mark.expiry,
             entry: mark.entry,
         }),
-        cells: cells.collect(),
+        cells,
         ..KeyState::new(db, &rich.key)
     }
 }

@@ -176,7 +176,7 @@ fn seen(store: &Store) -> Seen {
         for db in 0..DATABASES {
             for entry in shard.entries(db) {
                 let rich: RichKey = entry.to_rich(&store.origins);
-                for (id, _) in &rich.cells {
+                for (id, _) in rich.cells.iter() {
                     if let Some(value) = rich.cell_value(id) {
                         let text = match value {
                             CellValue::Bytes(bytes) => String::from_utf8(bytes).unwrap(),

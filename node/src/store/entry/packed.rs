@@ -88,9 +88,9 @@ impl Packed {
         if rich.mark.is_some() || rich.reset_entry != rich.reset || rich.reset == Version::ZERO {
             return Ok(None);
         }
-        let value = match &rich.cells[..] {
-            [] => None,
-            [(id, Cell { base: Some((version, Some(CellValue::Bytes(bytes)))), contributions })]
+        let value = match rich.cells.only() {
+            None if rich.cells.is_empty() => None,
+            Some((id, Cell { base: Some((version, Some(CellValue::Bytes(bytes)))), contributions }))
                 if id.kind == Kind::String && *version == rich.reset && contributions.is_empty() =>
             {
                 Some(&bytes[..])

@@ -180,7 +180,7 @@ impl RichKey {
     /// Drops what is live here, absent there, and covered by their frontier.
     fn drop_absent(&mut self, theirs: &KeyState<'_>, theirs_frontier: &Frontier) -> usize {
         let mut dropped = 0;
-        self.cells.retain_mut(|(id, cell)| {
+        self.cells.retain_mut(|id, cell| {
             let other = theirs.cells.binary_search_by(|other| other.id.cmp(id));
             let other = other.ok().map(|place| &theirs.cells[place]);
             let has_base = other.is_some_and(|other| other.base.is_some());
@@ -275,7 +275,7 @@ impl RichKey {
         let mark = theirs.mark.map(Mark::from).filter(|mark| mark.reset < reset);
         let is_hidden = |at: Timestamp| mark.is_some_and(|mark| mark.hides(at));
         let mut has_own = false;
-        for (_, cell) in &mut self.cells {
+        for (_, cell) in self.cells.iter_mut() {
             if let Some((version, Some(_))) = &mut cell.base
                 && !theirs_frontier.covers(*version)
             {
