@@ -29,6 +29,10 @@ pub(crate) mod bits;
 
 pub(crate) mod bitfield;
 
+pub(crate) mod hash;
+
+pub(crate) mod set;
+
 pub(crate) mod keys;
 
 pub(crate) mod expire;

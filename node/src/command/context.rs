@@ -2,6 +2,7 @@
 
 use shared::resp::ReplyWriter;
 
+use super::scan::random::Random;
 use crate::client::Client;
 use crate::server::Server;
 use crate::store::key::Key;
@@ -22,5 +23,13 @@ impl<'a> Context<'_, 'a> {
     /// A key of the client's database.
     pub(crate) fn key(&self, bytes: &'a [u8]) -> Key<'a> {
         Key::new(self.client.db, bytes)
+    }
+
+    /// Randomness for this command.
+    pub(crate) fn random(&self) -> Random {
+        // The clock stands still while a pipeline or an EXEC is carried out, but its replies and writes grow.
+        let place = (self.reply.position() as u64) << 32 ^ self.client.record.id;
+        let written = self.transaction.change_count() as u64;
+        Random::new(self.clocks.mono_us ^ place.rotate_left(16) ^ written.rotate_left(48))
     }
 }

@@ -16,7 +16,11 @@ pub(super) enum Group {
     Bitmap,
     Connection,
     Generic,
+    Hash,
+    List,
     Server,
+    Set,
+    SortedSet,
     String,
     Transactions,
 }
@@ -27,6 +31,10 @@ impl Group {
             Self::Bitmap => "bitmap",
             Self::Connection => "connection",
             Self::Generic => "generic",
+            Self::Hash => "hash",
+            Self::List => "list",
+            Self::Set => "set",
+            Self::SortedSet => "sorted-set",
             Self::Server => "server",
             Self::String => "string",
             Self::Transactions => "transactions",
@@ -52,13 +60,17 @@ pub(super) fn find(name: &str) -> Doc {
 /// Name, since, complexity, summary.
 type Row = (&'static str, &'static str, &'static str, &'static str);
 
-const GROUPS: [(Group, &[Row]); 6] = [
+const GROUPS: [(Group, &[Row]); 10] = [
     (Group::Connection, CONNECTION),
     (Group::Server, SERVER),
     (Group::Generic, GENERIC),
     (Group::String, STRING),
     (Group::Bitmap, BITMAP),
     (Group::Transactions, TRANSACTIONS),
+    (Group::Hash, HASH),
+    (Group::Set, SET),
+    (Group::SortedSet, SORTED_SET),
+    (Group::List, LIST),
 ];
 
 const CONNECTION: &[Row] = &[
@@ -224,6 +236,74 @@ const TRANSACTIONS: &[Row] = &[
     ("unwatch", "2.2.0", "O(1)", "Watches no key any more."),
     ("watch", "2.2.0", "O(N), N the keys", "Lets the next EXEC fail if a key has changed by then."),
 ];
+
+const HASH: &[Row] = &[
+    ("hset", "2.0.0", "O(N), N the pairs", "Writes fields."),
+    ("hsetnx", "2.0.0", "O(1)", "Writes a field unless it is there."),
+    ("hmset", "2.0.0", "O(N), N the pairs", "Writes fields; as HSET."),
+    ("hdel", "2.0.0", "O(N), N the fields", "Removes fields."),
+    ("hincrby", "2.0.0", "O(1)", "Adds a whole number to a field."),
+    ("hincrbyfloat", "2.6.0", "O(1)", "Adds a number to a field."),
+    ("hget", "2.0.0", "O(1)", "Tells a field's value."),
+    ("hmget", "2.0.0", "O(N), N the fields", "Tells several fields' values."),
+    ("hlen", "2.0.0", "O(1)", "Counts the fields."),
+    ("hstrlen", "3.2.0", "O(1)", "Tells how long a field's value is."),
+    ("hexists", "2.0.0", "O(1)", "Tells whether there is such a field."),
+    ("hkeys", "2.0.0", "O(N), N the fields", "Names all fields."),
+    ("hvals", "2.0.0", "O(N), N the fields", "Tells all values."),
+    ("hgetall", "2.0.0", "O(N), N the fields", "Tells all fields and their values."),
+    ("hrandfield", "6.2.0", "O(N), N the fields told", "Names fields at random."),
+    ("hscan", "2.8.0", "O(N), N the fields told", "Goes through the fields, some at a time."),
+];
+
+const SET: &[Row] = &[
+    ("sadd", "1.0.0", "O(N), N the members", "Adds members."),
+    ("srem", "1.0.0", "O(N), N the members", "Removes members."),
+    ("smove", "1.0.0", "O(1)", "Moves a member to another set."),
+    ("spop", "1.0.0", "O(N), N the members told", "Removes members at random, and tells them."),
+    ("srandmember", "1.0.0", "O(N), N the members told", "Tells members at random."),
+    ("sismember", "1.0.0", "O(1)", "Tells whether there is such a member."),
+    ("smismember", "6.2.0", "O(N), N the members asked for", "Tells which of these are members."),
+    ("scard", "1.0.0", "O(1)", "Counts the members."),
+    ("smembers", "1.0.0", "O(N), N the members", "Tells all members."),
+    ("sscan", "2.8.0", "O(N), N the members told", "Goes through the members, some at a time."),
+    (
+        "sinter",
+        "1.0.0",
+        "O(N*M), N the members of the smallest of M sets",
+        "Tells what is in all of the sets.",
+    ),
+    (
+        "sintercard",
+        "7.0.0",
+        "O(N*M), N the members of the smallest of M sets",
+        "Counts what is in all of the sets.",
+    ),
+    (
+        "sinterstore",
+        "1.0.0",
+        "O(N*M), N the members of the smallest of M sets",
+        "Stores what is in all of the sets.",
+    ),
+    ("sunion", "1.0.0", "O(N), N the members of all sets", "Tells what is in any of the sets."),
+    ("sunionstore", "1.0.0", "O(N), N the members of all sets", "Stores what is in any of the sets."),
+    (
+        "sdiff",
+        "1.0.0",
+        "O(N*M), N the members of the first of M sets",
+        "Tells what is in the first set only.",
+    ),
+    (
+        "sdiffstore",
+        "1.0.0",
+        "O(N*M), N the members of the first of M sets",
+        "Stores what is in the first set only.",
+    ),
+];
+
+const SORTED_SET: &[Row] = &[];
+
+const LIST: &[Row] = &[];
 
 #[cfg(test)]
 mod tests {

@@ -2,9 +2,11 @@
 
 pub(super) mod glob;
 
+pub(super) mod elements;
+
 mod page;
 
-mod random;
+pub(super) mod random;
 
 use super::arguments::{integer, is};
 use super::context::Context;
@@ -14,7 +16,6 @@ use crate::store::entry::Entry;
 use crate::store::shard::Shard;
 
 use self::page::{Cursor, Page};
-use self::random::Random;
 
 pub(super) const COMMANDS: &[Command] =
     &[row("keys", 2, keys), row("scan", -2, scan), row("randomkey", 1, random_key)];
@@ -59,9 +60,7 @@ fn scan<'a>(context: &mut Context<'_, 'a>, arguments: &[&'a [u8]]) -> CommandRes
 }
 
 fn random_key(context: &mut Context<'_, '_>, _: &[&[u8]]) -> CommandResult {
-    // The clock stands still while a pipeline or an EXEC is carried out, but its replies grow.
-    let place = (context.reply.position() as u64) << 32 ^ context.client.record.id;
-    let mut random = Random::new(context.clocks.mono_us ^ place.rotate_left(16));
+    let mut random = context.random();
     let shards: Vec<&Shard> = context.transaction.shards().collect();
     match random.entry(&shards, context.client.db, context.transaction.now()) {
         Some(entry) => context.reply.bulk(entry.key()),

@@ -20,6 +20,8 @@ static FAMILIES: &[&[Command]] = &[
     super::string::COMMANDS,
     super::bits::COMMANDS,
     super::bitfield::COMMANDS,
+    super::hash::COMMANDS,
+    super::set::COMMANDS,
     super::keys::COMMANDS,
     super::expire::COMMANDS,
     super::scan::COMMANDS,

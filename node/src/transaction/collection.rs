@@ -56,6 +56,16 @@ impl<'a> Transaction<'a> {
         Ok(entry.collection(kind))
     }
 
+    /// [Reserves](Transaction::reserve) room for changes of elements whose names and values have these lengths.
+    pub(crate) fn reserve_elements(
+        &self,
+        key: &Key<'_>,
+        lengths: impl Iterator<Item = usize>,
+    ) -> Result<(), CommandError> {
+        let change = CHANGE_OVERHEAD_BYTES + key.bytes.len();
+        self.reserve(lengths.fold(change, |sum, length| sum.saturating_add(change + length)))
+    }
+
     /// Writes an element: a field's value, a member with nothing, a member's score. The caller has seen that the key holds
     /// this kind, or nothing.
     pub(crate) fn put(

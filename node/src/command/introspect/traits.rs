@@ -32,10 +32,14 @@ pub(super) fn flags(row: &Command) -> impl Iterator<Item = &'static str> {
 }
 
 /// Every category of ACLs that a command here may be in, in the order in which Redis tells them.
-const CATEGORIES: [&str; 12] = [
+const CATEGORIES: [&str; 16] = [
     "keyspace",
     "read",
     "write",
+    "set",
+    "sortedset",
+    "list",
+    "hash",
     "string",
     "bitmap",
     "admin",
@@ -77,6 +81,10 @@ fn subject(row: &Command) -> Option<&'static str> {
         Group::Bitmap => Some("bitmap"),
         Group::Connection => Some("connection"),
         Group::Generic => Some("keyspace"),
+        Group::Hash => Some("hash"),
+        Group::List => Some("list"),
+        Group::Set => Some("set"),
+        Group::SortedSet => Some("sortedset"),
         Group::Server => matches!(row.name, "dbsize" | "flushall" | "flushdb").then_some("keyspace"),
         Group::String => Some("string"),
         Group::Transactions => Some("transaction"),
@@ -110,7 +118,8 @@ pub(super) fn key_specs(row: &Command) -> Vec<KeySpec> {
         "rename" => two(TAKEN, &["OW", "update"]),
         "renamenx" => two(TAKEN, &["OW", "insert"]),
         "copy" => two(READ, &["OW", "update"]),
-        "bitop" => two(&["OW", "update"], READ),
+        "bitop" | "sinterstore" | "sunionstore" | "sdiffstore" => two(&["OW", "update"], READ),
+        "smove" => two(TAKEN, &["RW", "insert"]),
         _ => vec![KeySpec { first, last, step, flags: key_flags(row) }],
     }
 }
@@ -122,10 +131,14 @@ pub(super) fn key_flags(row: &Command) -> &'static [&'static str] {
         "mset" | "setex" | "psetex" => &["OW", "update"],
         "msetnx" | "setnx" => &["OW", "insert"],
         "append" => &["RW", "insert"],
-        "getdel" => &["RW", "access", "delete"],
+        "getdel" | "spop" => &["RW", "access", "delete"],
+        "hdel" | "srem" => &["RW", "delete"],
+        "hsetnx" | "sadd" => &["RW", "insert"],
+        "hset" | "hmset" => &["RW", "update"],
         "setrange" | "expire" | "pexpire" | "expireat" | "pexpireat" | "persist" => &["RW", "update"],
         "set" | "bitfield" => &["RW", "access", "update", "variable_flags"],
-        "strlen" | "exists" | "type" | "touch" | "watch" => &["RO"],
+        "strlen" | "exists" | "type" | "touch" | "watch" | "hlen" | "hstrlen" | "hexists" | "scard"
+        | "sismember" | "smismember" => &["RO"],
         name if name.starts_with("object|") => &["RO"],
         _ if row.access == Access::Write => &["RW", "access", "update"],
         _ => &["RO", "access"],

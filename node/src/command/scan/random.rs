@@ -1,7 +1,11 @@
-//! The choice of a random key.
+//! Random choices: of a key, and of elements.
+
+use std::collections::HashSet;
 
 use shared::time::WallMillis;
 
+use crate::command::arguments::integer;
+use crate::error::CommandError;
 use crate::store::entry::Entry;
 use crate::store::key::SLOTS_PER_SHARD;
 use crate::store::shard::Shard;
@@ -10,10 +14,10 @@ use crate::store::shard::Shard;
 const DRAWS_MAX: usize = 100;
 
 /// A generator of numbers that look random: SplitMix64. Nobody's safety may hang on it.
-pub(super) struct Random(u64);
+pub(crate) struct Random(u64);
 
 impl Random {
-    pub(super) const fn new(seed: u64) -> Self {
+    pub(crate) const fn new(seed: u64) -> Self {
         Self(seed)
     }
 
@@ -24,7 +28,7 @@ impl Random {
         mixed ^ mixed >> 31
     }
 
-    pub(super) fn below(&mut self, bound: usize) -> usize {
+    pub(crate) fn below(&mut self, bound: usize) -> usize {
         ((u128::from(self.next()) * bound as u128) >> u64::BITS) as usize
     }
 
@@ -53,6 +57,67 @@ impl Random {
     }
 }
 
+/// No more elements are drawn at once if they may come again: a reply is held in memory as a whole.
+const REPEATED_MAX: i64 = 1 << 24;
+
+/// How many elements a client asks for at random.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Sample {
+    /// So many different ones, or all.
+    Distinct(usize),
+    /// So many, each drawn anew.
+    Repeated(usize),
+}
+
+impl Sample {
+    /// A count; a negative one lets elements come again.
+    pub(crate) fn parse(argument: &[u8]) -> Result<Self, CommandError> {
+        let count = integer(argument)?;
+        if count == i64::MIN {
+            let text =
+                format!("ERR value is out of range, value must between {} and {}", -i64::MAX, i64::MAX);
+            return Err(CommandError::composed(text));
+        }
+        if count < -REPEATED_MAX {
+            return Err(CommandError::text("ERR value is out of range"));
+        }
+        let number = usize::try_from(count.unsigned_abs()).unwrap_or(usize::MAX);
+        Ok(if count < 0 { Self::Repeated(number) } else { Self::Distinct(number) })
+    }
+
+    /// As [`Sample::parse`], where each comes with its value.
+    pub(crate) fn parse_paired(argument: &[u8]) -> Result<Self, CommandError> {
+        let sample = Self::parse(argument)?;
+        let (Self::Distinct(count) | Self::Repeated(count)) = sample;
+        if count > i64::MAX as usize / 2 {
+            return Err(CommandError::text("ERR value is out of range"));
+        }
+        Ok(sample)
+    }
+
+    /// The places drawn from so many.
+    pub(crate) fn places(self, length: usize, random: &mut Random) -> Vec<usize> {
+        match self {
+            Self::Repeated(count) => (0..count).map(|_| random.below(length)).collect(),
+            Self::Distinct(count) if count >= length => (0..length).collect(),
+            Self::Distinct(count) => distinct(count, length, random),
+        }
+    }
+}
+
+/// By Floyd's method: each of the choices is as likely as another, and no more is drawn than is wanted.
+fn distinct(count: usize, length: usize, random: &mut Random) -> Vec<usize> {
+    let mut chosen = HashSet::with_capacity(count);
+    let mut places = Vec::with_capacity(count);
+    for last in length - count..length {
+        let drawn = random.below(last + 1);
+        let place = if chosen.insert(drawn) { drawn } else { last };
+        chosen.insert(place);
+        places.push(place);
+    }
+    places
+}
+
 /// In which of the runs of these lengths a place lies, and where in it.
 fn locate(place: usize, lengths: impl Iterator<Item = usize>) -> Option<(usize, usize)> {
     let mut rest = place;
@@ -75,6 +140,19 @@ mod tests {
         let found: Vec<_> = (0..6).map(|place| locate(place, lengths())).collect();
         let expected = [Some((0, 0)), Some((0, 1)), Some((2, 0)), Some((2, 1)), Some((2, 2)), None];
         assert_eq!(found, expected);
+    }
+
+    #[test]
+    fn distinct_places_are_distinct_and_all_are_drawn() {
+        let mut random = Random::new(3);
+        let mut counts = [0; 5];
+        for _ in 0..1_000 {
+            let places = Sample::Distinct(2).places(5, &mut random);
+            assert!(places.len() == 2 && places[0] != places[1]);
+            places.into_iter().for_each(|place| counts[place] += 1);
+        }
+        assert!(counts.iter().all(|count| (300..500).contains(count)), "{counts:?}");
+        assert_eq!(Sample::Distinct(9).places(3, &mut random), [0, 1, 2]);
     }
 
     #[test]

@@ -1,0 +1,76 @@
+//! Writing and removing fields.
+
+use std::collections::HashSet;
+
+use shared::change::{CHANGE_OVERHEAD_BYTES, Kind, Value};
+
+use crate::command::context::Context;
+use crate::error::{CommandError, CommandResult};
+use crate::store::key::Key;
+
+pub(super) fn hset<'a>(context: &mut Context<'_, 'a>, arguments: &[&'a [u8]]) -> CommandResult {
+    let added = write(context, "hset", arguments)?;
+    context.reply.integer(added);
+    Ok(())
+}
+
+pub(super) fn hmset<'a>(context: &mut Context<'_, 'a>, arguments: &[&'a [u8]]) -> CommandResult {
+    write(context, "hmset", arguments)?;
+    context.reply.ok();
+    Ok(())
+}
+
+pub(super) fn hsetnx<'a>(context: &mut Context<'_, 'a>, arguments: &[&'a [u8]]) -> CommandResult {
+    let (key, field) = (context.key(arguments[1]), arguments[2]);
+    let hash = context.transaction.collection(&key, Kind::Hash)?;
+    let is_free = !hash.is_some_and(|hash| hash.contains(field));
+    if is_free {
+        put(context, &key, field, arguments[3])?;
+    }
+    context.reply.integer(is_free.into());
+    Ok(())
+}
+
+pub(super) fn hdel<'a>(context: &mut Context<'_, 'a>, arguments: &[&'a [u8]]) -> CommandResult {
+    let (key, fields) = (context.key(arguments[1]), &arguments[2..]);
+    let Some(hash) = context.transaction.collection(&key, Kind::Hash)? else {
+        context.reply.integer(0);
+        return Ok(());
+    };
+    let mut seen = HashSet::new();
+    let present: Vec<&'a [u8]> =
+        fields.iter().copied().filter(|field| hash.contains(field) && seen.insert(*field)).collect();
+    context.transaction.reserve_elements(&key, present.iter().map(|field| field.len()))?;
+    for field in &present {
+        context.transaction.remove(&key, Kind::Hash, *field)?;
+    }
+    context.reply.integer(present.len() as i64);
+    Ok(())
+}
+
+/// Writes pairs of fields and values. Returns how many fields are new.
+fn write<'a>(context: &mut Context<'_, 'a>, name: &str, arguments: &[&'a [u8]]) -> Result<i64, CommandError> {
+    let (pairs, rest) = arguments[2..].as_chunks::<2>();
+    if !rest.is_empty() {
+        return Err(CommandError::WrongArity(name.to_owned()));
+    }
+    let key = context.key(arguments[1]);
+    // Of the hash, if there is one, the kind is what matters here.
+    context.transaction.collection(&key, Kind::Hash)?;
+    context
+        .transaction
+        .reserve_elements(&key, pairs.iter().map(|[field, value]| field.len() + value.len()))?;
+    let mut added = 0;
+    for [field, value] in pairs {
+        let hash = context.transaction.collection(&key, Kind::Hash)?;
+        added += i64::from(!hash.is_some_and(|hash| hash.contains(field)));
+        context.transaction.put(&key, Kind::Hash, *field, Value::Bytes((*value).into()))?;
+    }
+    Ok(added)
+}
+
+fn put<'a>(context: &mut Context<'_, 'a>, key: &Key<'a>, field: &'a [u8], value: &'a [u8]) -> CommandResult {
+    let bytes = key.bytes.len() + field.len() + value.len();
+    context.transaction.reserve(2 * CHANGE_OVERHEAD_BYTES + bytes)?;
+    context.transaction.put(key, Kind::Hash, field, Value::Bytes(value.into()))
+}

@@ -1,0 +1,45 @@
+//! Fields as numbers.
+
+use shared::change::{CellId, Kind, Value};
+
+use crate::command::arguments::integer;
+use crate::command::context::Context;
+use crate::command::string::long_double::LongDouble;
+use crate::error::{CommandError, CommandResult};
+use crate::store::rich::parse_integer;
+
+pub(super) fn hincrby<'a>(context: &mut Context<'_, 'a>, arguments: &[&'a [u8]]) -> CommandResult {
+    let (key, field) = (context.key(arguments[1]), arguments[2]);
+    let by = integer(arguments[3])?;
+    let held = context.transaction.read_collection(&key, Kind::Hash)?.and_then(|hash| hash.get(field));
+    let held = match held {
+        Some(text) => parse_integer(&text).ok_or(CommandError::text("ERR hash value is not an integer"))?,
+        None => 0,
+    };
+    let sum = held.checked_add(by).ok_or(CommandError::Overflow)?;
+    let cell = CellId { kind: Kind::Hash, element: field.into() };
+    context.transaction.add_integer(&key, cell, by)?;
+    context.reply.integer(sum);
+    Ok(())
+}
+
+pub(super) fn hincrbyfloat<'a>(context: &mut Context<'_, 'a>, arguments: &[&'a [u8]]) -> CommandResult {
+    let (key, field) = (context.key(arguments[1]), arguments[2]);
+    let by = LongDouble::parse(arguments[3]).ok_or(CommandError::NotFloat)?;
+    if !by.is_finite() {
+        return Err(CommandError::text("ERR value is NaN or Infinity"));
+    }
+    let held = context.transaction.read_collection(&key, Kind::Hash)?.and_then(|hash| hash.get(field));
+    let held = match held {
+        Some(text) => LongDouble::parse(&text).ok_or(CommandError::text("ERR hash value is not a float"))?,
+        None => LongDouble::ZERO,
+    };
+    let sum = held + by;
+    if !sum.is_finite() {
+        return Err(CommandError::text("ERR increment would produce NaN or Infinity"));
+    }
+    let text = sum.to_string().into_bytes();
+    context.transaction.put(&key, Kind::Hash, field, Value::Bytes(text.clone().into()))?;
+    context.reply.bulk(&text);
+    Ok(())
+}
