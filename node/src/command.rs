@@ -31,7 +31,11 @@ pub(crate) mod bitfield;
 
 pub(crate) mod hash;
 
+pub(crate) mod list;
+
 pub(crate) mod set;
+
+pub(crate) mod sorted_set;
 
 pub(crate) mod keys;
 

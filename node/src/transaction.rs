@@ -33,6 +33,8 @@ use crate::store::rich::{Source, end_of};
 use crate::store::shard::{Shard, Writer, merge_change};
 use crate::store::{LockedShards, ShardSet};
 
+pub(crate) use self::collection::End;
+
 /// What happens to a key's TTL when its string is written whole.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum NewTtl {

@@ -35,6 +35,15 @@ pub(crate) fn quoted(argument: &[u8]) -> Cow<'_, str> {
     lossy(argument.split(|byte| *byte == 0).next().unwrap_or_default())
 }
 
+/// The ranks from one to another, which count from the end if negative, as those of LRANGE do.
+pub(crate) fn ranks_between(start: i64, stop: i64, length: usize) -> std::ops::Range<usize> {
+    let length = length as i64;
+    let from_end = |rank: i64| if rank < 0 { (rank + length).max(0) } else { rank };
+    let start = from_end(start);
+    let stop = if stop < 0 { stop + length } else { stop }.min(length - 1);
+    if start > stop { 0..0 } else { start as usize..stop as usize + 1 }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -44,5 +53,21 @@ mod tests {
         assert_eq!(quoted(b"ab\0cd"), "ab");
         assert_eq!(quoted(b"\0"), "");
         assert_eq!(quoted(b"a\xff"), "a\u{fffd}");
+    }
+
+    #[test]
+    fn ranks_count_from_either_end() {
+        for (start, stop, expected) in [
+            (0, -1, 0..5),
+            (1, 2, 1..3),
+            (-2, -1, 3..5),
+            (-100, 100, 0..5),
+            (3, 1, 0..0),
+            (5, 9, 0..0),
+            (0, -9, 0..0),
+            (i64::MIN, i64::MAX, 0..5),
+        ] {
+            assert_eq!(ranks_between(start, stop, 5), expected, "{start} {stop}");
+        }
     }
 }

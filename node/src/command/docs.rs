@@ -303,7 +303,30 @@ const SET: &[Row] = &[
 
 const SORTED_SET: &[Row] = &[];
 
-const LIST: &[Row] = &[];
+const LIST: &[Row] = &[
+    ("lpush", "1.0.0", "O(log N) per element", "Puts elements before the first."),
+    ("rpush", "1.0.0", "O(log N) per element", "Puts elements behind the last."),
+    ("lpushx", "2.2.0", "O(log N) per element", "Puts elements before the first of a list that is there."),
+    ("rpushx", "2.2.0", "O(log N) per element", "Puts elements behind the last of a list that is there."),
+    ("lpop", "1.0.0", "O(log N) per element", "Removes the first elements, and tells them."),
+    ("rpop", "1.0.0", "O(log N) per element", "Removes the last elements, and tells them."),
+    ("lmove", "6.2.0", "O(log N)", "Moves an element from an end of one list to an end of another."),
+    ("rpoplpush", "1.2.0", "O(log N)", "Moves the last element of one list before the first of another."),
+    (
+        "lmpop",
+        "7.0.0",
+        "O(K + M log N), K the keys, M the elements removed",
+        "Removes elements from the first list that has any.",
+    ),
+    ("linsert", "2.2.0", "O(N)", "Puts an element beside another."),
+    ("lset", "1.0.0", "O(log N)", "Replaces an element."),
+    ("lrem", "1.0.0", "O(N)", "Removes elements that equal this one."),
+    ("ltrim", "1.0.0", "O(M log N), M the elements removed", "Removes all elements but a range."),
+    ("llen", "1.0.0", "O(1)", "Counts the elements."),
+    ("lindex", "1.0.0", "O(log N)", "Tells an element."),
+    ("lrange", "1.0.0", "O(log N + M), M the elements told", "Tells a range of elements."),
+    ("lpos", "6.0.6", "O(N)", "Tells where elements are that equal this one."),
+];
 
 #[cfg(test)]
 mod tests {

@@ -1,0 +1,42 @@
+//! Pushing.
+
+use std::borrow::Cow;
+
+use shared::change::Kind;
+
+use crate::command::context::Context;
+use crate::error::CommandResult;
+use crate::transaction::End;
+
+pub(super) fn lpush<'a>(context: &mut Context<'_, 'a>, arguments: &[&'a [u8]]) -> CommandResult {
+    push(context, End::Head, false, arguments)
+}
+
+pub(super) fn rpush<'a>(context: &mut Context<'_, 'a>, arguments: &[&'a [u8]]) -> CommandResult {
+    push(context, End::Tail, false, arguments)
+}
+
+pub(super) fn lpushx<'a>(context: &mut Context<'_, 'a>, arguments: &[&'a [u8]]) -> CommandResult {
+    push(context, End::Head, true, arguments)
+}
+
+pub(super) fn rpushx<'a>(context: &mut Context<'_, 'a>, arguments: &[&'a [u8]]) -> CommandResult {
+    push(context, End::Tail, true, arguments)
+}
+
+fn push<'a>(
+    context: &mut Context<'_, 'a>,
+    end: End,
+    only_existing: bool,
+    arguments: &[&'a [u8]],
+) -> CommandResult {
+    let (key, values) = (context.key(arguments[1]), &arguments[2..]);
+    let held = context.transaction.collection(&key, Kind::List)?.map(|list| list.len());
+    if held.is_none() && only_existing {
+        context.reply.integer(0);
+        return Ok(());
+    }
+    context.transaction.push(&key, end, values.iter().map(|value| Cow::Borrowed(*value)))?;
+    context.reply.integer((held.unwrap_or(0) + values.len()) as i64);
+    Ok(())
+}
