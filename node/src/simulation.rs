@@ -25,7 +25,7 @@ use shared::version::{Frontier, Version};
 use slog::{Discard, Logger, o};
 
 pub use self::branches::{Branches, take_branches};
-pub use self::dump::{Canonical, Part, Seen, Stray, Visible};
+pub use self::dump::{Canonical, Part, Seen, Stray, Visible, line_of};
 pub use self::follower::{FeedStanding, Follower};
 
 use crate::client::{Address, After, Client};

@@ -1,5 +1,6 @@
 //! All that a node holds, to compare.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
 use shared::change::{DATABASES, Kind};
@@ -18,7 +19,7 @@ use crate::transaction::{Clocks, Transaction};
 pub struct Seen {
     /// What kind of value it holds.
     pub kind: &'static str,
-    /// A string's bytes. Other kinds add their elements when they come.
+    /// A string's bytes. Of other kinds a line per element, in the order of their ids: the id and the value, in text.
     pub value: Vec<u8>,
     /// When it expires, in milliseconds of Unix time.
     pub expiry: Option<u64>,
@@ -66,6 +67,29 @@ impl Canonical {
     }
 }
 
+/// The lines of [`Seen::value`].
+fn elements(reads: &Transaction<'_>, key: &Key<'_>, kind: Kind) -> Vec<u8> {
+    let collection = reads.collection(key, kind).expect("it is of this kind").expect("it is there");
+    let line = |(id, value): (&[u8], Cow<'_, [u8]>)| {
+        let value = match kind {
+            Kind::SortedSet => collection.score(id).unwrap_or_default().to_string().into_bytes(),
+            _ => value.into_owned(),
+        };
+        line_of(id, &value)
+    };
+    let mut lines: Vec<(&[u8], Vec<u8>)> =
+        collection.iter().map(|element| (element.0, line(element))).collect();
+    assert_eq!(lines.len(), collection.len(), "places count what is live");
+    lines.sort();
+    lines.into_iter().flat_map(|(_, line)| line).collect()
+}
+
+/// How [`Seen::value`] tells of an element.
+#[must_use]
+pub fn line_of(id: &[u8], value: &[u8]) -> Vec<u8> {
+    format!("{} {}\n", id.escape_ascii(), value.escape_ascii()).into_bytes()
+}
+
 impl SimulatedNode {
     /// What clients see at a moment, which must not lie before the node's clock.
     ///
@@ -85,7 +109,7 @@ impl SimulatedNode {
                     Kind::String => {
                         reads.string(&key).expect("it is a string").unwrap_or_default().into_owned()
                     }
-                    _ => Vec::new(),
+                    kind => elements(&reads, &key, kind),
                 };
                 let expiry = reads.expiry(&key).map(|expiry| expiry.0);
                 seen.insert((db, entry.key().to_vec()), Seen { kind: kind.name(), value, expiry });

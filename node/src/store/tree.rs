@@ -90,11 +90,6 @@ impl<T: Item> CountedTree<T> {
         Self { root, weight }
     }
 
-    /// How many items count.
-    pub(crate) const fn weight(&self) -> usize {
-        self.weight
-    }
-
     pub(crate) fn is_empty(&self) -> bool {
         matches!(&self.root, Node::Leaf(items) if items.is_empty())
     }
@@ -484,7 +479,7 @@ mod tests {
         assert_eq!(tree.iter().copied().collect::<Vec<_>>(), model);
         assert_eq!(tree.is_empty(), model.is_empty());
         let counted: Vec<Number> = model.iter().filter(|number| number.counts).copied().collect();
-        assert_eq!(tree.weight(), counted.len());
+        assert_eq!(tree.weight, counted.len());
         assert_eq!(tree.range(0..usize::MAX).copied().collect::<Vec<_>>(), counted);
         let backwards: Vec<Number> = tree.range(0..usize::MAX).rev().copied().collect();
         assert!(backwards.iter().rev().eq(&counted));

@@ -37,7 +37,7 @@ pub(crate) const SORTED_SETS: Family = Family {
         (2, "DEL key; ZADD same (0 member)+; ZRANGEBYLEX same lex lex {LIMIT index index}"),
         (2, "DEL key; ZADD same (0 member)+; ZREVRANGEBYLEX same lex lex {LIMIT index index}"),
         (2, "DEL key; ZADD same (0 member)+; ZREMRANGEBYLEX same lex lex"),
-        (2, "DEL key; ZADD same (0 member)+; ZRANGESTORE key same lex lex BYLEX {REV|LIMIT index index}"),
+        (2, "DEL key; ZADD same (0 member)+; ZRANGESTORE 9 same lex lex BYLEX {REV|LIMIT index index}"),
         (1, "SET key value; ZLEXCOUNT same lex lex; ZRANGE same lex lex BYLEX; ZREMRANGEBYLEX same lex lex"),
         (3, "ZPOPMIN key [count]"),
         (3, "ZPOPMAX key [count]"),

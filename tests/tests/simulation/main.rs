@@ -258,7 +258,7 @@ fn seeds_with_a_story() {
 
 #[test]
 fn a_replay_is_the_same_to_the_byte() {
-    for since in [0, schedule::ROLES_SINCE, schedule::PARTS_SINCE] {
+    for since in [0, schedule::ROLES_SINCE, schedule::PARTS_SINCE, schedule::COLLECTIONS_SINCE] {
         for seed in since..since + 8 {
             let run = || {
                 schedule::run(seed, false)

@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use node::simulation::{Part, Seen, Stray, Visible};
+use node::simulation::{Part, Seen, Stray, Visible, line_of};
 use shared::batch::Batch;
 use shared::change::{Change, DATABASES, Kind, Op, Sum, Value};
 use shared::clock::Timestamp;
@@ -216,8 +216,12 @@ impl History {
         let live = cells.into_iter().filter_map(|cell| Some((cell, self.cell(cell, reset, &is_veiled)?)));
         let live: Vec<(&Cell, Vec<u8>)> = live.collect();
         let kind = live.iter().map(|(cell, _)| cell.0).max()?;
-        let value = live.into_iter().find(|(cell, _)| cell.0 == kind && kind == Kind::String);
-        Some(Seen { kind: kind.name(), value: value.map(|(_, value)| value).unwrap_or_default(), expiry })
+        let visible = live.into_iter().filter(|(cell, _)| cell.0 == kind);
+        let value = visible.flat_map(|(cell, value)| match kind {
+            Kind::String => value,
+            _ => line_of(&cell.1, &value),
+        });
+        Some(Seen { kind: kind.name(), value: value.collect(), expiry })
     }
 
     /// The value of a cell, if it is live.
@@ -248,8 +252,9 @@ impl History {
 fn combine(base: Option<Written>, sums: &[Sum]) -> Option<Vec<u8>> {
     let start = match base {
         None if sums.is_empty() => return None,
+        None if sums.iter().any(|sum| matches!(sum, Sum::Float(_))) => return Some(scored(0.0, sums)),
         None => 0,
-        Some(Written::Score(score)) => return Some(score.to_string().into_bytes()),
+        Some(Written::Score(score)) => return Some(scored(score, sums)),
         Some(Written::Bytes(bytes)) if sums.is_empty() => return Some(bytes),
         Some(Written::Bytes(bytes)) => match whole_number(&bytes) {
             Some(number) => number,
@@ -259,6 +264,16 @@ fn combine(base: Option<Written>, sums: &[Sum]) -> Option<Vec<u8>> {
     let added: i128 = sums.iter().map(|sum| if let Sum::Int(sum) = sum { *sum } else { 0 }).sum();
     let total = (i128::from(start) + added).clamp(i64::MIN.into(), i64::MAX.into());
     Some(total.to_string().into_bytes())
+}
+
+/// A score with what was added to it.
+fn scored(base: f64, sums: &[Sum]) -> Vec<u8> {
+    let added = |total, sum: &Sum| match sum {
+        Sum::Int(int) => total + *int as f64,
+        Sum::Float(float) => total + float,
+    };
+    let total = sums.iter().fold(base, added);
+    (if total.is_nan() { 0.0 } else { total }).to_string().into_bytes()
 }
 
 /// As Redis reads it: the text that the number itself would be written as.

@@ -27,6 +27,9 @@ pub(crate) const ROLES_SINCE: u64 = 100_000_000;
 /// In smaller seeds no group is so large that its topology may be made of parts: they stay what they were.
 pub(crate) const PARTS_SINCE: u64 = 400_000_000;
 
+/// In smaller seeds all keys hold strings: they stay what they were.
+pub(crate) const COLLECTIONS_SINCE: u64 = 500_000_000;
+
 /// How often it is looked at whether it is.
 const LOOK_INTERVAL: Micros = 100_000;
 
@@ -119,9 +122,11 @@ impl Schedule {
         let mut roles = fastrand::Rng::with_seed(seed ^ 0x0007_01e5);
         let role_gap = (seed >= ROLES_SINCE && roles.u8(..3) == 0)
             .then(|| u64::from(commands) * command_gap / 3 / [2, 5, 12][roles.usize(..3)]);
+        let mut kinds = fastrand::Rng::with_seed(seed ^ 0x00c0_11ec);
+        let collections = seed >= COLLECTIONS_SINCE && kinds.u8(..4) > 0;
         let plan = Plan {
             topology,
-            workload: Workload::draw(&mut random),
+            workload: Workload { collections, ..Workload::draw(&mut random) },
             commands,
             command_gap,
             // Over the time that the commands will take.

@@ -26,6 +26,8 @@ pub(crate) struct Workload {
     pub(crate) expiry_ms: u64,
     /// Which commands come most often.
     pub(crate) taste: Taste,
+    /// Keys hold hashes, sets, sorted sets and lists, too.
+    pub(crate) collections: bool,
 }
 
 /// Which commands come most often.
@@ -50,6 +52,7 @@ impl Workload {
             flushes: [0, 0, 2, 20][random.usize(..4)],
             expiry_ms: [3, 30, 300, 2_000][random.usize(..4)],
             taste: tastes[random.usize(..tastes.len())],
+            collections: false,
         }
     }
 
@@ -125,6 +128,10 @@ impl Workload {
         if random.u32(..1_000) < self.flushes {
             return words(if random.bool() { "FLUSHALL" } else { "FLUSHDB" });
         }
+        if self.collections && random.u8(..3) > 0 {
+            let name = pick(random, OF_COLLECTIONS);
+            return self.with_elements(name, random);
+        }
         let name = match (self.taste, random.u8(..3)) {
             (Taste::Counters, 0 | 1) => pick(random, &["INCR", "INCRBY", "DECRBY", "DEL", "SET n", "DECR"]),
             (Taste::Expiry, 0 | 1) => pick(
@@ -184,6 +191,98 @@ impl Workload {
         command
     }
 }
+
+impl Workload {
+    /// A command on elements. Kinds race on keys that strings share, and meet their own kind on others.
+    fn with_elements(&self, name: &str, random: &mut fastrand::Rng) -> Command {
+        let mut command = vec![name.split(' ').next().unwrap_or(name).as_bytes().to_vec()];
+        let initial = match name {
+            _ if random.u8(..8) == 0 => "k",
+            name if name.starts_with('H') => "h",
+            "PEXPIRE" | "RENAME" | "COPY" | "DEL h" => ["h", "s", "z", "l"][random.usize(..4)],
+            name if name.starts_with('S') => "s",
+            name if name.starts_with('Z') => "z",
+            _ => "l",
+        };
+        let keys = self.keys.min(4);
+        let mut key = || format!("{initial}{}", random.usize(..keys)).into_bytes();
+        let (key, other) = (key(), key());
+        let mut element = || format!("e{}", random.u8(..6)).into_bytes();
+        let (one, two) = (element(), element());
+        let number = random.i64(-3..6).to_string().into_bytes();
+        let fraction = [&b"0.1"[..], b"-2.5", b"1e20", b"inf"][random.usize(..4)].to_vec();
+        let end = || [&b"LEFT"[..], b"RIGHT"][usize::from(one < two)].to_vec();
+        let rest: Vec<Vec<u8>> = match name {
+            "HSET" => vec![key, one, value(random), two, number],
+            "HSETNX" | "HINCRBY" => vec![key, one, number],
+            "HINCRBYFLOAT" => vec![key, one, fraction],
+            "SMOVE" => vec![key, other, one],
+            "SPOP" => vec![key, b"2".to_vec()],
+            "SUNIONSTORE" | "SDIFFSTORE" | "SINTERSTORE" => vec![key, other.clone(), other],
+            "ZADD" => vec![key, number, one, fraction, two],
+            "ZADD ch" => vec![key, b"GT".to_vec(), number, one],
+            "ZINCRBY" => vec![key, if one < two { number } else { fraction }, one],
+            "ZREMRANGEBYRANK" | "LTRIM" => vec![key, b"1".to_vec(), b"-2".to_vec()],
+            "ZUNIONSTORE" => vec![key, b"1".to_vec(), other],
+            "ZRANGESTORE" => vec![key, other, b"0".to_vec(), b"-1".to_vec()],
+            "LPUSH" | "RPUSH" => vec![key, one, two, value(random)],
+            "LMOVE" => vec![key, other, end(), end()],
+            "LSET" => vec![key, number, value(random)],
+            "LREM" => vec![key, number, one],
+            "LINSERT" => vec![key, b"BEFORE".to_vec(), one, two],
+            "LPOP" | "RPOP" | "ZPOPMIN" | "ZPOPMAX" | "DEL h" => vec![key],
+            "PEXPIRE" => vec![key, random.u64(1..=self.expiry_ms).to_string().into_bytes()],
+            "RENAME" | "COPY" => vec![key, other],
+            _ => vec![key, one, two],
+        };
+        command.extend(rest);
+        command
+    }
+}
+
+const OF_COLLECTIONS: &[&str] = &[
+    "HSET",
+    "HSET",
+    "HSETNX",
+    "HDEL",
+    "HINCRBY",
+    "HINCRBY",
+    "HINCRBYFLOAT",
+    "SADD",
+    "SADD",
+    "SREM",
+    "SMOVE",
+    "SPOP",
+    "SUNIONSTORE",
+    "SDIFFSTORE",
+    "SINTERSTORE",
+    "ZADD",
+    "ZADD",
+    "ZADD ch",
+    "ZINCRBY",
+    "ZINCRBY",
+    "ZREM",
+    "ZREMRANGEBYRANK",
+    "ZPOPMIN",
+    "ZPOPMAX",
+    "ZUNIONSTORE",
+    "ZRANGESTORE",
+    "LPUSH",
+    "RPUSH",
+    "RPUSH",
+    "LPOP",
+    "RPOP",
+    "LMOVE",
+    "LSET",
+    "LREM",
+    "LTRIM",
+    "LINSERT",
+    "LINSERT",
+    "PEXPIRE",
+    "RENAME",
+    "COPY",
+    "DEL h",
+];
 
 /// One of each, save those that end a connection, wait, or show what differs from run to run.
 const ALL: &[&str] = &[

@@ -121,11 +121,6 @@ fn parse_rank(argument: &[u8]) -> Result<i64, CommandError> {
             "ERR RANK can't be zero: use 1 to start from the first match, 2 from the second ... or use negative \
              to start from the end of the list",
         )),
-        i64::MIN => {
-            let text =
-                format!("ERR value is out of range, value must between {} and {}", -i64::MAX, i64::MAX);
-            Err(CommandError::composed(text))
-        }
         rank => Ok(rank),
     }
 }

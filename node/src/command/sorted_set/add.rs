@@ -133,8 +133,9 @@ fn write<'a>(
         _ if is_skipped => return Ok(Outcome::Skipped),
         Some(held) if held == total => return Ok(Outcome::Same(held)),
         // Sums have no negative zero.
-        _ if options.increments && !(total == 0.0 && total.is_sign_negative()) => transaction.add_score(key, member, score, total)?,
-        _ => transaction.put(key, Kind::SortedSet, member, Value::Float(total))?,
+        _ if options.increments => transaction.add_score(key, member, score, total)?,
+        // Kept without the sign of zero, as Redis keeps it in small sets.
+        _ => transaction.put(key, Kind::SortedSet, member, Value::Float(total + 0.0))?,
     }
     Ok(if held.is_some() { Outcome::Changed(total) } else { Outcome::Added(total) })
 }

@@ -80,7 +80,8 @@ pub(super) fn replace<'a>(
     transaction.reserve_elements(key, members.iter().map(|(member, _)| member.len()))?;
     transaction.clear(key)?;
     for (member, score) in members {
-        transaction.put(key, Kind::SortedSet, member, Value::Float(score))?;
+        // Without the sign of zero, as Redis keeps it in small sets.
+        transaction.put(key, Kind::SortedSet, member, Value::Float(score + 0.0))?;
     }
     Ok(count)
 }

@@ -36,6 +36,8 @@ struct ScoreEnd {
 
 impl ScoreEnd {
     fn parse(text: &[u8]) -> Option<Self> {
+        // Where C's strings end.
+        let text = text.split(|byte| *byte == 0).next().unwrap_or_default();
         let (score, is_excluded) = match text {
             [b'(', score @ ..] => (score, true),
             score => (score, false),
