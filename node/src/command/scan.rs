@@ -39,7 +39,7 @@ fn keys<'a>(context: &mut Context<'_, 'a>, arguments: &[&'a [u8]]) -> CommandRes
 
 fn scan<'a>(context: &mut Context<'_, 'a>, arguments: &[&'a [u8]]) -> CommandResult {
     let cursor = parse_cursor(arguments[1]).ok_or(CommandError::text("ERR invalid cursor"))?;
-    let options = ScanOptions::parse(&arguments[2..])?;
+    let options = ScanOptions::parse(&arguments[2..], Scanned::Keys)?;
     let (db, now) = (context.client.db, context.transaction.now());
     // A cursor that no page ends with lies behind all keys.
     let page = Cursor::from_client(cursor).map_or_else(Page::default, |from| {
@@ -69,6 +69,14 @@ fn random_key(context: &mut Context<'_, '_>, _: &[&[u8]]) -> CommandResult {
     Ok(())
 }
 
+/// What is walked over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Scanned {
+    Keys,
+    /// What one key holds: there are no kinds to choose from.
+    Elements,
+}
+
 /// What stands behind SCAN's cursor.
 struct ScanOptions<'a> {
     pattern: Pattern<'a>,
@@ -79,7 +87,7 @@ struct ScanOptions<'a> {
 }
 
 impl<'a> ScanOptions<'a> {
-    fn parse(arguments: &[&'a [u8]]) -> Result<Self, CommandError> {
+    fn parse(arguments: &[&'a [u8]], scanned: Scanned) -> Result<Self, CommandError> {
         let mut options = Self { pattern: Pattern(None), count: 10, kind: None };
         let mut rest = arguments;
         loop {
@@ -93,7 +101,7 @@ impl<'a> ScanOptions<'a> {
                     options.pattern = Pattern::new(pattern);
                     rest
                 }
-                [option, kind, rest @ ..] if is(option, "type") => {
+                [option, kind, rest @ ..] if is(option, "type") && scanned == Scanned::Keys => {
                     options.kind = Some(kind);
                     rest
                 }

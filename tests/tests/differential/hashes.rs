@@ -25,7 +25,7 @@ pub(crate) const HASHES: Family = Family {
         (5, "HINCRBYFLOAT key member float"),
         (3, "HRANDFIELD key"),
         (3, "HRANDFIELD key count [WITHVALUES|word]"),
-        (4, "HSCAN key 0 {MATCH pattern|COUNT count|NOVALUES}"),
+        (4, "HSCAN key 0 {MATCH pattern|COUNT count|NOVALUES|TYPE word}"),
         (1, "HSCAN key (word|int)"),
         // Redis remembers a long value that the same command has replaced.
         (2, "DEL key; HSET same 1 value 2 value 3 value; =OBJECT ENCODING same"),

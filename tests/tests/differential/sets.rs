@@ -25,7 +25,7 @@ pub(crate) const SETS: Family = Family {
         (3, "SPOP key [count]; SCARD same; DEL same"),
         (1, "SPOP key 100; SCARD same"),
         (1, "SPOP key (word|-1|0); SCARD same"),
-        (4, "SSCAN key 0 {MATCH pattern|COUNT count}"),
+        (4, "SSCAN key 0 {MATCH pattern|COUNT count|TYPE word}"),
         (1, "SSCAN key (word|int)"),
         (2, "DEL key; SADD same (member)+; =OBJECT ENCODING same"),
         (2, "DEL key; SADD same (int)+; =OBJECT ENCODING same"),

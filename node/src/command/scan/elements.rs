@@ -2,7 +2,7 @@
 
 use shared::change::Kind;
 
-use super::{ScanOptions, parse_cursor};
+use super::{ScanOptions, Scanned, parse_cursor};
 use crate::command::context::Context;
 use crate::error::{CommandError, CommandResult};
 
@@ -24,7 +24,7 @@ pub(in crate::command) fn scan_elements<'a>(
         context.reply.array(0);
         return Ok(());
     };
-    let options = ScanOptions::parse(&arguments[3..])?;
+    let options = ScanOptions::parse(&arguments[3..], Scanned::Elements)?;
     let count = if collection.len() <= WHOLE_MAX { WHOLE_MAX } else { options.count };
     let (next, mut found) = collection.scan(cursor, count);
     found.retain(|(element, _)| options.pattern.matches(element));
