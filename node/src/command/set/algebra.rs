@@ -113,12 +113,16 @@ pub(in crate::command) fn replace<'a>(
     Ok(count)
 }
 
-/// The sets that the keys hold; an absent one is empty.
+/// The sets that the keys hold; an absent one is empty. Their keys count as used.
 fn sets<'c>(
-    transaction: &'c Transaction<'_>,
+    transaction: &'c mut Transaction<'_>,
     db: u8,
     keys: &[&[u8]],
 ) -> Result<Vec<Option<Collection<'c>>>, CommandError> {
+    // To note a key's use needs the transaction alone: so this comes before any set is held.
+    for key in keys {
+        transaction.read_collection(&Key::new(db, key), Kind::Set)?;
+    }
     keys.iter().map(|key| transaction.collection(&Key::new(db, key), Kind::Set)).collect()
 }
 

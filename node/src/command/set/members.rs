@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::collections::HashSet;
 
-use shared::change::{Kind, Value};
+use shared::change::{CHANGE_OVERHEAD_BYTES, Kind, Value};
 
 use crate::command::context::Context;
 use crate::error::{CommandError, CommandResult};
@@ -48,7 +48,8 @@ pub(super) fn smove<'a>(context: &mut Context<'_, 'a>, arguments: &[&'a [u8]]) -
     let is_member = set.contains(member);
     let is_there = transaction.collection(&target, Kind::Set)?.is_some_and(|set| set.contains(member));
     if is_member && source != target {
-        transaction.reserve_elements(&source, std::iter::once(target.bytes.len() + 2 * member.len()))?;
+        let bytes = source.bytes.len() + 2 * (target.bytes.len() + member.len());
+        transaction.reserve(3 * CHANGE_OVERHEAD_BYTES + bytes)?;
         transaction.remove(&source, Kind::Set, member)?;
         if !is_there {
             add(transaction, &target, member)?;
