@@ -1,8 +1,9 @@
 //! Writing and removing fields.
 
+use std::borrow::Cow;
 use std::collections::HashSet;
 
-use shared::change::{CHANGE_OVERHEAD_BYTES, Kind, Value};
+use shared::change::{Kind, Value};
 
 use crate::command::context::Context;
 use crate::error::{CommandError, CommandResult};
@@ -69,8 +70,14 @@ fn write<'a>(context: &mut Context<'_, 'a>, name: &str, arguments: &[&'a [u8]]) 
     Ok(added)
 }
 
-fn put<'a>(context: &mut Context<'_, 'a>, key: &Key<'a>, field: &'a [u8], value: &'a [u8]) -> CommandResult {
-    let bytes = key.bytes.len() + field.len() + value.len();
-    context.transaction.reserve(2 * CHANGE_OVERHEAD_BYTES + bytes)?;
-    context.transaction.put(key, Kind::Hash, field, Value::Bytes(value.into()))
+/// Writes one field.
+pub(super) fn put<'a>(
+    context: &mut Context<'_, 'a>,
+    key: &Key<'a>,
+    field: &'a [u8],
+    value: impl Into<Cow<'a, [u8]>>,
+) -> CommandResult {
+    let value = value.into();
+    context.transaction.reserve_elements(key, std::iter::once(field.len() + value.len()))?;
+    context.transaction.put(key, Kind::Hash, field, Value::Bytes(value))
 }

@@ -1,7 +1,8 @@
 //! Fields as numbers.
 
-use shared::change::{CellId, Kind, Value};
+use shared::change::{CellId, Kind};
 
+use super::fields::put;
 use crate::command::arguments::integer;
 use crate::command::context::Context;
 use crate::command::string::long_double::LongDouble;
@@ -11,25 +12,27 @@ use crate::store::rich::parse_integer;
 pub(super) fn hincrby<'a>(context: &mut Context<'_, 'a>, arguments: &[&'a [u8]]) -> CommandResult {
     let (key, field) = (context.key(arguments[1]), arguments[2]);
     let by = integer(arguments[3])?;
-    let held = context.transaction.read_collection(&key, Kind::Hash)?.and_then(|hash| hash.get(field));
+    let held = context.transaction.collection(&key, Kind::Hash)?.and_then(|hash| hash.get(field));
     let held = match held {
         Some(text) => parse_integer(&text).ok_or(CommandError::text("ERR hash value is not an integer"))?,
         None => 0,
     };
     let sum = held.checked_add(by).ok_or(CommandError::Overflow)?;
     let cell = CellId { kind: Kind::Hash, element: field.into() };
+    context.transaction.reserve_elements(&key, std::iter::once(field.len()))?;
     context.transaction.add_integer(&key, cell, by)?;
     context.reply.integer(sum);
     Ok(())
 }
 
+/// HINCRBYFLOAT writes the sum as text, and is no counter: of two that are made at once at two nodes, one wins.
 pub(super) fn hincrbyfloat<'a>(context: &mut Context<'_, 'a>, arguments: &[&'a [u8]]) -> CommandResult {
     let (key, field) = (context.key(arguments[1]), arguments[2]);
     let by = LongDouble::parse(arguments[3]).ok_or(CommandError::NotFloat)?;
     if !by.is_finite() {
         return Err(CommandError::text("ERR value is NaN or Infinity"));
     }
-    let held = context.transaction.read_collection(&key, Kind::Hash)?.and_then(|hash| hash.get(field));
+    let held = context.transaction.collection(&key, Kind::Hash)?.and_then(|hash| hash.get(field));
     let held = match held {
         Some(text) => LongDouble::parse(&text).ok_or(CommandError::text("ERR hash value is not a float"))?,
         None => LongDouble::ZERO,
@@ -39,7 +42,7 @@ pub(super) fn hincrbyfloat<'a>(context: &mut Context<'_, 'a>, arguments: &[&'a [
         return Err(CommandError::text("ERR increment would produce NaN or Infinity"));
     }
     let text = sum.to_string().into_bytes();
-    context.transaction.put(&key, Kind::Hash, field, Value::Bytes(text.clone().into()))?;
+    put(context, &key, field, text.clone())?;
     context.reply.bulk(&text);
     Ok(())
 }
