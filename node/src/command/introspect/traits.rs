@@ -118,7 +118,9 @@ pub(super) fn key_specs(row: &Command) -> Vec<KeySpec> {
         "rename" => two(TAKEN, &["OW", "update"]),
         "renamenx" => two(TAKEN, &["OW", "insert"]),
         "copy" => two(READ, &["OW", "update"]),
-        "bitop" | "sinterstore" | "sunionstore" | "sdiffstore" => two(&["OW", "update"], READ),
+        "bitop" | "sunionstore" | "sdiffstore" => two(&["OW", "update"], READ),
+        // Redis says so of this one alone.
+        "sinterstore" => two(&["RW", "update"], READ),
         "smove" => two(TAKEN, &["RW", "insert"]),
         _ => vec![KeySpec { first, last, step, flags: key_flags(row) }],
     }
@@ -138,7 +140,7 @@ pub(super) fn key_flags(row: &Command) -> &'static [&'static str] {
         "setrange" | "expire" | "pexpire" | "expireat" | "pexpireat" | "persist" => &["RW", "update"],
         "set" | "bitfield" => &["RW", "access", "update", "variable_flags"],
         "strlen" | "exists" | "type" | "touch" | "watch" | "hlen" | "hstrlen" | "hexists" | "scard"
-        | "sismember" | "smismember" => &["RO"],
+        | "sismember" => &["RO"],
         name if name.starts_with("object|") => &["RO"],
         _ if row.access == Access::Write => &["RW", "access", "update"],
         _ => &["RO", "access"],
@@ -164,6 +166,10 @@ pub(super) fn tips(name: &str) -> &'static [&'static str] {
         "del" | "unlink" | "exists" | "touch" => &["request_policy:multi_shard", "response_policy:agg_sum"],
         "keys" => &["request_policy:all_shards", "nondeterministic_output_order"],
         "scan" => &["nondeterministic_output", "request_policy:special"],
+        "hkeys" | "hvals" | "hgetall" | "smembers" | "sinter" | "sunion" | "sdiff" => {
+            &["nondeterministic_output_order"]
+        }
+        "hrandfield" | "hscan" | "spop" | "srandmember" | "sscan" => &["nondeterministic_output"],
         "randomkey" => &["request_policy:all_shards", "nondeterministic_output"],
         "client|list" | "client|info" | "time" | "ttl" | "pttl" | "object|encoding" | "object|freq"
         | "object|idletime" | "object|refcount" => &["nondeterministic_output"],
