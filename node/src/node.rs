@@ -38,7 +38,7 @@ use crate::store::origins::{OriginIndex, TooManyOrigins};
 use crate::store::rich::Source;
 use crate::store::shard::{Writer, merge_change};
 use crate::store::{ShardSet, Store};
-use shared::change::{Change, Kind, Op};
+use shared::change::{Change, Op};
 
 /// Store, log, and what is known of the peers.
 pub(crate) struct Node {
@@ -126,11 +126,6 @@ pub(crate) enum ApplyError {
     /// Its sender does not count, or this node does not.
     #[error("CLOSED {origin} {what}")]
     Closed { origin: Origin, what: &'static str },
-    /// It has a kind of change that this build does not know.
-    #[error(
-        "BADBATCH batch of origin {origin} writes a {kind}, which this build cannot merge: upgrade this node"
-    )]
-    Unsupported { origin: Origin, kind: &'static str },
     /// What lies before it is missing here.
     #[error("GAP {origin} {held}")]
     Gap { origin: Origin, held: Timestamp },
@@ -320,11 +315,6 @@ fn check_supported(batch: &Batch<'_>) -> Result<bool, ApplyError> {
     let mut restates = false;
     for change in batch.changes() {
         let (_, change) = change?;
-        if let Op::Cell(cell, _) | Op::Count(cell, _) = &change.op
-            && cell.kind == Kind::List
-        {
-            return Err(ApplyError::Unsupported { origin: batch.header.origin, kind: cell.kind.name() });
-        }
         restates |= matches!(&change.op, Op::Count(_, contribution) if contribution.restates.is_some());
     }
     Ok(restates)

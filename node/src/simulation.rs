@@ -500,7 +500,7 @@ impl SimulatedNode {
             Err(ApplyError::Gap { .. }) => ApplyAnswer::Refused(ApplyRefusal::Gap),
             Err(ApplyError::Closed { .. }) => ApplyAnswer::Refused(ApplyRefusal::Closed),
             Err(ApplyError::Suspended { .. }) => ApplyAnswer::Refused(ApplyRefusal::Suspended),
-            Err(problem @ (ApplyError::Batch(_) | ApplyError::Own(_) | ApplyError::Unsupported { .. })) => {
+            Err(problem @ (ApplyError::Batch(_) | ApplyError::Own(_))) => {
                 ApplyAnswer::Refused(ApplyRefusal::Bad(problem.to_string()))
             }
             Err(problem @ (ApplyError::Refused(_) | ApplyError::TooManyOrigins(_))) => {
