@@ -37,6 +37,8 @@ pub(crate) mod set;
 
 pub(crate) mod sorted_set;
 
+pub(crate) mod sort;
+
 pub(crate) mod keys;
 
 pub(crate) mod expire;
@@ -90,6 +92,8 @@ pub(crate) enum Keys {
     Range { first: usize, last: isize, step: usize },
     /// As many as the argument at this place says, right behind it; and, if so, the one at place 1 before them.
     Counted { count: usize, target: bool },
+    /// Those of SORT: the first argument, what stands behind STORE, and keys that patterns name for each element.
+    Sort,
     /// The command ranges over all keys.
     All,
 }
@@ -104,6 +108,7 @@ impl Keys {
     pub(crate) fn of<'a>(&self, arguments: &[&'a [u8]]) -> SmallVec<[&'a [u8]; 4]> {
         match *self {
             Self::None | Self::All => SmallVec::new(),
+            Self::Sort => sort::named_keys(arguments),
             Self::Range { first, last, step } => {
                 let end = if last < 0 {
                     arguments.len().saturating_add_signed(last + 1)

@@ -187,6 +187,8 @@ const GENERIC: &[Row] = &[
         "Moves a value to another key if nothing is there.",
     ),
     ("scan", "2.8.0", "O(1) a call, O(N) in all", "Goes through the keys in many short calls."),
+    ("sort", "1.0.0", "O(N+M*log(M)), N the elements, M those sorted", "Tells or stores elements in order."),
+    ("sort_ro", "7.0.0", "O(N+M*log(M)), N the elements, M those sorted", "Tells elements in order."),
     ("touch", "3.2.1", "O(N), N the keys", "Makes keys count as just used."),
     ("ttl", "1.0.0", "O(1)", "Tells the seconds until a key expires."),
     ("type", "1.0.0", "O(1)", "Tells what kind of value a key holds."),

@@ -238,6 +238,7 @@ fn shards_of(command: &Command, arguments: &[&[u8]]) -> ShardSet {
     match command.keys {
         Keys::None => ShardSet::EMPTY,
         Keys::All => ShardSet::ALL,
+        Keys::Sort if super::sort::reads_unnamed(arguments) => ShardSet::ALL,
         Keys::Range { first, last, .. } if first as isize == last && arguments.len() > first => {
             ShardSet::of(shard(arguments[first]))
         }

@@ -7,7 +7,7 @@ pub(super) mod pop;
 mod range;
 mod read;
 mod remove;
-mod scores;
+pub(super) mod scores;
 
 use self::add::{zadd, zincrby};
 use self::algebra::{zdiff, zdiffstore, zinter, zintercard, zinterstore, zunion, zunionstore};

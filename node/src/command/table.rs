@@ -24,6 +24,7 @@ static FAMILIES: &[&[Command]] = &[
     super::list::COMMANDS,
     super::set::COMMANDS,
     super::sorted_set::COMMANDS,
+    super::sort::COMMANDS,
     super::keys::COMMANDS,
     super::expire::COMMANDS,
     super::scan::COMMANDS,

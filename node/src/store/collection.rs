@@ -9,6 +9,9 @@ use shared::change::{CellId, Kind};
 
 use super::rich::{CellValue, RichKey, cursor_of, rank_order};
 
+/// An element, and its value: see [`Collection::get`].
+pub(crate) type Element<'s> = (&'s [u8], Cow<'s, [u8]>);
+
 /// The live elements of a key of this kind.
 #[derive(Clone, Copy)]
 pub(crate) struct Collection<'s> {
@@ -41,7 +44,7 @@ impl<'s> Collection<'s> {
     }
 
     /// The elements with their values. A list's come in its order, with their ids; others in no order that means anything.
-    pub(crate) fn iter(&self) -> impl DoubleEndedIterator<Item = (&'s [u8], Cow<'s, [u8]>)> + use<'s> {
+    pub(crate) fn iter(&self) -> impl DoubleEndedIterator<Item = Element<'s>> + use<'s> {
         self.range(0..self.len())
     }
 
@@ -49,12 +52,12 @@ impl<'s> Collection<'s> {
     pub(crate) fn range(
         &self,
         range: Range<usize>,
-    ) -> impl DoubleEndedIterator<Item = (&'s [u8], Cow<'s, [u8]>)> + use<'s> {
+    ) -> impl DoubleEndedIterator<Item = Element<'s>> + use<'s> {
         self.rich.live_range(self.kind, range)
     }
 
     /// The element at a place.
-    pub(crate) fn nth(&self, place: usize) -> Option<(&'s [u8], Cow<'s, [u8]>)> {
+    pub(crate) fn nth(&self, place: usize) -> Option<Element<'s>> {
         self.range(place..place.checked_add(1)?).next()
     }
 
@@ -79,7 +82,7 @@ impl<'s> Collection<'s> {
 
     /// About `count` elements from `cursor` on, and the cursor to go on from, zero at the end. What is there all the time
     /// while cursors are followed from zero to zero comes at least once. Not for lists.
-    pub(crate) fn scan(&self, cursor: u64, count: usize) -> (u64, Vec<(&'s [u8], Cow<'s, [u8]>)>) {
+    pub(crate) fn scan(&self, cursor: u64, count: usize) -> (u64, Vec<Element<'s>>) {
         let start = self.rich.cells.live_before(self.kind, cursor) - self.offset();
         let mut found: Vec<_> =
             self.range(start..start.saturating_add(count.max(1)).min(self.len())).collect();

@@ -3,7 +3,10 @@
 //! An id is a position, the version of the push, and the element's index in that push. So what one push brings stays
 //! together, and of two pushes to one place at two nodes both are kept, in the same order everywhere. A position begins
 //! with eight bytes that count from the middle outwards as elements are pushed to the ends; one between two elements goes
-//! on with as many bytes as it takes. Positions are dense, but kept short: see [`POSITION_BYTES_MAX`].
+//! on with as many bytes as it takes. An element is a cell like any other: its removal leaves a tombstone until all have it,
+//! and of a removal and a setting at the same time the later stands. (That removals be final would take a rule of its own, by
+//! the version of the push, for resets, marks and what is issued anew: one that has forgotten a reset would judge otherwise.)
+//! Positions are dense, but kept short: see [`POSITION_BYTES_MAX`].
 
 use shared::version::Version;
 use smallvec::SmallVec;
@@ -13,6 +16,9 @@ pub(crate) const POSITION_BYTES_MAX: usize = 64;
 
 /// The bytes of an id that come after its position.
 const SUFFIX_BYTES: usize = 8 + 8 + 4;
+
+/// No id is longer.
+pub(crate) const ID_BYTES_MAX: usize = POSITION_BYTES_MAX + SUFFIX_BYTES;
 
 /// The place of the first element of all.
 const MIDDLE: u64 = 1 << 63;

@@ -358,9 +358,6 @@ impl RichKey {
     }
 
     /// Drops the tombstone of a cell if `stable` covers it: then nothing older can arrive any more.
-    ///
-    /// A list element's removal is final, so its tombstone need only stand until the own frontier covers the
-    /// element's push: once lists are written, that rule goes here.
     pub(crate) fn drop_tombstone(&mut self, id: &CellId<'_>, stable: &Frontier) {
         let droppable = |cell: &Cell| cell.is_tombstone() && stable.covers(cell.base_version());
         if self.cell(id).is_some_and(droppable) {

@@ -12,6 +12,8 @@ pub(crate) enum Likeness {
     Exact,
     /// Sorted.
     Unordered,
+    /// To the byte, but for the order of texts that C takes for shorter than they are, for there are zero bytes in them.
+    Collated,
     /// Pairs, sorted: a map, or a flat array of RESP2.
     UnorderedPairs,
     /// Types and lengths only: the choice is free.
@@ -73,6 +75,7 @@ fn of_sort(words: &[Vec<u8>]) -> Likeness {
     match by {
         Some(pattern) if !pattern.contains(&b'*') && has("limit") => Likeness::Kind,
         Some(pattern) if !pattern.contains(&b'*') => Likeness::Unordered,
+        _ if has("alpha") => Likeness::Collated,
         _ => Likeness::Exact,
     }
 }
@@ -112,6 +115,10 @@ impl Likeness {
             }
             (Self::Unordered, Reply::Many(sign, left), Reply::Many(other, right)) => {
                 sign == other && sorted(left, 1) == sorted(right, 1)
+            }
+            (Self::Collated, Reply::Many(_, left), Reply::Many(_, right)) => {
+                let has_zero = |item: &Reply| item.bytes().is_some_and(|bytes| bytes.contains(&0));
+                left.len() == right.len() && left.iter().chain(right).any(has_zero)
             }
             (Self::UnorderedPairs, Reply::Many(sign, left), Reply::Many(other, right)) => {
                 sign == other && sorted(left, 2) == sorted(right, 2)

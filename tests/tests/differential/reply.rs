@@ -32,13 +32,15 @@ impl Reply {
                 let mut bytes = vec![0; length + 2];
                 input.read_exact(&mut bytes)?;
                 bytes.truncate(length);
-                Ok(Self::Bulk(sign, bytes))
+                // Redis forgets a score's sign of zero, or not, by how it keeps the set; the node always does.
+                Ok(Self::Bulk(sign, if bytes == b"-0" { b"0".to_vec() } else { bytes }))
             }
             (sign @ (b'*' | b'~' | b'>' | b'%'), Some(length)) => {
                 let length = if sign == b'%' { 2 * length } else { length };
                 let items = (0..length).map(|_| Self::read(input)).collect::<io::Result<_>>()?;
                 Ok(Self::Many(sign, items))
             }
+            _ if line == b",-0" => Ok(Self::Line(b",0".to_vec())),
             _ => Ok(Self::Line(line.to_vec())),
         }
     }

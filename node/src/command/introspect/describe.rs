@@ -32,7 +32,7 @@ pub(super) fn describe(reply: &mut ReplyWriter<'_>, row: &Command) {
 fn range(row: &Command) -> Option<(i64, i64, i64)> {
     match row.keys {
         Keys::Range { first, last, step } => Some((first as i64, last as i64, step as i64)),
-        Keys::Counted { target: true, .. } => Some((1, 1, 1)),
+        Keys::Counted { target: true, .. } | Keys::Sort => Some((1, 1, 1)),
         Keys::None | Keys::Counted { .. } | Keys::All => None,
     }
 }

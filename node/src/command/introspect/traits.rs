@@ -56,6 +56,7 @@ pub(super) fn categories(row: &Command) -> impl Iterator<Item = &'static str> {
     CATEGORIES.into_iter().filter(|category| match *category {
         "read" => row.access == Access::Read,
         "write" => row.access == Access::Write,
+        "set" | "sortedset" | "list" | "dangerous" if matches!(row.keys, Keys::Sort) => true,
         "admin" => is_admin(row),
         "dangerous" => is_admin(row) || matches!(row.name, "flushall" | "flushdb" | "info" | "keys"),
         "fast" => row.has_flag("fast"),
@@ -74,7 +75,7 @@ fn subject(row: &Command) -> Option<&'static str> {
     if row.name == "command" || row.name.starts_with("command|") || row.name == "wait" {
         return Some("connection");
     }
-    if row.has_flag("container") {
+    if row.has_flag("container") || matches!(row.keys, Keys::Sort) {
         return None;
     }
     match docs::find(row.name).group {
@@ -149,7 +150,7 @@ pub(super) fn key_flags(row: &Command) -> &'static [&'static str] {
 
 /// Whether there are keys among the command's arguments.
 pub(super) const fn may_have_keys(row: &Command) -> bool {
-    matches!(row.keys, Keys::Range { .. } | Keys::Counted { .. })
+    matches!(row.keys, Keys::Range { .. } | Keys::Counted { .. } | Keys::Sort)
 }
 
 /// Hints for clients of a cluster, and whose replies differ from call to call.

@@ -6,6 +6,7 @@ use shared::change::Kind;
 
 use crate::command::context::Context;
 use crate::error::CommandResult;
+use crate::store::list_id::ID_BYTES_MAX;
 use crate::transaction::End;
 
 pub(super) fn lpush<'a>(context: &mut Context<'_, 'a>, arguments: &[&'a [u8]]) -> CommandResult {
@@ -36,6 +37,8 @@ fn push<'a>(
         context.reply.integer(0);
         return Ok(());
     }
+    let lengths = values.iter().map(|value| ID_BYTES_MAX + value.len());
+    context.transaction.reserve_elements(&key, lengths)?;
     context.transaction.push(&key, end, values.iter().map(|value| Cow::Borrowed(*value)))?;
     context.reply.integer((held.unwrap_or(0) + values.len()) as i64);
     Ok(())

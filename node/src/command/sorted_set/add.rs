@@ -71,8 +71,9 @@ pub(super) fn zadd<'a>(context: &mut Context<'_, 'a>, arguments: &[&'a [u8]]) ->
 }
 
 pub(super) fn zincrby<'a>(context: &mut Context<'_, 'a>, arguments: &[&'a [u8]]) -> CommandResult {
-    let options = Options { increments: true, ..Options::default() };
-    add(context, arguments[1], options, &arguments[2..])
+    // As in Redis ZADD's options may stand before the increment.
+    let (options, rest) = Options::parse(&arguments[2..]);
+    add(context, arguments[1], Options { increments: true, ..options }, rest)
 }
 
 fn add<'a>(

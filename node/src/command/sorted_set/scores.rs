@@ -7,7 +7,7 @@ use crate::error::CommandError;
 use crate::store::collection::Collection;
 
 /// A score: any double but NaN. One too large or too small for a double is refused, as Redis does.
-pub(super) fn parse_score(text: &[u8]) -> Result<f64, CommandError> {
+pub(in crate::command) fn parse_score(text: &[u8]) -> Result<f64, CommandError> {
     let names_infinity = text.iter().any(|byte| byte.eq_ignore_ascii_case(&b'n'));
     let is_zero =
         !text.iter().take_while(|byte| !matches!(byte, b'e' | b'E')).any(|byte| matches!(byte, b'1'..=b'9'));

@@ -5,9 +5,6 @@
 //! covered and absent was deleted there. A part is covered if the log entry that made it is: for a write or TTL register
 //! its version, for a contribution its last increment in the batches of who carried it. Resets, marks and tombstones
 //! are deletions themselves: theirs are merged always, and ours are kept.
-//!
-//! A list element is judged by its push's version, not by its newest write: once lists are written, that rule goes to
-//! `covered_base`.
 
 use shared::change::Value;
 use shared::clock::Timestamp;
