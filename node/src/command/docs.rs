@@ -303,7 +303,95 @@ const SET: &[Row] = &[
     ),
 ];
 
-const SORTED_SET: &[Row] = &[];
+const SORTED_SET: &[Row] = &[
+    ("zadd", "1.2.0", "O(log N) per member", "Adds members, and sets scores."),
+    ("zincrby", "1.2.0", "O(log N)", "Adds to a member's score."),
+    ("zrem", "1.2.0", "O(log N) per member", "Removes members."),
+    ("zremrangebyrank", "2.0.0", "O(log N + M), M the members removed", "Removes members by rank."),
+    ("zremrangebyscore", "1.2.0", "O(log N + M), M the members removed", "Removes members by score."),
+    ("zremrangebylex", "2.8.9", "O(log N + M), M the members removed", "Removes members by name."),
+    (
+        "zpopmin",
+        "5.0.0",
+        "O(log N) per member",
+        "Removes the members with the lowest scores, and tells them.",
+    ),
+    (
+        "zpopmax",
+        "5.0.0",
+        "O(log N) per member",
+        "Removes the members with the highest scores, and tells them.",
+    ),
+    (
+        "zmpop",
+        "7.0.0",
+        "O(K + M log N), K the keys, M the members removed",
+        "Removes members from the first set that has any.",
+    ),
+    ("zcard", "1.2.0", "O(1)", "Counts the members."),
+    ("zcount", "2.0.0", "O(log N)", "Counts members by score."),
+    ("zlexcount", "2.8.9", "O(log N)", "Counts members by name."),
+    ("zscore", "1.2.0", "O(1)", "Tells a member's score."),
+    ("zmscore", "6.2.0", "O(N), N the members asked for", "Tells several members' scores."),
+    ("zrank", "2.0.0", "O(log N)", "Tells a member's rank, from the lowest score."),
+    ("zrevrank", "2.0.0", "O(log N)", "Tells a member's rank, from the highest score."),
+    ("zrandmember", "6.2.0", "O(N), N the members told", "Tells members at random."),
+    ("zscan", "2.8.0", "O(N), N the members told", "Goes through the members, some at a time."),
+    ("zrange", "1.2.0", "O(log N + M), M the members told", "Tells members by rank, score or name."),
+    ("zrangebyscore", "1.0.5", "O(log N + M), M the members told", "Tells members by score."),
+    ("zrangebylex", "2.8.9", "O(log N + M), M the members told", "Tells members by name."),
+    ("zrevrange", "1.2.0", "O(log N + M), M the members told", "Tells members by rank, highest first."),
+    (
+        "zrevrangebyscore",
+        "2.2.0",
+        "O(log N + M), M the members told",
+        "Tells members by score, highest first.",
+    ),
+    ("zrevrangebylex", "2.8.9", "O(log N + M), M the members told", "Tells members by name, last first."),
+    ("zrangestore", "6.2.0", "O(log N + M), M the members stored", "Stores members by rank, score or name."),
+    (
+        "zunion",
+        "6.2.0",
+        "O(N + M log M), N the members of all sets, M of the result",
+        "Tells what is in any of the sets.",
+    ),
+    (
+        "zinter",
+        "6.2.0",
+        "O(N*K + M log M), N the members of the smallest of K sets",
+        "Tells what is in all of the sets.",
+    ),
+    (
+        "zdiff",
+        "6.2.0",
+        "O(N*K + M log M), N the members of the first of K sets",
+        "Tells what is in the first set only.",
+    ),
+    (
+        "zintercard",
+        "7.0.0",
+        "O(N*K), N the members of the smallest of K sets",
+        "Counts what is in all of the sets.",
+    ),
+    (
+        "zunionstore",
+        "2.0.0",
+        "O(N + M log M), N the members of all sets, M of the result",
+        "Stores what is in any of the sets.",
+    ),
+    (
+        "zinterstore",
+        "2.0.0",
+        "O(N*K + M log M), N the members of the smallest of K sets",
+        "Stores what is in all of the sets.",
+    ),
+    (
+        "zdiffstore",
+        "6.2.0",
+        "O(N*K + M log M), N the members of the first of K sets",
+        "Stores what is in the first set only.",
+    ),
+];
 
 const LIST: &[Row] = &[
     ("lpush", "1.0.0", "O(log N) per element", "Puts elements before the first."),

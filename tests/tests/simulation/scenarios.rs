@@ -53,16 +53,19 @@ const SCENARIOS: &[Scenario] = &[
     ("who goes on counting loses nothing to whom states it again", counting_on),
 ];
 
-/// How many seeds each is run with.
-const SEEDS: u64 = 6;
+/// How many seeds each is run with, in the short form.
+const SEEDS: u64 = 3;
+/// And in the long one.
+const LONG_SEEDS: u64 = 6;
 
 #[test]
 fn scenarios_hold() {
     let is_shown = std::env::var_os("TRACE").is_some();
     let asked = std::env::var("SCENARIO").unwrap_or_default();
+    let seeds = tests::load::size(SEEDS as usize, LONG_SEEDS as usize) as u64;
     let mut failures = Vec::new();
     for (name, run) in SCENARIOS.iter().filter(|(name, _)| name.contains(&asked)) {
-        let failed = (0..SEEDS).find_map(|seed| run(seed, is_shown).err().map(|problem| (seed, problem)));
+        let failed = (0..seeds).find_map(|seed| run(seed, is_shown).err().map(|problem| (seed, problem)));
         if let Some((seed, problem)) = failed {
             failures.push(format!("{name} (seed {seed}): {problem}\nreplay: SCENARIO='{name}' TRACE=1"));
         }
