@@ -57,6 +57,29 @@ pub(crate) struct Settings {
     snapshot_after: AtomicU64,
     tombstone_budget: AtomicUsize,
     is_read_only: AtomicBool,
+    pub(crate) encoding_limits: EncodingLimits,
+}
+
+/// Up to which sizes Redis would pack a collection. Here they decide only what OBJECT ENCODING calls it: `hash-max-listpack-*`
+/// and its like, as they are by default in Redis.
+pub(crate) struct EncodingLimits {
+    pub(crate) hash_entries: AtomicUsize,
+    pub(crate) hash_value: AtomicUsize,
+    pub(crate) set_integers: AtomicUsize,
+    pub(crate) sorted_set_entries: AtomicUsize,
+    pub(crate) sorted_set_value: AtomicUsize,
+}
+
+impl Default for EncodingLimits {
+    fn default() -> Self {
+        Self {
+            hash_entries: AtomicUsize::new(512),
+            hash_value: AtomicUsize::new(64),
+            set_integers: AtomicUsize::new(512),
+            sorted_set_entries: AtomicUsize::new(128),
+            sorted_set_value: AtomicUsize::new(64),
+        }
+    }
 }
 
 /// The values that settings start with.
@@ -88,6 +111,7 @@ impl Settings {
             snapshot_after: AtomicU64::new(initial.snapshot_after),
             tombstone_budget: AtomicUsize::new(initial.tombstone_budget),
             is_read_only: AtomicBool::new(initial.role == Role::ReadOnly),
+            encoding_limits: EncodingLimits::default(),
         }
     }
 

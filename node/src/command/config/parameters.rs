@@ -7,6 +7,7 @@
 use std::borrow::Cow;
 use std::fmt;
 use std::ops::RangeInclusive;
+use std::sync::atomic::Ordering;
 
 use shared::announcement::Role;
 use shared::change::DATABASES;
@@ -62,6 +63,18 @@ const fn settable(name: &'static str, get: fn(&Server) -> String, form: Form, se
     Parameter { name, get, set: Some((form, set)) }
 }
 
+/// A limit of what OBJECT ENCODING calls packed.
+macro_rules! encoding_limit {
+    ($name:literal, $field:ident) => {
+        settable(
+            $name,
+            |server| server.node.settings.encoding_limits.$field.load(Ordering::Relaxed).to_string(),
+            Form::Memory(0..=i64::MAX as u64),
+            |settings, value| settings.encoding_limits.$field.store(value as usize, Ordering::Relaxed),
+        )
+    };
+}
+
 const INT_MAX: i64 = i32::MAX as i64;
 
 pub(super) const PARAMETERS: &[Parameter] = &[
@@ -81,6 +94,10 @@ pub(super) const PARAMETERS: &[Parameter] = &[
     fixed("cluster-enabled", |_| yes_or_no(false)),
     fixed("databases", |_| DATABASES.to_string()),
     fixed("dir", |server| path(server.config.dir.as_ref())),
+    encoding_limit!("hash-max-listpack-entries", hash_entries),
+    encoding_limit!("hash-max-listpack-value", hash_value),
+    encoding_limit!("hash-max-ziplist-entries", hash_entries),
+    encoding_limit!("hash-max-ziplist-value", hash_value),
     fixed("io-threads", |server| server.config.threads.to_string()),
     fixed("log-memory", |server| server.config.log_memory.to_string()),
     settable(
@@ -123,6 +140,7 @@ pub(super) const PARAMETERS: &[Parameter] = &[
         },
     ),
     fixed("save", |_| String::new()),
+    encoding_limit!("set-max-intset-entries", set_integers),
     settable(
         "snapshot-after",
         |server| server.node.settings.snapshot_after().to_string(),
@@ -148,6 +166,10 @@ pub(super) const PARAMETERS: &[Parameter] = &[
         |settings, value| settings.set_tombstone_budget(value as usize),
     ),
     fixed("unixsocket", |server| path(server.config.unix.as_ref())),
+    encoding_limit!("zset-max-listpack-entries", sorted_set_entries),
+    encoding_limit!("zset-max-listpack-value", sorted_set_value),
+    encoding_limit!("zset-max-ziplist-entries", sorted_set_entries),
+    encoding_limit!("zset-max-ziplist-value", sorted_set_value),
 ];
 
 /// The parameter of this name, in any case.

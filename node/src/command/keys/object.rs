@@ -5,11 +5,14 @@
 //! cases: after APPEND, SETRANGE, SETBIT or INCRBYFLOAT an integer or short string is `raw` or `embstr` there, and
 //! a COPY of a small integer is not shared.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use shared::change::Kind;
 
 use super::super::context::Context;
 use crate::error::{CommandError, CommandResult};
-use crate::store::collection::Collection;
+use crate::settings::EncodingLimits;
+use crate::store::collection::{Collection, Element};
 use crate::store::rich::parse_integer;
 
 /// Redis keeps one object of each small integer for all keys.
@@ -18,13 +21,6 @@ const SHARED_INTEGERS: std::ops::Range<i64> = 0..10_000;
 const SHARED_REFERENCES: i64 = i32::MAX as i64;
 /// The longest string that Redis keeps in one allocation with its object.
 const EMBEDDED_BYTES_MAX: usize = 44;
-
-/// Redis packs hashes and sorted sets of no more elements than this,
-const PACKED_ELEMENTS_MAX: usize = 128;
-/// none longer than this,
-const PACKED_BYTES_MAX: usize = 64;
-/// and sets of no more whole numbers than this: `hash-max-listpack-entries` and its like, as they are by default.
-const INTEGERS_MAX: usize = 512;
 
 const HELP: &[&str] = &[
     "OBJECT <subcommand> [<arg> [value] [opt] ...]. Subcommands are:",
@@ -62,7 +58,8 @@ pub(super) fn encoding<'a>(context: &mut Context<'_, 'a>, arguments: &[&'a [u8]]
         Some(Kind::String) => string_encoding(&context.transaction.string(&key)?.unwrap_or_default()),
         Some(kind) => {
             let collection = context.transaction.collection(&key, kind)?;
-            collection.map_or("", |collection| collection_encoding(kind, collection))
+            let limits = &context.server.node.settings.encoding_limits;
+            collection.map_or("", |collection| collection_encoding(kind, collection, limits))
         }
     };
     context.reply.bulk(encoding.as_bytes());
@@ -70,27 +67,28 @@ pub(super) fn encoding<'a>(context: &mut Context<'_, 'a>, arguments: &[&'a [u8]]
 }
 
 /// As Redis would keep such a collection that was made at once: it does not pack again what has become small.
-fn collection_encoding(kind: Kind, collection: Collection<'_>) -> &'static str {
-    let is_packed = || {
-        collection.len() <= PACKED_ELEMENTS_MAX
-            && collection.iter().all(|(element, value)| element.len().max(value.len()) <= PACKED_BYTES_MAX)
-    };
-    let is_packed_set = || {
-        collection.len() <= PACKED_ELEMENTS_MAX
-            && collection.iter().all(|(member, _)| member.len() <= PACKED_BYTES_MAX)
-    };
-    let is_integers = || {
-        collection.len() <= INTEGERS_MAX
-            && collection.iter().all(|(member, _)| parse_integer(member).is_some())
-    };
+fn collection_encoding(kind: Kind, collection: Collection<'_>, limits: &EncodingLimits) -> &'static str {
+    let within = |limit: &AtomicUsize, length: usize| length <= limit.load(Ordering::Relaxed);
     match kind {
         Kind::String => "raw",
         Kind::List => "quicklist",
-        Kind::Set if is_integers() => "intset",
-        Kind::Hash if is_packed() => "listpack",
-        Kind::SortedSet if is_packed_set() => "listpack",
-        Kind::Set | Kind::Hash => "hashtable",
-        Kind::SortedSet => "skiplist",
+        Kind::Set => {
+            let are_integers = || collection.iter().all(|(member, _)| parse_integer(member).is_some());
+            let is_packed = within(&limits.set_integers, collection.len()) && are_integers();
+            if is_packed { "intset" } else { "hashtable" }
+        }
+        Kind::Hash => {
+            let is_short =
+                |(field, value): Element<'_>| within(&limits.hash_value, field.len().max(value.len()));
+            let is_packed = within(&limits.hash_entries, collection.len()) && collection.iter().all(is_short);
+            if is_packed { "listpack" } else { "hashtable" }
+        }
+        Kind::SortedSet => {
+            let is_short = |(member, _): Element<'_>| within(&limits.sorted_set_value, member.len());
+            let is_packed =
+                within(&limits.sorted_set_entries, collection.len()) && collection.iter().all(is_short);
+            if is_packed { "listpack" } else { "skiplist" }
+        }
     }
 }
 
