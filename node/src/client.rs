@@ -11,6 +11,7 @@ use shared::time::{MonoMillis, WallMillis};
 use shared::version::Version;
 
 use crate::command::Command;
+use crate::command::blocking::Blocked;
 use crate::snapshots::Ticket;
 use crate::store::watchers::Watcher;
 
@@ -55,6 +56,10 @@ pub(crate) struct ClientRecord {
     pub(crate) output_bytes: AtomicUsize,
     pub(crate) no_evict: AtomicBool,
     pub(crate) follows_feed: AtomicBool,
+    /// Whether it waits in a command.
+    pub(crate) is_blocked: AtomicBool,
+    /// Where its worker keeps its connection.
+    pub(crate) slot: AtomicUsize,
     pub(crate) killed: AtomicBool,
 }
 
@@ -79,7 +84,7 @@ pub(crate) enum ReplyMode {
 }
 
 /// What the connection does once the command is carried out.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(crate) enum After {
     /// Reads the next command.
     #[default]
@@ -90,6 +95,8 @@ pub(crate) enum After {
     Wait { write: Version, members: usize, deadline: Option<MonoMillis>, silent: bool },
     /// Stops until it is known what became of the snapshot that the client asked for.
     Save { ticket: Ticket, silent: bool },
+    /// Stops until there is an element for it, or the moment has come.
+    Block { blocked: Arc<Blocked>, deadline: Option<MonoMillis>, silent: bool },
     /// Becomes a stream of the feed.
     Follow(crate::follow::Subscription),
 }
@@ -192,6 +199,8 @@ impl Clients {
             output_bytes: AtomicUsize::new(0),
             no_evict: AtomicBool::new(false),
             follows_feed: AtomicBool::new(false),
+            is_blocked: AtomicBool::new(false),
+            slot: AtomicUsize::new(usize::MAX),
             killed: AtomicBool::new(false),
         });
         self.records.lock().insert(id, Arc::clone(&record));

@@ -31,6 +31,10 @@ pub(crate) mod bitfield;
 
 pub(crate) mod hash;
 
+pub(crate) mod blocking;
+
+mod popping;
+
 pub(crate) mod list;
 
 pub(crate) mod set;
@@ -103,6 +107,8 @@ impl Keys {
     pub(crate) const ONE: Self = Self::Range { first: 1, last: 1, step: 1 };
     /// Every argument.
     pub(crate) const EVERY: Self = Self::Range { first: 1, last: -1, step: 1 };
+    /// Every argument but the last.
+    pub(crate) const ALL_BUT_LAST: Self = Self::Range { first: 1, last: -2, step: 1 };
 
     /// The keys among `arguments`, the command's name included.
     pub(crate) fn of<'a>(&self, arguments: &[&'a [u8]]) -> SmallVec<[&'a [u8]; 4]> {
@@ -126,6 +132,18 @@ impl Keys {
             }
         }
     }
+}
+
+/// A row that says all.
+const fn row(
+    name: &'static str,
+    arity: i32,
+    access: Access,
+    flags: &'static [&'static str],
+    keys: Keys,
+    handler: Handler,
+) -> Command {
+    Command { name, arity, access, flags, keys, handler }
 }
 
 impl Command {

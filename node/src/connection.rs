@@ -12,6 +12,7 @@ use shared::version::Version;
 use smallvec::SmallVec;
 
 use crate::client::{After, Client, ClientRecord};
+use crate::command::blocking::{Blocked, Over};
 use crate::command::execute::execute;
 use crate::follow::{Handover, Socket, Subscription};
 use crate::log::segment::LogPosition;
@@ -78,8 +79,7 @@ impl Source for Stream {
     }
 }
 
-/// A client in WAIT or SAVE.
-#[derive(Clone, Debug)]
+/// A client that waits in a command.
 struct Waiting {
     awaited: Awaited,
     /// Whether its reply is left out.
@@ -89,12 +89,13 @@ struct Waiting {
 }
 
 /// What a client waits for.
-#[derive(Clone, Debug)]
 enum Awaited {
     /// So many members that hold its write, or the moment.
     Members { write: Version, members: usize, deadline: Option<MonoMillis> },
     /// What becomes of a snapshot.
     Snapshot(Ticket),
+    /// An element, or the moment.
+    Element { blocked: Arc<Blocked>, deadline: Option<MonoMillis> },
 }
 
 /// What the worker does with a connection after its turn.
@@ -108,6 +109,8 @@ pub(crate) enum Next {
     Sync,
     /// Waits for acknowledgements.
     Wait,
+    /// Waits for an element.
+    Block,
     Close,
     /// Makes it a stream of the feed.
     Follow,
@@ -275,6 +278,9 @@ impl Connection {
 
     /// Does what the command wants done with its connection.
     fn obey(&mut self) {
+        if matches!(self.client.after, After::Continue) {
+            return;
+        }
         match std::mem::take(&mut self.client.after) {
             After::Continue => {}
             After::Close => self.closing = true,
@@ -285,8 +291,13 @@ impl Connection {
             After::Save { ticket, silent } => {
                 self.waiting = Some(Waiting { awaited: Awaited::Snapshot(ticket), silent, told: false });
             }
+            After::Block { blocked, deadline, silent } => {
+                let awaited = Awaited::Element { blocked, deadline };
+                self.waiting = Some(Waiting { awaited, silent, told: false });
+            }
             After::Follow(subscription) => self.following = Some(subscription),
         }
+        self.client.record.is_blocked.store(self.waiting.is_some(), Ordering::Relaxed);
     }
 
     /// Makes room for the rest of a large request, though no more at once than has arrived of it, for announcing costs
@@ -324,6 +335,7 @@ impl Connection {
             return match told {
                 _ if self.read_closed => Next::Close,
                 true => Next::Sleep,
+                false if matches!(waiting.awaited, Awaited::Element { .. }) => Next::Block,
                 false => Next::Wait,
             };
         }
@@ -352,7 +364,7 @@ impl Connection {
         Ok(())
     }
 
-    /// Answers WAIT or SAVE if it is over. Returns whether it is.
+    /// Answers the command that the client waits in if it is over. Returns whether it is.
     pub(crate) fn finish_wait(&mut self, server: &Server, now: MonoMillis) -> bool {
         let Some(Waiting { awaited, silent, .. }) = &self.waiting else { return true };
         let mut reply = Vec::new();
@@ -370,19 +382,37 @@ impl Connection {
                 Some(Ok(())) => writer.ok(),
                 Some(Err(problem)) => writer.error(&format!("ERR {problem}")),
             },
+            Awaited::Element { blocked, deadline } => {
+                if deadline.is_some_and(|deadline| now >= deadline) {
+                    blocked.time_out(server);
+                }
+                let Some(Over { reply: told, written }) = blocked.take_over() else { return false };
+                blocked.leave(server);
+                reply = told;
+                if let Some(written) = written {
+                    self.client.last_write = Some(written);
+                    self.unsynced = server.node.settings.fsync() == Fsync::Always;
+                }
+            }
         }
         if !silent {
             self.output.append(&mut reply);
         }
         self.waiting = None;
+        self.client.record.is_blocked.store(false, Ordering::Relaxed);
         true
     }
 
     /// Forgets the client, when its connection is closed.
     pub(crate) fn closed(mut self, server: &Server) {
         crate::command::transaction::unwatch_all(server, &mut self.client);
-        if self.waiting.as_ref().is_some_and(|waiting| waiting.told) {
-            server.end_wait();
+        match &self.waiting {
+            Some(Waiting { awaited: Awaited::Element { blocked, .. }, .. }) => {
+                blocked.time_out(server);
+                blocked.leave(server);
+            }
+            Some(Waiting { told: true, .. }) => server.end_wait(),
+            _ => {}
         }
         server.clients.disconnect(self.client.record.id);
     }

@@ -12,6 +12,7 @@ use shared::time::{MonoMillis, WallMillis};
 use slog::Logger;
 
 use crate::client::{ClientRecord, Clients};
+use crate::command::blocking::BlockedClients;
 use crate::config::Config;
 use crate::conversation::Notice;
 use crate::error::CommandError;
@@ -49,6 +50,7 @@ pub(crate) struct Server {
     pub(crate) node: Node,
     pub(crate) config: Config,
     pub(crate) clients: Clients,
+    pub(crate) blocked: BlockedClients,
     pub(crate) stats: Stats,
     /// When the node was started, by its wall clock.
     pub(crate) started: WallMillis,
@@ -92,6 +94,7 @@ impl Server {
             node: parts.node,
             config: parts.config,
             clients: Clients::default(),
+            blocked: BlockedClients::default(),
             stats: Stats::default(),
             started,
             run_id: parts.run_id,
@@ -241,6 +244,13 @@ impl Server {
 
     pub(crate) fn workers(&self) -> &[Arc<Inbox>] {
         self.workers.get().map_or(&[], Vec::as_slice)
+    }
+
+    /// Makes a client's worker look after it.
+    pub(crate) fn wake_client(&self, record: &ClientRecord) {
+        if let Some(inbox) = self.workers().get(record.worker) {
+            inbox.look_after(record.slot.load(Ordering::Relaxed));
+        }
     }
 
     pub(crate) fn wake_workers(&self) {

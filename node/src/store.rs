@@ -38,6 +38,8 @@ mod dead;
 
 pub(crate) mod watchers;
 
+mod waiters;
+
 pub(crate) mod state;
 
 pub(crate) mod shard;
@@ -51,17 +53,22 @@ mod costs;
 #[cfg(test)]
 mod tests;
 
+use std::sync::Arc;
+
 use parking_lot::{Mutex, MutexGuard};
 use smallvec::SmallVec;
 
 use self::key::{Key, SHARDS, ShardId};
 use self::origins::Origins;
 use self::shard::Shard;
+use self::waiters::ReadyKeys;
 use crate::lock_order::{Level, before};
 
 /// Every key of a node, in shards with a lock each.
 pub(crate) struct Store {
     shards: Box<[Mutex<Shard>]>,
+    /// The keys of all shards that have changed while clients wait at them.
+    pub(crate) ready: Arc<ReadyKeys>,
     /// The origins whose versions packed entries hold.
     pub(crate) origins: Origins,
 }
@@ -69,8 +76,12 @@ pub(crate) struct Store {
 impl Store {
     pub(crate) fn new() -> Self {
         let hasher = foldhash::fast::RandomState::default();
+        let ready = Arc::<ReadyKeys>::default();
         Self {
-            shards: (0..SHARDS).map(|id| Mutex::new(Shard::new(ShardId(id as u8), hasher.clone()))).collect(),
+            shards: (0..SHARDS)
+                .map(|id| Mutex::new(Shard::new(ShardId(id as u8), hasher.clone(), Arc::clone(&ready))))
+                .collect(),
+            ready,
             origins: Origins::default(),
         }
     }

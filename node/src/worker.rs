@@ -4,7 +4,7 @@
 //! write. A turn serves a bounded number of bytes, so that no client starves the others. When the socket is full
 //! the tail is kept, and nothing more is read until it is sent.
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::io::{self, ErrorKind};
 use std::os::fd::AsRawFd;
 use std::sync::Arc;
@@ -43,6 +43,8 @@ const SEAL_TIMER: Token = Token(usize::MAX - 1);
 /// How others reach a worker.
 pub(crate) struct Inbox {
     accepted: Mutex<VecDeque<(Socket, Arc<ClientRecord>)>>,
+    /// Connections whose wait for an element may be over.
+    waited: Mutex<Vec<usize>>,
     waker: Waker,
     /// Whether a wake-up is under way, so that one is enough.
     awake: AtomicBool,
@@ -52,6 +54,12 @@ impl Inbox {
     /// Hands a new client to the worker. Bounded by `--max-clients`.
     pub(crate) fn accept(&self, socket: Socket, record: Arc<ClientRecord>) {
         self.accepted.lock().push_back((socket, record));
+        self.wake();
+    }
+
+    /// Makes the worker see whether a connection's wait for an element is over. Bounded by `--max-clients`: a wait ends once.
+    pub(crate) fn look_after(&self, connection: usize) {
+        self.waited.lock().push(connection);
         self.wake();
     }
 
@@ -77,6 +85,8 @@ pub(crate) struct Worker {
     unsynced: Vec<usize>,
     /// Clients in WAIT.
     waiting: Vec<usize>,
+    /// Clients that wait for an element.
+    blocked: HashSet<usize>,
     buffer: Vec<u8>,
     logger: Logger,
 }
@@ -88,7 +98,12 @@ impl Worker {
         let timer = Timer::new()?;
         poll.registry().register(&mut SourceFd(&timer.as_raw_fd()), SEAL_TIMER, Interest::READABLE)?;
         let waker = Waker::new(poll.registry(), WAKER)?;
-        let inbox = Arc::new(Inbox { accepted: Mutex::default(), waker, awake: AtomicBool::new(false) });
+        let inbox = Arc::new(Inbox {
+            accepted: Mutex::default(),
+            waited: Mutex::default(),
+            waker,
+            awake: AtomicBool::new(false),
+        });
         let worker = Self {
             poll,
             inbox: Arc::clone(&inbox),
@@ -98,6 +113,7 @@ impl Worker {
             ready: VecDeque::new(),
             unsynced: Vec::new(),
             waiting: Vec::new(),
+            blocked: HashSet::new(),
             buffer: vec![0; READ_BYTES],
             logger,
         };
@@ -143,7 +159,8 @@ impl Worker {
 
     /// Whether nothing can come up but an event.
     fn is_idle(&self, server: &Server) -> bool {
-        self.ready.is_empty() && self.waiting.is_empty() && server.node.settings.idle_timeout().is_none()
+        let nobody_waits = self.waiting.is_empty() && self.blocked.is_empty();
+        self.ready.is_empty() && nobody_waits && server.node.settings.idle_timeout().is_none()
     }
 
     fn woken(&mut self, server: &Arc<Server>, clocks: Clocks) {
@@ -153,7 +170,10 @@ impl Worker {
             self.add(server, socket, record);
         }
         self.release_synced(server);
-        self.check_waiting(server, MonoMillis(clocks.mono_us / 1_000));
+        let now = MonoMillis(clocks.mono_us / 1_000);
+        self.check_waiting(server, now);
+        let waited = std::mem::take(&mut *self.inbox.waited.lock());
+        waited.into_iter().for_each(|id| self.check_blocked(server, id, now));
         if server.kills_pending() {
             let killed: Vec<usize> = self
                 .connections
@@ -169,6 +189,7 @@ impl Worker {
         let mut stream = Stream::from(socket);
         let entry = self.connections.vacant_entry();
         let id = entry.key();
+        record.slot.store(id, Ordering::Relaxed);
         let interest = Interest::READABLE | Interest::WRITABLE;
         if let Err(error) = self.poll.registry().register(&mut stream, Token(id), interest) {
             warn!(self.logger, "client cannot be served"; "client" => record.id, "error" => %error);
@@ -217,6 +238,11 @@ impl Worker {
                     server.begin_wait();
                     self.waiting.push(id);
                     self.check_waiting(server, MonoMillis(clocks.mono_us / 1_000));
+                }
+                Next::Block => {
+                    self.blocked.insert(id);
+                    // It may have been given one while its earlier writes were made durable.
+                    self.check_blocked(server, id, MonoMillis(clocks.mono_us / 1_000));
                 }
                 Next::Close => self.close(server, id),
                 Next::Follow => self.hand_over(server, id),
@@ -290,8 +316,23 @@ impl Worker {
         }
     }
 
+    /// Answers a client that has waited enough for an element, or was given one.
+    fn check_blocked(&mut self, server: &Server, id: usize, now: MonoMillis) {
+        let Some(connection) = self.connections.get_mut(id) else { return };
+        if !self.blocked.contains(&id) || !connection.finish_wait(server, now) {
+            return;
+        }
+        self.blocked.remove(&id);
+        if connection.unsynced {
+            self.unsynced.push(id);
+        }
+        self.make_ready(id);
+    }
+
     fn tick(&mut self, server: &Arc<Server>, now: MonoMillis) {
         self.check_waiting(server, now);
+        let blocked: Vec<usize> = self.blocked.iter().copied().collect();
+        blocked.into_iter().for_each(|id| self.check_blocked(server, id, now));
         if let Some(timeout) = server.node.settings.idle_timeout() {
             let idle =
                 |connection: &Connection| now.since(connection.last_active) >= timeout.as_millis() as u64;
@@ -306,6 +347,7 @@ impl Worker {
     }
 
     fn close(&mut self, server: &Arc<Server>, id: usize) {
+        self.blocked.remove(&id);
         if let Some(mut connection) = self.connections.try_remove(id) {
             // The connection closes with its socket all the same.
             let _ = self.poll.registry().deregister(&mut connection.stream);

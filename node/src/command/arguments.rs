@@ -19,6 +19,37 @@ pub(crate) fn integer_within(
         .and_then(|value| if range.contains(&value) { Ok(value) } else { Err(CommandError::NotInteger) })
 }
 
+/// A whole number of at least `least`, which is not negative; otherwise this error, as for what is no number.
+pub(crate) fn at_least(argument: &[u8], least: i64, error: &'static str) -> Result<usize, CommandError> {
+    let number = integer(argument).ok().filter(|number| *number >= least);
+    number
+        .map(|number| usize::try_from(number).unwrap_or(usize::MAX))
+        .ok_or_else(|| CommandError::text(error))
+}
+
+/// How many are asked for, where none is not too few.
+pub(crate) fn count(argument: &[u8]) -> Result<usize, CommandError> {
+    at_least(argument, 0, "ERR value is out of range, must be positive")
+}
+
+/// The number of keys that follow.
+pub(crate) fn key_count(argument: &[u8]) -> Result<usize, CommandError> {
+    at_least(argument, 1, "ERR numkeys should be greater than 0")
+}
+
+/// What `LIMIT number` lets through at most, of several the last; zero is no limit.
+pub(crate) fn limit(options: &[&[u8]]) -> Result<usize, CommandError> {
+    let (pairs, rest) = options.as_chunks();
+    let mut limit = 0;
+    for [option, number] in pairs {
+        if !is(option, "limit") {
+            return Err(CommandError::Syntax);
+        }
+        limit = at_least(number, 0, "ERR LIMIT can't be negative")?;
+    }
+    if rest.is_empty() { Ok(if limit == 0 { usize::MAX } else { limit }) } else { Err(CommandError::Syntax) }
+}
+
 /// Whether an argument is this option, in any case.
 pub(crate) fn is(argument: &[u8], option: &str) -> bool {
     argument.eq_ignore_ascii_case(option.as_bytes())

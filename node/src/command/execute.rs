@@ -30,7 +30,9 @@ pub(crate) fn execute(
         count(&server.stats.error_replies, 1);
         ReplyWriter::new(out, client.protocol).error(&error.to_string());
     }
-    if let After::Wait { silent, .. } | After::Save { silent, .. } = &mut client.after {
+    if let After::Wait { silent, .. } | After::Save { silent, .. } | After::Block { silent, .. } =
+        &mut client.after
+    {
         *silent = matches!(client.reply_mode, ReplyMode::Off | ReplyMode::Skip);
     }
     match client.reply_mode {
@@ -86,11 +88,12 @@ fn dispatch(
     let mut transaction = Transaction::begin(&server.node, set, clocks, command.access == Access::Write)?;
     let result = run(server, client, command, arguments, &mut transaction, clocks, out, false);
     finish(server, client, transaction);
+    super::blocking::serve(server);
     result
 }
 
 /// A read-only node takes no client's writes.
-fn check_role(server: &Server) -> CommandResult {
+pub(super) fn check_role(server: &Server) -> CommandResult {
     if server.node.settings.is_read_only() {
         return Err(CommandError::text("READONLY You can't write against a read only replica."));
     }
@@ -198,6 +201,7 @@ fn exec(server: &Server, client: &mut Client, clocks: Clocks, out: &mut Vec<u8>)
         }
     }
     finish(server, client, transaction);
+    super::blocking::serve(server);
     Ok(())
 }
 
@@ -217,7 +221,8 @@ fn run<'a>(
     (command.handler)(&mut context, arguments)
 }
 
-fn finish(server: &Server, client: &mut Client, transaction: Transaction<'_>) {
+/// Ends a transaction of the client's, and counts what it did.
+pub(super) fn finish(server: &Server, client: &mut Client, transaction: Transaction<'_>) {
     if let Some(version) = transaction.written() {
         client.last_write = Some(version);
         count(&server.stats.changes_made, transaction.change_count() as u64);

@@ -10,37 +10,27 @@ use self::fields::{hdel, hmset, hset, hsetnx};
 use self::number::{hincrby, hincrbyfloat};
 use self::random::hrandfield;
 use self::read::{hexists, hget, hgetall, hkeys, hlen, hmget, hscan, hstrlen, hvals};
-use super::Access::{self, Read, Write};
-use super::{Command, Handler, Keys};
+use super::Access::{Read, Write};
+use super::{Command, Keys, row};
 
 const FAST: &[&str] = &["fast"];
 const GROWS_FAST: &[&str] = &["denyoom", "fast"];
 
 pub(super) const COMMANDS: &[Command] = &[
-    row("hset", -4, Write, GROWS_FAST, hset),
-    row("hsetnx", 4, Write, GROWS_FAST, hsetnx),
-    row("hmset", -4, Write, GROWS_FAST, hmset),
-    row("hdel", -3, Write, FAST, hdel),
-    row("hincrby", 4, Write, GROWS_FAST, hincrby),
-    row("hincrbyfloat", 4, Write, GROWS_FAST, hincrbyfloat),
-    row("hget", 3, Read, FAST, hget),
-    row("hmget", -3, Read, FAST, hmget),
-    row("hlen", 2, Read, FAST, hlen),
-    row("hstrlen", 3, Read, FAST, hstrlen),
-    row("hexists", 3, Read, FAST, hexists),
-    row("hkeys", 2, Read, &[], hkeys),
-    row("hvals", 2, Read, &[], hvals),
-    row("hgetall", 2, Read, &[], hgetall),
-    row("hrandfield", -2, Read, &[], hrandfield),
-    row("hscan", -3, Read, &[], hscan),
+    row("hset", -4, Write, GROWS_FAST, Keys::ONE, hset),
+    row("hsetnx", 4, Write, GROWS_FAST, Keys::ONE, hsetnx),
+    row("hmset", -4, Write, GROWS_FAST, Keys::ONE, hmset),
+    row("hdel", -3, Write, FAST, Keys::ONE, hdel),
+    row("hincrby", 4, Write, GROWS_FAST, Keys::ONE, hincrby),
+    row("hincrbyfloat", 4, Write, GROWS_FAST, Keys::ONE, hincrbyfloat),
+    row("hget", 3, Read, FAST, Keys::ONE, hget),
+    row("hmget", -3, Read, FAST, Keys::ONE, hmget),
+    row("hlen", 2, Read, FAST, Keys::ONE, hlen),
+    row("hstrlen", 3, Read, FAST, Keys::ONE, hstrlen),
+    row("hexists", 3, Read, FAST, Keys::ONE, hexists),
+    row("hkeys", 2, Read, &[], Keys::ONE, hkeys),
+    row("hvals", 2, Read, &[], Keys::ONE, hvals),
+    row("hgetall", 2, Read, &[], Keys::ONE, hgetall),
+    row("hrandfield", -2, Read, &[], Keys::ONE, hrandfield),
+    row("hscan", -3, Read, &[], Keys::ONE, hscan),
 ];
-
-const fn row(
-    name: &'static str,
-    arity: i32,
-    access: Access,
-    flags: &'static [&'static str],
-    handler: Handler,
-) -> Command {
-    Command { name, arity, access, flags, keys: Keys::ONE, handler }
-}

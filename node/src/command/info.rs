@@ -124,7 +124,7 @@ fn clients(page: &mut Page, context: &Context<'_, '_>) {
     page.field("connected_clients", server.clients.count());
     page.field("cluster_connections", 0);
     page.field("maxclients", server.node.settings.max_clients());
-    page.field("blocked_clients", server.waiting());
+    page.field("blocked_clients", server.waiting() + server.blocked.count());
     page.zeros(&["tracking_clients", "clients_in_timeout_table"]);
 }
 

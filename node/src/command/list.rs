@@ -3,20 +3,22 @@
 //! stands. Two nodes that pop at once may be given the same element: see the README.
 
 mod edit;
-pub(super) mod pop;
+mod pop;
 mod push;
 mod read;
 
 use self::edit::{linsert, lrem, lset, ltrim};
-use self::pop::{lmove, lmpop, lpop, rpop, rpoplpush};
+use self::pop::{blmove, blmpop, blpop, brpop, brpoplpush, lmove, lmpop, lpop, rpop, rpoplpush};
 use self::push::{lpush, lpushx, rpush, rpushx};
 use self::read::{lindex, llen, lpos, lrange};
-use super::Access::{self, Read, Write};
-use super::{Command, Handler, Keys};
+use super::Access::{Read, Write};
+use super::{Command, Keys, row};
 
 const FAST: &[&str] = &["fast"];
 const GROWS: &[&str] = &["denyoom"];
 const GROWS_FAST: &[&str] = &["denyoom", "fast"];
+
+const BLOCKING: &[&str] = &["noscript", "blocking"];
 
 const TWO_KEYS: Keys = Keys::Range { first: 1, last: 2, step: 1 };
 
@@ -30,6 +32,11 @@ pub(super) const COMMANDS: &[Command] = &[
     row("lmove", 5, Write, GROWS, TWO_KEYS, lmove),
     row("rpoplpush", 3, Write, GROWS, TWO_KEYS, rpoplpush),
     row("lmpop", -4, Write, &[], Keys::Counted { count: 1, target: false }, lmpop),
+    row("blpop", -3, Write, BLOCKING, Keys::ALL_BUT_LAST, blpop),
+    row("brpop", -3, Write, BLOCKING, Keys::ALL_BUT_LAST, brpop),
+    row("blmove", 6, Write, &["denyoom", "noscript", "blocking"], TWO_KEYS, blmove),
+    row("brpoplpush", 4, Write, &["denyoom", "noscript", "blocking"], TWO_KEYS, brpoplpush),
+    row("blmpop", -5, Write, &["blocking"], Keys::Counted { count: 2, target: false }, blmpop),
     row("linsert", 5, Write, GROWS, Keys::ONE, linsert),
     row("lset", 4, Write, GROWS, Keys::ONE, lset),
     row("lrem", 4, Write, &[], Keys::ONE, lrem),
@@ -39,17 +46,6 @@ pub(super) const COMMANDS: &[Command] = &[
     row("lrange", 4, Read, &[], Keys::ONE, lrange),
     row("lpos", -3, Read, &[], Keys::ONE, lpos),
 ];
-
-const fn row(
-    name: &'static str,
-    arity: i32,
-    access: Access,
-    flags: &'static [&'static str],
-    keys: Keys,
-    handler: Handler,
-) -> Command {
-    Command { name, arity, access, flags, keys, handler }
-}
 
 /// The place of an index, which counts from the end if negative, in a list of this length.
 fn place(index: i64, length: usize) -> Option<usize> {

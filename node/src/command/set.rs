@@ -10,8 +10,8 @@ use self::algebra::{sdiff, sdiffstore, sinter, sintercard, sinterstore, sunion, 
 use self::members::{sadd, smove, srem};
 use self::random::{spop, srandmember};
 use self::read::{scard, sismember, smembers, smismember, sscan};
-use super::Access::{self, Read, Write};
-use super::{Command, Handler, Keys};
+use super::Access::{Read, Write};
+use super::{Command, Keys, row};
 
 const FAST: &[&str] = &["fast"];
 const GROWS: &[&str] = &["denyoom"];
@@ -38,14 +38,3 @@ pub(super) const COMMANDS: &[Command] = &[
     row("sunionstore", -3, Write, GROWS, Keys::EVERY, sunionstore),
     row("sdiffstore", -3, Write, GROWS, Keys::EVERY, sdiffstore),
 ];
-
-const fn row(
-    name: &'static str,
-    arity: i32,
-    access: Access,
-    flags: &'static [&'static str],
-    keys: Keys,
-    handler: Handler,
-) -> Command {
-    Command { name, arity, access, flags, keys, handler }
-}

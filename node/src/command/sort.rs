@@ -12,7 +12,6 @@ use smallvec::SmallVec;
 
 use self::pattern::Pattern;
 use self::request::Request;
-use super::arguments::is;
 use super::context::Context;
 use super::sorted_set::scores::parse_score;
 use super::{Access, Command, Keys};
@@ -40,18 +39,17 @@ pub(super) const COMMANDS: &[Command] = &[
     },
 ];
 
-/// The keys that stand among SORT's arguments: what is sorted, and where it is stored, of several the last.
+/// The keys that stand among SORT's arguments: what is sorted, and where it is stored. Of what cannot be read nothing is done,
+/// nor is it for SORT_RO if it is to store.
 pub(super) fn named_keys<'a>(arguments: &[&'a [u8]]) -> SmallVec<[&'a [u8]; 4]> {
     let source = arguments.get(1).copied();
-    let options = arguments.get(2..).unwrap_or_default();
-    let target = options.windows(2).rev().find(|pair| is(pair[0], "store")).map(|pair| pair[1]);
-    source.into_iter().chain(target).collect()
+    let request = Request::parse(true, arguments.get(2..).unwrap_or_default());
+    source.into_iter().chain(request.ok().and_then(|request| request.store)).collect()
 }
 
 /// Whether SORT may read keys that only the elements name.
 pub(super) fn reads_unnamed(arguments: &[&[u8]]) -> bool {
-    let is_pattern = |pair: &[&[u8]]| (is(pair[0], "by") || is(pair[0], "get")) && pair[1].contains(&b'*');
-    arguments.windows(2).any(is_pattern)
+    Request::parse(true, arguments.get(2..).unwrap_or_default()).is_ok_and(|request| request.reads_unnamed())
 }
 
 fn sort<'a>(context: &mut Context<'_, 'a>, arguments: &[&'a [u8]]) -> CommandResult {
@@ -208,6 +206,22 @@ mod tests {
         assert!(reads_unnamed(&[b"sort", b"k", b"BY", b"w_*"]));
         assert!(reads_unnamed(&[b"sort", b"k", b"get", b"#", b"get", b"*->f"]));
         assert!(!reads_unnamed(&[b"sort", b"k", b"by", b"nosort", b"get", b"#"]));
-        assert_eq!(named_keys(&[b"sort", b"k", b"store", b"a", b"STORE", b"b"])[..], [b"k", b"b"]);
+    }
+
+    #[test]
+    fn keys_are_what_is_sorted_and_where_it_is_stored() {
+        let named = |arguments: &str| {
+            let arguments: Vec<&[u8]> = arguments.split(' ').map(str::as_bytes).collect();
+            named_keys(&arguments)
+                .iter()
+                .map(|key| String::from_utf8_lossy(key).into_owned())
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(named("sort k store a STORE b"), ["k", "b"]);
+        // Words that other options take are no options.
+        assert_eq!(named("sort k store a by store limit 0 1"), ["k", "a"]);
+        assert_eq!(named("sort k store a get store alpha"), ["k", "a"]);
+        assert_eq!(named("sort k store store by x"), ["k", "store"]);
+        assert_eq!(named("sort k store a limit 0"), ["k"]);
     }
 }

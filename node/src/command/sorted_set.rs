@@ -3,7 +3,7 @@
 
 mod add;
 mod algebra;
-pub(super) mod pop;
+mod pop;
 mod range;
 mod read;
 mod remove;
@@ -11,14 +11,14 @@ pub(super) mod scores;
 
 use self::add::{zadd, zincrby};
 use self::algebra::{zdiff, zdiffstore, zinter, zintercard, zinterstore, zunion, zunionstore};
-use self::pop::{zmpop, zpopmax, zpopmin};
+use self::pop::{bzmpop, bzpopmax, bzpopmin, zmpop, zpopmax, zpopmin};
 use self::range::{
     zrange, zrangebylex, zrangebyscore, zrangestore, zrevrange, zrevrangebylex, zrevrangebyscore,
 };
 use self::read::{zcard, zcount, zlexcount, zmscore, zrandmember, zrank, zrevrank, zscan, zscore};
 use self::remove::{zrem, zremrangebylex, zremrangebyrank, zremrangebyscore};
-use super::Access::{self, Read, Write};
-use super::{Command, Handler, Keys};
+use super::Access::{Read, Write};
+use super::{Command, Keys, row};
 
 const FAST: &[&str] = &["fast"];
 const GROWS: &[&str] = &["denyoom"];
@@ -27,6 +27,7 @@ const GROWS_FAST: &[&str] = &["denyoom", "fast"];
 const SOURCES: Keys = Keys::Counted { count: 1, target: false };
 const TARGET_AND_SOURCES: Keys = Keys::Counted { count: 2, target: true };
 const TWO_KEYS: Keys = Keys::Range { first: 1, last: 2, step: 1 };
+const BLOCKING_FAST: &[&str] = &["noscript", "fast", "blocking"];
 
 pub(super) const COMMANDS: &[Command] = &[
     row("zadd", -4, Write, GROWS_FAST, Keys::ONE, zadd),
@@ -38,6 +39,9 @@ pub(super) const COMMANDS: &[Command] = &[
     row("zpopmin", -2, Write, FAST, Keys::ONE, zpopmin),
     row("zpopmax", -2, Write, FAST, Keys::ONE, zpopmax),
     row("zmpop", -4, Write, &[], SOURCES, zmpop),
+    row("bzpopmin", -3, Write, BLOCKING_FAST, Keys::ALL_BUT_LAST, bzpopmin),
+    row("bzpopmax", -3, Write, BLOCKING_FAST, Keys::ALL_BUT_LAST, bzpopmax),
+    row("bzmpop", -5, Write, &["blocking"], Keys::Counted { count: 2, target: false }, bzmpop),
     row("zcard", 2, Read, FAST, Keys::ONE, zcard),
     row("zcount", 4, Read, FAST, Keys::ONE, zcount),
     row("zlexcount", 4, Read, FAST, Keys::ONE, zlexcount),
@@ -62,14 +66,3 @@ pub(super) const COMMANDS: &[Command] = &[
     row("zinterstore", -4, Write, GROWS, TARGET_AND_SOURCES, zinterstore),
     row("zdiffstore", -4, Write, GROWS, TARGET_AND_SOURCES, zdiffstore),
 ];
-
-const fn row(
-    name: &'static str,
-    arity: i32,
-    access: Access,
-    flags: &'static [&'static str],
-    keys: Keys,
-    handler: Handler,
-) -> Command {
-    Command { name, arity, access, flags, keys, handler }
-}

@@ -83,7 +83,8 @@ impl<'s> Collection<'s> {
     /// About `count` elements from `cursor` on, and the cursor to go on from, zero at the end. What is there all the time
     /// while cursors are followed from zero to zero comes at least once. Not for lists.
     pub(crate) fn scan(&self, cursor: u64, count: usize) -> (u64, Vec<Element<'s>>) {
-        let start = self.rich.cells.live_before(self.kind, cursor) - self.offset();
+        let Some(before) = self.rich.cells.live_before(self.kind, cursor) else { return (0, Vec::new()) };
+        let start = before - self.offset();
         let mut found: Vec<_> =
             self.range(start..start.saturating_add(count.max(1)).min(self.len())).collect();
         // Those that have the last one's cursor come with it.
@@ -190,6 +191,26 @@ mod tests {
         let old: Vec<_> = told.iter().filter(|element| !element.starts_with(b"new")).collect();
         let distinct: std::collections::HashSet<_> = old.iter().collect();
         assert_eq!((old.len(), distinct.len()), (COUNT, COUNT));
+    }
+
+    #[test]
+    fn cursors_are_exact_as_floating_point_numbers_and_none_leads_into_another_kind() {
+        let hash = |n: usize| {
+            Op::Cell(
+                CellId { kind: Kind::Hash, element: n.to_string().into_bytes().into() },
+                Some(Value::Float(0.0)),
+            )
+        };
+        let mut rich = merged(Kind::Set, (0..COUNT).map(|n| (n.to_string(), Some(0.0))));
+        for n in 0..COUNT {
+            rich.merge(hash(n), Version::new(Timestamp((COUNT + n) as u64), Origin(1)), Source::Log);
+        }
+        let set = Collection::new(&rich, Kind::Set);
+        assert!((0..COUNT).all(|n| cursor_of(n.to_string().as_bytes()) < 1 << 53));
+        for cursor in [1 << 48, 1 << 61, u64::MAX] {
+            assert_eq!(set.scan(cursor, 10), (0, Vec::new()));
+        }
+        assert!(set.scan((1 << 48) - 1, 10).1.len() <= 1);
     }
 
     #[test]

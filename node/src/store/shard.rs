@@ -11,6 +11,7 @@ mod sweep;
 mod withdraw;
 
 use std::hash::BuildHasher;
+use std::sync::Arc;
 
 use foldhash::fast::RandomState;
 use hashbrown::hash_table;
@@ -26,6 +27,7 @@ use super::key::{Key, ShardId, key_hash, slot_of};
 use super::lasts::Lasts;
 use super::origins::{OriginIndex, Origins, TooManyOrigins};
 use super::rich::{RichKey, Source};
+use super::waiters::{ReadyKeys, Waiters};
 use super::watchers::{Watcher, Watchers};
 
 pub(crate) use self::compare::Joiner;
@@ -45,6 +47,7 @@ pub(crate) struct Shard {
     /// Where dead things are.
     registry: Registry,
     watchers: Watchers,
+    waiters: Waiters,
 }
 
 /// For each expired key that is asked for, so many are looked at: those that are another's to remove stand among them.
@@ -59,7 +62,7 @@ pub(crate) struct Writer {
 }
 
 impl Shard {
-    pub(crate) fn new(id: ShardId, hasher: RandomState) -> Self {
+    pub(crate) fn new(id: ShardId, hasher: RandomState, ready: Arc<ReadyKeys>) -> Self {
         Self {
             id,
             hasher,
@@ -69,6 +72,7 @@ impl Shard {
             lasts: Lasts::default(),
             registry: Registry::default(),
             watchers: Watchers::default(),
+            waiters: Waiters::new(ready),
         }
     }
 
@@ -139,7 +143,7 @@ impl Shard {
                     // A SET over a SET, the commonest of all: nothing but the digest can change.
                     let changed = entry.merge(op, writer.at, writer.index, writer.source, origins)?;
                     slot.digest ^= before ^ entry.digest(key.db, key.hash, origins);
-                    self.tell_watchers(key, changed);
+                    self.tell(key, changed);
                     return Ok(changed);
                 }
                 let before = look(entry);
@@ -155,7 +159,7 @@ impl Shard {
             self.note_dead(site, writer.at, before.parts, after.parts, removed.filter(|_| changed));
             self.compact_registry(origins);
         }
-        self.tell_watchers(key, changed);
+        self.tell(key, changed);
         Ok(changed)
     }
 
@@ -363,6 +367,26 @@ impl Shard {
         self.watchers.remove(key, watcher);
     }
 
+    /// The client waits for elements at the key, behind all others.
+    pub(crate) fn wait_at(&mut self, key: &Key<'_>, client: u64) {
+        self.waiters.add(key, client);
+    }
+
+    /// The client waits at the key no longer.
+    pub(crate) fn leave(&mut self, key: &Key<'_>, client: u64) {
+        self.waiters.remove(key, client);
+    }
+
+    /// The client that waits at the key behind so many others.
+    pub(crate) fn waiter(&self, key: &Key<'_>, place: usize) -> Option<u64> {
+        self.waiters.nth(key, place)
+    }
+
+    /// Those who wait at the key are being served: what changes from now on is told anew.
+    pub(crate) fn begin_serving(&mut self, key: &Key<'_>) {
+        self.waiters.begin_serving(key);
+    }
+
     /// Whether all that is counted is what is there.
     #[cfg(test)]
     pub(crate) fn check(&self, origins: &Origins) {
@@ -387,9 +411,10 @@ impl Shard {
         assert_eq!(self.dead, dead, "what is dead in all databases");
     }
 
-    fn tell_watchers(&self, key: &Key<'_>, changed: bool) {
+    fn tell(&mut self, key: &Key<'_>, changed: bool) {
         if changed {
             self.watchers.tell(key);
+            self.waiters.tell(key);
         }
     }
 }

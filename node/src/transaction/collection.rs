@@ -12,7 +12,7 @@ use super::{NewTtl, Transaction};
 use crate::error::CommandError;
 use crate::store::collection::Collection;
 use crate::store::key::Key;
-use crate::store::list_id::Position;
+use crate::store::list_id::{ID_BYTES_MAX, Position};
 
 /// An end of a list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -93,9 +93,10 @@ impl<'a> Transaction<'a> {
         Ok(())
     }
 
-    /// Ends whatever the key holds, its TTL too, for what is written next to be all of it: `*STORE` and its like.
+    /// Ends whatever the key holds, its TTL too, for what is written next to be all of it: `*STORE` and its like. A key of
+    /// which nothing is known here may be written elsewhere at the same time: of two whole values the later stands.
     pub(crate) fn clear(&mut self, key: &Key<'a>) -> Result<(), CommandError> {
-        if self.locked.of(key).find(key).is_some() { self.emit(key, Op::Reset) } else { Ok(()) }
+        self.emit(key, Op::Reset)
     }
 
     /// Puts values to an end of the key's list, one after the other: the last one ends up outermost. The caller has seen
@@ -153,8 +154,8 @@ impl<'a> Transaction<'a> {
         let Some(list) = self.collection(key, Kind::List)? else { return Ok(()) };
         let elements: Vec<(Vec<u8>, Vec<u8>)> =
             list.iter().map(|(id, value)| (id.to_vec(), value.into_owned())).collect();
-        let bytes = elements.iter().map(|(id, value)| 2 * (CHANGE_OVERHEAD_BYTES + id.len()) + value.len());
-        self.reserve(bytes.sum())?;
+        let written = elements.iter().map(|(_, value)| ID_BYTES_MAX + value.len());
+        self.reserve_elements(key, written.chain(elements.iter().map(|(id, _)| id.len())))?;
         let renewed = |index: usize| Position::first().id(self.writer.at, index as u32);
         let ids: HashSet<Vec<u8>> = (0..elements.len()).map(renewed).collect();
         let mut outdated = Vec::new();

@@ -8,7 +8,7 @@ use std::sync::atomic::Ordering;
 
 use crate::client::ReplyMode;
 use crate::command::Command;
-use crate::command::arguments::{is, quoted};
+use crate::command::arguments::{integer, is, quoted};
 use crate::command::context::Context;
 use crate::command::introspect::reply_help;
 use crate::error::{CommandError, CommandResult};
@@ -28,6 +28,7 @@ pub(in crate::command) const COMMANDS: &[Command] = &[
     Command::without_keys("client|kill", -3, ADMIN_FLAGS, kill::kill),
     Command::without_keys("client|no-evict", 3, ADMIN_FLAGS, no_evict),
     Command::without_keys("client|reply", 3, FLAGS, reply_mode),
+    Command::without_keys("client|unblock", -3, ADMIN_FLAGS, unblock),
     Command::without_keys("client|tracking", -3, FLAGS, tracking),
     Command::without_keys("client|trackinginfo", 2, FLAGS, tracking_info),
     Command::without_keys("client|caching", 3, FLAGS, caching),
@@ -65,6 +66,10 @@ fn help(context: &mut Context<'_, '_>, _: &[&[u8]]) -> CommandResult {
             ("SETNAME <name>", "Name this connection; an empty name takes it back."),
             ("TRACKING (ON|OFF)", "OFF is accepted; keys are not tracked here."),
             ("TRACKINGINFO", "That keys are not tracked."),
+            (
+                "UNBLOCK <client-id> [TIMEOUT|ERROR]",
+                "End a connection's wait for an element, as if its time had come or with an error.",
+            ),
         ],
     );
     Ok(())
@@ -118,6 +123,23 @@ fn set_info(context: &mut Context<'_, '_>, arguments: &[&[u8]]) -> CommandResult
         return Err(CommandError::composed(format!("ERR Unrecognized option '{}'", quoted(option))));
     }
     context.reply.ok();
+    Ok(())
+}
+
+fn unblock(context: &mut Context<'_, '_>, arguments: &[&[u8]]) -> CommandResult {
+    let with_error = match arguments[3..] {
+        [] => false,
+        [reason] => yes_or_no(reason, ("error", "timeout"))
+            .map_err(|_| CommandError::text("ERR CLIENT UNBLOCK reason should be TIMEOUT or ERROR"))?,
+        _ => return Err(CommandError::WrongArity("client|unblock".to_owned())),
+    };
+    let id = integer(arguments[2])?;
+    let blocked = u64::try_from(id).ok().and_then(|id| context.server.blocked.get(id));
+    let is_unblocked = blocked.is_some_and(|blocked| match with_error {
+        true => blocked.unblock(context.server),
+        false => blocked.time_out(context.server),
+    });
+    context.reply.integer(i64::from(is_unblocked));
     Ok(())
 }
 

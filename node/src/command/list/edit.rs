@@ -2,13 +2,14 @@
 
 use std::ops::Range;
 
-use shared::change::{CHANGE_OVERHEAD_BYTES, Kind, Value};
+use shared::change::{Kind, Value};
 
 use super::place;
 use crate::command::arguments::{integer, is, ranks_between};
 use crate::command::context::Context;
 use crate::error::{CommandError, CommandResult};
 use crate::store::key::Key;
+use crate::store::list_id::ID_BYTES_MAX;
 
 pub(super) fn lset<'a>(context: &mut Context<'_, 'a>, arguments: &[&'a [u8]]) -> CommandResult {
     let key = context.key(arguments[1]);
@@ -40,8 +41,7 @@ pub(super) fn linsert<'a>(context: &mut Context<'_, 'a>, arguments: &[&'a [u8]])
         context.reply.integer(-1);
         return Ok(());
     };
-    let bytes = key.bytes.len() + arguments[4].len();
-    context.transaction.reserve(2 * CHANGE_OVERHEAD_BYTES + bytes)?;
+    context.transaction.reserve_elements(&key, std::iter::once(ID_BYTES_MAX + arguments[4].len()))?;
     context.transaction.insert(&key, pivot + behind, arguments[4])?;
     context.reply.integer(length as i64 + 1);
     Ok(())

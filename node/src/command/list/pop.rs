@@ -4,10 +4,13 @@ use std::borrow::Cow;
 
 use shared::change::Kind;
 
-use crate::command::arguments::{integer, is};
+use crate::command::arguments::{count, is};
+use crate::command::blocking::{Attempt, Wanted, take_or_wait};
 use crate::command::context::Context;
+use crate::command::popping::Popping;
 use crate::error::{CommandError, CommandResult};
 use crate::store::key::Key;
+use crate::store::list_id::ID_BYTES_MAX;
 use crate::transaction::End;
 
 pub(super) fn lpop<'a>(context: &mut Context<'_, 'a>, arguments: &[&'a [u8]]) -> CommandResult {
@@ -21,10 +24,7 @@ pub(super) fn rpop<'a>(context: &mut Context<'_, 'a>, arguments: &[&'a [u8]]) ->
 fn pop<'a>(context: &mut Context<'_, 'a>, end: End, name: &str, arguments: &[&'a [u8]]) -> CommandResult {
     let count = match arguments[2..] {
         [] => None,
-        [count] => match integer(count) {
-            Ok(count @ 0..) => Some(usize::try_from(count).unwrap_or(usize::MAX)),
-            _ => return Err(CommandError::text("ERR value is out of range, must be positive")),
-        },
+        [argument] => Some(count(argument)?),
         _ => return Err(CommandError::WrongArity(name.to_owned())),
     };
     let key = context.key(arguments[1]);
@@ -45,62 +45,76 @@ fn pop<'a>(context: &mut Context<'_, 'a>, end: End, name: &str, arguments: &[&'a
 }
 
 pub(super) fn lmpop<'a>(context: &mut Context<'_, 'a>, arguments: &[&'a [u8]]) -> CommandResult {
-    let popping = Popping::parse(&arguments[1..])?;
-    if !popping.carry_out(context)? {
-        context.reply.null_array();
+    let popping = Popping::parse(&arguments[1..], parse_end)?;
+    for name in popping.keys {
+        if reply_taken(context, name, &popping)? {
+            return Ok(());
+        }
     }
+    context.reply.null_array();
     Ok(())
 }
 
-/// What LMPOP and BLMPOP are asked for.
-pub(in crate::command) struct Popping<'r, 'a> {
-    keys: &'r [&'a [u8]],
-    end: End,
-    count: usize,
+pub(super) fn blmpop<'a>(context: &mut Context<'_, 'a>, arguments: &[&'a [u8]]) -> CommandResult {
+    let keys = Popping::parse(&arguments[2..], parse_end)?.keys;
+    let attempt: Attempt =
+        |context, key, arguments| reply_taken(context, key, &Popping::parse(&arguments[2..], parse_end)?);
+    let timeout = arguments[1];
+    take_or_wait(context, arguments, Wanted { kind: Kind::List, keys, target: None, timeout, attempt })
 }
 
-impl<'r, 'a> Popping<'r, 'a> {
-    /// Reads it from the number of keys on.
-    pub(in crate::command) fn parse(arguments: &'r [&'a [u8]]) -> Result<Self, CommandError> {
-        let number = match integer(arguments[0]) {
-            Ok(number @ 1..) => usize::try_from(number).unwrap_or(usize::MAX),
-            _ => return Err(CommandError::text("ERR numkeys should be greater than 0")),
-        };
-        let (keys, rest) = arguments[1..].split_at_checked(number).ok_or(CommandError::Syntax)?;
-        let (end, rest) = rest.split_first().ok_or(CommandError::Syntax)?;
-        let end = parse_end(end)?;
-        let count = match rest {
-            [] => 1,
-            [option, count, rest @ ..] if is(option, "count") => match integer(count) {
-                Ok(1..) if !rest.is_empty() => return Err(CommandError::Syntax),
-                Ok(count @ 1..) => usize::try_from(count).unwrap_or(usize::MAX),
-                _ => return Err(CommandError::text("ERR count should be greater than 0")),
-            },
-            _ => return Err(CommandError::Syntax),
-        };
-        Ok(Self { keys, end, count })
-    }
+pub(super) fn blpop<'a>(context: &mut Context<'_, 'a>, arguments: &[&'a [u8]]) -> CommandResult {
+    blocking_pop(context, arguments, |context, key, _| reply_outermost(context, key, End::Head))
+}
 
-    /// Takes from the first of the keys that holds anything, and replies with that. Says whether there was one.
-    pub(in crate::command) fn carry_out(&self, context: &mut Context<'_, 'a>) -> Result<bool, CommandError> {
-        for name in self.keys {
-            let key = context.key(name);
-            let popped = take(context, &key, self.end, self.count)?;
-            if popped.is_empty() {
-                continue;
-            }
-            context.reply.array(2);
-            context.reply.bulk(name);
-            context.reply.array(popped.len());
-            popped.iter().for_each(|value| context.reply.bulk(value));
-            return Ok(true);
-        }
-        Ok(false)
+pub(super) fn brpop<'a>(context: &mut Context<'_, 'a>, arguments: &[&'a [u8]]) -> CommandResult {
+    blocking_pop(context, arguments, |context, key, _| reply_outermost(context, key, End::Tail))
+}
+
+fn blocking_pop<'a>(
+    context: &mut Context<'_, 'a>,
+    arguments: &[&'a [u8]],
+    attempt: Attempt,
+) -> CommandResult {
+    let (keys, timeout) = (&arguments[1..arguments.len() - 1], arguments[arguments.len() - 1]);
+    take_or_wait(context, arguments, Wanted { kind: Kind::List, keys, target: None, timeout, attempt })
+}
+
+/// Takes an element from an end of the key's list, and replies with the key and it. Says whether there was one.
+fn reply_outermost<'a>(
+    context: &mut Context<'_, 'a>,
+    name: &'a [u8],
+    end: End,
+) -> Result<bool, CommandError> {
+    let key = context.key(name);
+    let taken = take(context, &key, end, 1)?;
+    if let Some(value) = taken.first() {
+        context.reply.array(2);
+        context.reply.bulk(name);
+        context.reply.bulk(value);
     }
+    Ok(!taken.is_empty())
+}
+
+/// Takes what is asked for from the key's list, and replies with the key and that. Says whether there was anything.
+fn reply_taken<'a>(
+    context: &mut Context<'_, 'a>,
+    name: &'a [u8],
+    popping: &Popping<'_, 'a, End>,
+) -> Result<bool, CommandError> {
+    let key = context.key(name);
+    let taken = take(context, &key, popping.end, popping.count)?;
+    if !taken.is_empty() {
+        context.reply.array(2);
+        context.reply.bulk(name);
+        context.reply.array(taken.len());
+        taken.iter().for_each(|value| context.reply.bulk(value));
+    }
+    Ok(!taken.is_empty())
 }
 
 /// Takes up to `count` elements from an end of the key's list, the outermost first.
-pub(in crate::command) fn take<'a>(
+fn take<'a>(
     context: &mut Context<'_, 'a>,
     key: &Key<'a>,
     end: End,
@@ -130,6 +144,43 @@ pub(super) fn rpoplpush<'a>(context: &mut Context<'_, 'a>, arguments: &[&'a [u8]
     reply_moved(context, arguments[1], arguments[2], (End::Tail, End::Head))
 }
 
+pub(super) fn blmove<'a>(context: &mut Context<'_, 'a>, arguments: &[&'a [u8]]) -> CommandResult {
+    parse_end(arguments[3])?;
+    parse_end(arguments[4])?;
+    let attempt: Attempt = |context, _, arguments| {
+        let ends = (parse_end(arguments[3])?, parse_end(arguments[4])?);
+        reply_shifted(context, arguments, ends)
+    };
+    blocking_move(context, arguments, arguments[5], attempt)
+}
+
+pub(super) fn brpoplpush<'a>(context: &mut Context<'_, 'a>, arguments: &[&'a [u8]]) -> CommandResult {
+    let attempt: Attempt = |context, _, arguments| reply_shifted(context, arguments, (End::Tail, End::Head));
+    blocking_move(context, arguments, arguments[3], attempt)
+}
+
+fn blocking_move<'a>(
+    context: &mut Context<'_, 'a>,
+    arguments: &[&'a [u8]],
+    timeout: &'a [u8],
+    attempt: Attempt,
+) -> CommandResult {
+    let (keys, target) = (&arguments[1..2], Some(arguments[2]));
+    take_or_wait(context, arguments, Wanted { kind: Kind::List, keys, target, timeout, attempt })
+}
+
+fn reply_shifted<'a>(
+    context: &mut Context<'_, 'a>,
+    arguments: &[&'a [u8]],
+    ends: (End, End),
+) -> Result<bool, CommandError> {
+    let shifted = shift(context, arguments[1], arguments[2], ends)?;
+    if let Some(value) = &shifted {
+        context.reply.bulk(value);
+    }
+    Ok(shifted.is_some())
+}
+
 fn reply_moved<'a>(
     context: &mut Context<'_, 'a>,
     source: &'a [u8],
@@ -144,7 +195,7 @@ fn reply_moved<'a>(
 }
 
 /// Moves an element from an end of one list to an end of another, or the same, and returns it.
-pub(in crate::command) fn shift<'a>(
+fn shift<'a>(
     context: &mut Context<'_, 'a>,
     source: &'a [u8],
     target: &'a [u8],
@@ -156,7 +207,9 @@ pub(in crate::command) fn shift<'a>(
     let Some((_, value)) = outermost else { return Ok(None) };
     let (value, length) = (value.into_owned(), list.len());
     context.transaction.collection(&target, Kind::List)?;
-    context.transaction.reserve_elements(&source, [target.bytes.len(), value.len() + 64, 64].into_iter())?;
+    let arriving = target.bytes.len() + ID_BYTES_MAX + value.len();
+    let reserved = [ID_BYTES_MAX, target.bytes.len(), arriving];
+    context.transaction.reserve_elements(&source, reserved.into_iter())?;
     // The only element of a list comes back to where it was, and the list's TTL stays.
     if source != target || length > 1 {
         take(context, &source, from, 1)?;
@@ -165,7 +218,7 @@ pub(in crate::command) fn shift<'a>(
     Ok(Some(value))
 }
 
-pub(in crate::command) fn parse_end(argument: &[u8]) -> Result<End, CommandError> {
+pub(super) fn parse_end(argument: &[u8]) -> Result<End, CommandError> {
     match argument {
         end if is(end, "left") => Ok(End::Head),
         end if is(end, "right") => Ok(End::Tail),

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use shared::change::Kind;
 
 use super::place;
-use crate::command::arguments::{integer, is, ranks_between};
+use crate::command::arguments::{at_least, integer, is, ranks_between};
 use crate::command::context::Context;
 use crate::error::{CommandError, CommandResult};
 use crate::store::collection::Collection;
@@ -83,11 +83,11 @@ impl Search {
                     rest
                 }
                 [option, count, rest @ ..] if is(option, "count") => {
-                    search.count = Some(parse_limit(count, "ERR COUNT can't be negative")?);
+                    search.count = Some(at_least(count, 0, "ERR COUNT can't be negative")?);
                     rest
                 }
                 [option, length, rest @ ..] if is(option, "maxlen") => {
-                    let length = parse_limit(length, "ERR MAXLEN can't be negative")?;
+                    let length = at_least(length, 0, "ERR MAXLEN can't be negative")?;
                     search.length_max = if length == 0 { usize::MAX } else { length };
                     rest
                 }
@@ -122,12 +122,5 @@ fn parse_rank(argument: &[u8]) -> Result<i64, CommandError> {
              to start from the end of the list",
         )),
         rank => Ok(rank),
-    }
-}
-
-fn parse_limit(argument: &[u8], error: &'static str) -> Result<usize, CommandError> {
-    match integer(argument) {
-        Ok(limit @ 0..) => Ok(usize::try_from(limit).unwrap_or(usize::MAX)),
-        _ => Err(CommandError::text(error)),
     }
 }

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use shared::change::Kind;
 
 use super::members::add;
-use crate::command::arguments::{integer, is};
+use crate::command::arguments::{key_count, limit};
 use crate::command::context::Context;
 use crate::error::{CommandError, CommandResult};
 use crate::store::collection::Collection;
@@ -46,29 +46,10 @@ pub(super) fn sdiffstore<'a>(context: &mut Context<'_, 'a>, arguments: &[&'a [u8
 }
 
 pub(super) fn sintercard<'a>(context: &mut Context<'_, 'a>, arguments: &[&'a [u8]]) -> CommandResult {
-    let count = match integer(arguments[1]) {
-        Ok(count @ 1..) => usize::try_from(count).unwrap_or(usize::MAX),
-        _ => return Err(CommandError::text("ERR numkeys should be greater than 0")),
-    };
-    let Some((keys, options)) = arguments[2..].split_at_checked(count) else {
+    let Some((keys, options)) = arguments[2..].split_at_checked(key_count(arguments[1])?) else {
         return Err(CommandError::text("ERR Number of keys can't be greater than number of args"));
     };
-    let mut limit = usize::MAX;
-    let mut rest = options;
-    while let [option, number, more @ ..] = rest {
-        if !is(option, "limit") {
-            return Err(CommandError::Syntax);
-        }
-        limit = match integer(number) {
-            Ok(0) => usize::MAX,
-            Ok(number @ 1..) => usize::try_from(number).unwrap_or(usize::MAX),
-            _ => return Err(CommandError::text("ERR LIMIT can't be negative")),
-        };
-        rest = more;
-    }
-    if !rest.is_empty() {
-        return Err(CommandError::Syntax);
-    }
+    let limit = limit(options)?;
     let sets = sets(context.transaction, context.client.db, keys)?;
     let cardinality = intersection(&sets).take(limit).count();
     context.reply.integer(cardinality as i64);

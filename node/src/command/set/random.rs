@@ -2,7 +2,7 @@
 
 use shared::change::Kind;
 
-use crate::command::arguments::integer;
+use crate::command::arguments::count;
 use crate::command::context::Context;
 use crate::command::scan::random::Sample;
 use crate::error::{CommandError, CommandResult};
@@ -38,10 +38,7 @@ pub(super) fn srandmember<'a>(context: &mut Context<'_, 'a>, arguments: &[&'a [u
 pub(super) fn spop<'a>(context: &mut Context<'_, 'a>, arguments: &[&'a [u8]]) -> CommandResult {
     let count = match arguments[2..] {
         [] => None,
-        [count] => match integer(count) {
-            Ok(count @ 0..) => Some(usize::try_from(count).unwrap_or(usize::MAX)),
-            Ok(_) | Err(_) => return Err(CommandError::text("ERR value is out of range, must be positive")),
-        },
+        [argument] => Some(count(argument)?),
         _ => return Err(CommandError::Syntax),
     };
     let key = context.key(arguments[1]);

@@ -60,6 +60,11 @@ impl<'a> Request<'a> {
         }
     }
 
+    /// Whether keys are read that only the elements name.
+    pub(super) fn reads_unnamed(&self) -> bool {
+        self.by.iter().chain(&self.get).any(|pattern| matches!(pattern, Pattern::Key { .. }))
+    }
+
     /// The places that LIMIT leaves of so many.
     pub(super) fn places(&self, length: usize) -> Range<usize> {
         let Some((start, count)) = self.limit else { return 0..length };

@@ -6,7 +6,7 @@ use shared::change::Kind;
 
 use super::range::replace;
 use super::scores::{parse_score, reply_head, reply_member};
-use crate::command::arguments::{integer, is};
+use crate::command::arguments::{integer, is, limit};
 use crate::command::context::Context;
 use crate::error::{CommandError, CommandResult};
 use crate::store::collection::Collection;
@@ -72,22 +72,7 @@ pub(super) fn zdiffstore<'a>(context: &mut Context<'_, 'a>, arguments: &[&'a [u8
 pub(super) fn zintercard<'a>(context: &mut Context<'_, 'a>, arguments: &[&'a [u8]]) -> CommandResult {
     let db = context.client.db;
     let (inputs, rest) = inputs(context.transaction, db, "zintercard", &arguments[1..])?;
-    let mut limit = usize::MAX;
-    let mut rest = rest;
-    while let [option, number, more @ ..] = rest {
-        if !is(option, "limit") {
-            return Err(CommandError::Syntax);
-        }
-        limit = match integer(number) {
-            Ok(0) => usize::MAX,
-            Ok(number @ 1..) => usize::try_from(number).unwrap_or(usize::MAX),
-            _ => return Err(CommandError::text("ERR LIMIT can't be negative")),
-        };
-        rest = more;
-    }
-    if !rest.is_empty() {
-        return Err(CommandError::Syntax);
-    }
+    let limit = limit(rest)?;
     let options = Options { weights: vec![1.0; inputs.len()], aggregate: Aggregate::Sum, with_scores: false };
     let count = combine(Operation::Intersection, &inputs, &options).len().min(limit);
     context.reply.integer(count as i64);

@@ -4,14 +4,16 @@ use shared::change::Kind;
 use shared::resp::Protocol;
 
 use super::scores::reply_head;
-use crate::command::arguments::{integer, is};
+use crate::command::arguments::{count, is};
+use crate::command::blocking::{Attempt, Wanted, take_or_wait};
 use crate::command::context::Context;
+use crate::command::popping::Popping;
 use crate::error::{CommandError, CommandResult};
 use crate::store::key::Key;
 
 /// Which end of a sorted set is taken from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::command) enum Extreme {
+enum Extreme {
     Min,
     Max,
 }
@@ -37,10 +39,7 @@ pub(super) fn zpopmax<'a>(context: &mut Context<'_, 'a>, arguments: &[&'a [u8]])
 fn pop<'a>(context: &mut Context<'_, 'a>, end: Extreme, arguments: &[&'a [u8]]) -> CommandResult {
     let count = match arguments[2..] {
         [] => None,
-        [count] => match integer(count) {
-            Ok(count @ 0..) => Some(usize::try_from(count).unwrap_or(usize::MAX)),
-            _ => return Err(CommandError::text("ERR value is out of range, must be positive")),
-        },
+        [argument] => Some(count(argument)?),
         _ => return Err(CommandError::Syntax),
     };
     let key = context.key(arguments[1]);
@@ -60,66 +59,82 @@ fn pop<'a>(context: &mut Context<'_, 'a>, end: Extreme, arguments: &[&'a [u8]]) 
 }
 
 pub(super) fn zmpop<'a>(context: &mut Context<'_, 'a>, arguments: &[&'a [u8]]) -> CommandResult {
-    let popping = Popping::parse(&arguments[1..])?;
-    if !popping.carry_out(context)? {
-        context.reply.null_array();
+    let popping = Popping::parse(&arguments[1..], Extreme::parse)?;
+    for name in popping.keys {
+        if reply_taken(context, name, &popping)? {
+            return Ok(());
+        }
     }
+    context.reply.null_array();
     Ok(())
 }
 
-/// What ZMPOP and BZMPOP are asked for.
-pub(in crate::command) struct Popping<'r, 'a> {
-    keys: &'r [&'a [u8]],
-    end: Extreme,
-    count: usize,
+pub(super) fn bzmpop<'a>(context: &mut Context<'_, 'a>, arguments: &[&'a [u8]]) -> CommandResult {
+    let keys = Popping::parse(&arguments[2..], Extreme::parse)?.keys;
+    let attempt: Attempt = |context, key, arguments| {
+        reply_taken(context, key, &Popping::parse(&arguments[2..], Extreme::parse)?)
+    };
+    let timeout = arguments[1];
+    take_or_wait(context, arguments, Wanted { kind: Kind::SortedSet, keys, target: None, timeout, attempt })
 }
 
-impl<'r, 'a> Popping<'r, 'a> {
-    /// Reads it from the number of keys on.
-    pub(in crate::command) fn parse(arguments: &'r [&'a [u8]]) -> Result<Self, CommandError> {
-        let number = match integer(arguments[0]) {
-            Ok(number @ 1..) => usize::try_from(number).unwrap_or(usize::MAX),
-            _ => return Err(CommandError::text("ERR numkeys should be greater than 0")),
-        };
-        let (keys, rest) = arguments[1..].split_at_checked(number).ok_or(CommandError::Syntax)?;
-        let (end, rest) = rest.split_first().ok_or(CommandError::Syntax)?;
-        let end = Extreme::parse(end)?;
-        let count = match rest {
-            [] => 1,
-            [option, count, rest @ ..] if is(option, "count") => match integer(count) {
-                Ok(1..) if !rest.is_empty() => return Err(CommandError::Syntax),
-                Ok(count @ 1..) => usize::try_from(count).unwrap_or(usize::MAX),
-                _ => return Err(CommandError::text("ERR count should be greater than 0")),
-            },
-            _ => return Err(CommandError::Syntax),
-        };
-        Ok(Self { keys, end, count })
-    }
+pub(super) fn bzpopmin<'a>(context: &mut Context<'_, 'a>, arguments: &[&'a [u8]]) -> CommandResult {
+    blocking_pop(context, arguments, |context, key, _| reply_outermost(context, key, Extreme::Min))
+}
 
-    /// Takes from the first of the keys that holds anything, and replies with that. Says whether there was one.
-    pub(in crate::command) fn carry_out(&self, context: &mut Context<'_, 'a>) -> Result<bool, CommandError> {
-        for name in self.keys {
-            let key = context.key(name);
-            let popped = take(context, &key, self.end, self.count)?;
-            if popped.is_empty() {
-                continue;
-            }
-            context.reply.array(2);
-            context.reply.bulk(name);
-            context.reply.array(popped.len());
-            for (member, score) in popped {
-                context.reply.array(2);
-                context.reply.bulk(&member);
-                context.reply.double(score);
-            }
-            return Ok(true);
-        }
-        Ok(false)
+pub(super) fn bzpopmax<'a>(context: &mut Context<'_, 'a>, arguments: &[&'a [u8]]) -> CommandResult {
+    blocking_pop(context, arguments, |context, key, _| reply_outermost(context, key, Extreme::Max))
+}
+
+fn blocking_pop<'a>(
+    context: &mut Context<'_, 'a>,
+    arguments: &[&'a [u8]],
+    attempt: Attempt,
+) -> CommandResult {
+    let (keys, timeout) = (&arguments[1..arguments.len() - 1], arguments[arguments.len() - 1]);
+    take_or_wait(context, arguments, Wanted { kind: Kind::SortedSet, keys, target: None, timeout, attempt })
+}
+
+/// Takes a member from an end of the key's set, and replies with the key, it and its score. Says whether there was one.
+fn reply_outermost<'a>(
+    context: &mut Context<'_, 'a>,
+    name: &'a [u8],
+    end: Extreme,
+) -> Result<bool, CommandError> {
+    let key = context.key(name);
+    let taken = take(context, &key, end, 1)?;
+    if let Some((member, score)) = taken.first() {
+        context.reply.array(3);
+        context.reply.bulk(name);
+        context.reply.bulk(member);
+        context.reply.double(*score);
     }
+    Ok(!taken.is_empty())
+}
+
+/// Takes what is asked for from the key's set, and replies with the key and that. Says whether there was anything.
+fn reply_taken<'a>(
+    context: &mut Context<'_, 'a>,
+    name: &'a [u8],
+    popping: &Popping<'_, 'a, Extreme>,
+) -> Result<bool, CommandError> {
+    let key = context.key(name);
+    let taken = take(context, &key, popping.end, popping.count)?;
+    if !taken.is_empty() {
+        context.reply.array(2);
+        context.reply.bulk(name);
+        context.reply.array(taken.len());
+        for (member, score) in &taken {
+            context.reply.array(2);
+            context.reply.bulk(member);
+            context.reply.double(*score);
+        }
+    }
+    Ok(!taken.is_empty())
 }
 
 /// Takes up to `count` members from an end of the key's set.
-pub(in crate::command) fn take<'a>(
+fn take<'a>(
     context: &mut Context<'_, 'a>,
     key: &Key<'a>,
     end: Extreme,

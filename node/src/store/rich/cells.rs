@@ -29,17 +29,20 @@ const KIND_BITS: u32 = 3;
 
 const _: () = assert!(Kind::COUNT <= 1 << KIND_BITS);
 
+/// Cursors have so many bits: there are clients that read them as floating-point numbers, which are exact up to 53.
+const CURSOR_BITS: u32 = 48;
+
 /// Where elements of a hash, set or sorted set lie among those of their kind, as a cursor tells it: never zero, which means
 /// the beginning and the end.
 pub(crate) fn cursor_of(element: &[u8]) -> u64 {
-    (xxh3_64(element) >> KIND_BITS).max(1)
+    (xxh3_64(element) >> (u64::BITS - CURSOR_BITS)).max(1)
 }
 
 fn prefix_of(kind: Kind, element: &[u8]) -> u64 {
     let within = match kind {
         Kind::String => 0,
         Kind::List => element.first_chunk().map_or(0, |count| u64::from_be_bytes(*count) >> KIND_BITS),
-        Kind::Set | Kind::Hash | Kind::SortedSet => cursor_of(element),
+        Kind::Set | Kind::Hash | Kind::SortedSet => xxh3_64(element) >> KIND_BITS,
     };
     prefix_at(kind, within)
 }
@@ -170,9 +173,9 @@ impl Cells {
         self.0.range(places).map(|element| (&element.id, &element.cell))
     }
 
-    /// How many live cells come before those of this kind from this cursor on.
-    pub(crate) fn live_before(&self, kind: Kind, cursor: u64) -> usize {
-        let prefix = prefix_at(kind, cursor);
-        self.0.weight_before(|element| element.prefix < prefix)
+    /// How many live cells come before those of this kind from this cursor on; nothing if no cell has such a cursor.
+    pub(crate) fn live_before(&self, kind: Kind, cursor: u64) -> Option<usize> {
+        let prefix = prefix_at(kind, cursor << (u64::BITS - CURSOR_BITS - KIND_BITS));
+        (cursor >> CURSOR_BITS == 0).then(|| self.0.weight_before(|element| element.prefix < prefix))
     }
 }

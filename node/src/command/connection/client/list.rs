@@ -82,11 +82,12 @@ pub(super) fn ends(address: &Address) -> (String, String) {
     }
 }
 
-/// Redis's letters: stream of the feed (a replica), in MULTI, Unix socket, not to be evicted.
+/// Redis's letters: stream of the feed (a replica), in MULTI, waiting in a command, Unix socket, not to be evicted.
 fn flags(record: &ClientRecord) -> String {
     let letters = [
         (Sort::of(record) == Sort::Replica, 'S'),
         (record.queued.load(Ordering::Relaxed) >= 0, 'x'),
+        (record.is_blocked.load(Ordering::Relaxed), 'b'),
         (matches!(record.address, Address::Unix { .. }), 'U'),
         (record.no_evict.load(Ordering::Relaxed), 'e'),
     ];
