@@ -12,6 +12,7 @@ use shared::version::Version;
 
 use crate::command::Command;
 use crate::command::blocking::Blocked;
+use crate::command::pubsub::Subscriptions;
 use crate::snapshots::Ticket;
 use crate::store::watchers::Watcher;
 
@@ -52,6 +53,9 @@ pub(crate) struct ClientRecord {
     /// The number of queued commands, -1 outside of MULTI.
     pub(crate) queued: AtomicI64,
     pub(crate) watched: AtomicUsize,
+    /// How many channels, and how many patterns, it listens to.
+    pub(crate) channels: AtomicUsize,
+    pub(crate) patterns: AtomicUsize,
     pub(crate) input_bytes: AtomicUsize,
     pub(crate) output_bytes: AtomicUsize,
     pub(crate) no_evict: AtomicBool,
@@ -61,6 +65,17 @@ pub(crate) struct ClientRecord {
     /// Where its worker keeps its connection.
     pub(crate) slot: AtomicUsize,
     pub(crate) killed: AtomicBool,
+}
+
+impl ClientRecord {
+    pub(crate) fn protocol(&self) -> Protocol {
+        if self.protocol.load(Ordering::Relaxed) == 3 { Protocol::Resp3 } else { Protocol::Resp2 }
+    }
+
+    /// Whether it listens to any channel.
+    pub(crate) fn is_listening(&self) -> bool {
+        self.channels.load(Ordering::Relaxed) + self.patterns.load(Ordering::Relaxed) > 0
+    }
 }
 
 /// What a client says of itself.
@@ -122,6 +137,8 @@ pub(crate) struct Client {
     pub(crate) protocol: Protocol,
     pub(crate) queue: Option<Queue>,
     pub(crate) watch: Watch,
+    /// None if it listens to nothing.
+    pub(crate) subscriptions: Option<Box<Subscriptions>>,
     pub(crate) reply_mode: ReplyMode,
     pub(crate) after: After,
     /// The newest command's name; the worker publishes it once per run of commands.
@@ -147,6 +164,7 @@ impl Client {
             protocol: Protocol::Resp2,
             queue: None,
             watch: Watch::default(),
+            subscriptions: None,
             reply_mode: ReplyMode::On,
             after: After::Continue,
             last_command: "NULL",
@@ -195,6 +213,8 @@ impl Clients {
             last_active: AtomicU64::new(now.0),
             queued: AtomicI64::new(-1),
             watched: AtomicUsize::new(0),
+            channels: AtomicUsize::new(0),
+            patterns: AtomicUsize::new(0),
             input_bytes: AtomicUsize::new(0),
             output_bytes: AtomicUsize::new(0),
             no_evict: AtomicBool::new(false),

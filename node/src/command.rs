@@ -33,6 +33,8 @@ pub(crate) mod hash;
 
 pub(crate) mod blocking;
 
+pub(crate) mod pubsub;
+
 mod popping;
 
 pub(crate) mod list;

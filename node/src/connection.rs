@@ -259,6 +259,7 @@ impl Connection {
                 Ok(Some(consumed)) => {
                     let arguments: SmallVec<[&[u8]; 8]> = self.decoder.arguments(rest).collect();
                     if !arguments.is_empty() {
+                        take_messages(&self.client, &mut self.output);
                         execute(server, &mut self.client, &arguments, clocks, &mut self.output);
                         commands += 1;
                     }
@@ -322,6 +323,7 @@ impl Connection {
         if self.following.is_some() {
             return Next::Follow;
         }
+        take_messages(&self.client, &mut self.output);
         if self.flush().is_err() {
             return Next::Close;
         }
@@ -406,6 +408,7 @@ impl Connection {
     /// Forgets the client, when its connection is closed.
     pub(crate) fn closed(mut self, server: &Server) {
         crate::command::transaction::unwatch_all(server, &mut self.client);
+        crate::command::pubsub::ignore_all(server, &mut self.client);
         match &self.waiting {
             Some(Waiting { awaited: Awaited::Element { blocked, .. }, .. }) => {
                 blocked.time_out(server);
@@ -427,5 +430,12 @@ impl Connection {
             protocol: self.client.protocol,
             record: self.client.record,
         })
+    }
+}
+
+/// Puts what a client listens to behind its output. Messages stand before the replies to what is carried out after them.
+fn take_messages(client: &Client, output: &mut Vec<u8>) {
+    if let Some(subscriptions) = &client.subscriptions {
+        output.append(&mut subscriptions.listener.take_messages());
     }
 }

@@ -33,6 +33,8 @@ mod open;
 
 mod peers;
 
+mod pubsub;
+
 mod group;
 
 mod lock_order;

@@ -9,7 +9,7 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 use event_listener::{Event, EventListener};
 use shared::feed::PeersReport;
 use shared::time::{MonoMillis, WallMillis};
-use slog::Logger;
+use slog::{Logger, warn};
 
 use crate::client::{ClientRecord, Clients};
 use crate::command::blocking::BlockedClients;
@@ -20,6 +20,7 @@ use crate::follow::Handover;
 use crate::group::Own;
 use crate::log::SealedReader;
 use crate::node::Node;
+use crate::pubsub::{Post, PubSub};
 use crate::transaction::Clocks;
 use crate::worker::Inbox;
 
@@ -51,6 +52,7 @@ pub(crate) struct Server {
     pub(crate) config: Config,
     pub(crate) clients: Clients,
     pub(crate) blocked: BlockedClients,
+    pub(crate) pubsub: PubSub,
     pub(crate) stats: Stats,
     /// When the node was started, by its wall clock.
     pub(crate) started: WallMillis,
@@ -95,6 +97,7 @@ impl Server {
             config: parts.config,
             clients: Clients::default(),
             blocked: BlockedClients::default(),
+            pubsub: PubSub::default(),
             stats: Stats::default(),
             started,
             run_id: parts.run_id,
@@ -246,6 +249,11 @@ impl Server {
         self.workers.get().map_or(&[], Vec::as_slice)
     }
 
+    /// Sends a message to all clients of this node that listen to the channel. Returns how often it was sent.
+    pub(crate) fn publish(&self, channel: &[u8], message: &[u8]) -> usize {
+        self.pubsub.publish(channel, message, self)
+    }
+
     /// Makes a client's worker look after it.
     pub(crate) fn wake_client(&self, record: &ClientRecord) {
         if let Some(inbox) = self.workers().get(record.worker) {
@@ -303,6 +311,19 @@ impl Server {
     /// The Unix socket that is listened on, if any.
     pub(crate) const fn unix_path(&self) -> Option<&PathBuf> {
         self.config.unix.as_ref()
+    }
+}
+
+impl Post for Server {
+    fn has_mail(&self, record: &ClientRecord) {
+        self.wake_client(record);
+    }
+
+    fn close(&self, record: &ClientRecord) {
+        if !record.killed.load(Ordering::Acquire) {
+            warn!(self.logger, "client closed: it does not read the messages it listens to"; "client" => record.id);
+            self.kill(record);
+        }
     }
 }
 

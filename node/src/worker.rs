@@ -43,8 +43,8 @@ const SEAL_TIMER: Token = Token(usize::MAX - 1);
 /// How others reach a worker.
 pub(crate) struct Inbox {
     accepted: Mutex<VecDeque<(Socket, Arc<ClientRecord>)>>,
-    /// Connections whose wait for an element may be over.
-    waited: Mutex<Vec<usize>>,
+    /// Connections that were given an element or a message.
+    given: Mutex<Vec<usize>>,
     waker: Waker,
     /// Whether a wake-up is under way, so that one is enough.
     awake: AtomicBool,
@@ -57,9 +57,10 @@ impl Inbox {
         self.wake();
     }
 
-    /// Makes the worker see whether a connection's wait for an element is over. Bounded by `--max-clients`: a wait ends once.
+    /// Makes the worker send what a connection was given: an element that it waits for, or messages. Bounded by `--max-clients`:
+    /// a wait ends once, and a mailbox is told when it is no longer empty.
     pub(crate) fn look_after(&self, connection: usize) {
-        self.waited.lock().push(connection);
+        self.given.lock().push(connection);
         self.wake();
     }
 
@@ -100,7 +101,7 @@ impl Worker {
         let waker = Waker::new(poll.registry(), WAKER)?;
         let inbox = Arc::new(Inbox {
             accepted: Mutex::default(),
-            waited: Mutex::default(),
+            given: Mutex::default(),
             waker,
             awake: AtomicBool::new(false),
         });
@@ -172,8 +173,11 @@ impl Worker {
         self.release_synced(server);
         let now = MonoMillis(clocks.mono_us / 1_000);
         self.check_waiting(server, now);
-        let waited = std::mem::take(&mut *self.inbox.waited.lock());
-        waited.into_iter().for_each(|id| self.check_blocked(server, id, now));
+        let given = std::mem::take(&mut *self.inbox.given.lock());
+        for id in given {
+            self.check_blocked(server, id, now);
+            self.make_ready(id);
+        }
         if server.kills_pending() {
             let killed: Vec<usize> = self
                 .connections
@@ -339,7 +343,7 @@ impl Worker {
             let ids: Vec<usize> = self
                 .connections
                 .iter()
-                .filter(|(_, c)| idle(c) && !c.is_waiting())
+                .filter(|(_, c)| idle(c) && !c.is_waiting() && c.client.subscriptions.is_none())
                 .map(|(id, _)| id)
                 .collect();
             ids.into_iter().for_each(|id| self.close(server, id));

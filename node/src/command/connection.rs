@@ -8,7 +8,7 @@ use shared::resp::Protocol;
 
 use super::arguments::{integer, is, quoted};
 use super::context::Context;
-use super::{Command, transaction};
+use super::{Command, pubsub, transaction};
 use crate::client::{After, ReplyMode};
 use crate::error::{CommandError, CommandResult};
 
@@ -41,6 +41,15 @@ pub(super) const COMMANDS: &[Command] = &[
 ];
 
 fn ping(context: &mut Context<'_, '_>, arguments: &[&[u8]]) -> CommandResult {
+    if context.client.subscriptions.is_some()
+        && context.client.protocol == Protocol::Resp2
+        && arguments.len() < 3
+    {
+        context.reply.array(2);
+        context.reply.bulk(b"pong");
+        context.reply.bulk(arguments.get(1).copied().unwrap_or_default());
+        return Ok(());
+    }
     match arguments {
         [_] => context.reply.simple("PONG"),
         [_, text] => context.reply.bulk(text),
@@ -165,6 +174,7 @@ fn quit(context: &mut Context<'_, '_>, _: &[&[u8]]) -> CommandResult {
 fn reset(context: &mut Context<'_, '_>, _: &[&[u8]]) -> CommandResult {
     let client = &mut *context.client;
     transaction::drop_queue(context.server, client);
+    pubsub::ignore_all(context.server, client);
     client.select(0);
     client.set_protocol(Protocol::Resp2);
     // A reply that CLIENT REPLY SKIP has left out stays so, as in Redis.

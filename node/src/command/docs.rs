@@ -18,6 +18,7 @@ pub(super) enum Group {
     Generic,
     Hash,
     List,
+    PubSub,
     Server,
     Set,
     SortedSet,
@@ -33,6 +34,7 @@ impl Group {
             Self::Generic => "generic",
             Self::Hash => "hash",
             Self::List => "list",
+            Self::PubSub => "pubsub",
             Self::Set => "set",
             Self::SortedSet => "sorted-set",
             Self::Server => "server",
@@ -60,7 +62,7 @@ pub(super) fn find(name: &str) -> Doc {
 /// Name, since, complexity, summary.
 type Row = (&'static str, &'static str, &'static str, &'static str);
 
-const GROUPS: [(Group, &[Row]); 10] = [
+const GROUPS: [(Group, &[Row]); 11] = [
     (Group::Connection, CONNECTION),
     (Group::Server, SERVER),
     (Group::Generic, GENERIC),
@@ -71,6 +73,7 @@ const GROUPS: [(Group, &[Row]); 10] = [
     (Group::Set, SET),
     (Group::SortedSet, SORTED_SET),
     (Group::List, LIST),
+    (Group::PubSub, PUBSUB),
 ];
 
 const CONNECTION: &[Row] = &[
@@ -410,6 +413,26 @@ const SORTED_SET: &[Row] = &[
         "O(N*K + M log M), N the members of the first of K sets",
         "Stores what is in the first set only.",
     ),
+];
+
+const PUBSUB: &[Row] = &[
+    ("subscribe", "2.0.0", "O(N), N the channels", "Listens to channels."),
+    ("psubscribe", "2.0.0", "O(N), N the patterns", "Listens to all channels whose names match."),
+    ("unsubscribe", "2.0.0", "O(N), N the channels", "Listens to channels no longer."),
+    ("punsubscribe", "2.0.0", "O(N), N the patterns", "Listens to patterns of channels no longer."),
+    (
+        "publish",
+        "2.0.0",
+        "O(N + M), N those who listen to the channel, M the patterns",
+        "Sends a message to those who listen to a channel.",
+    ),
+    ("pubsub", "2.8.0", "", "Tells who listens to what."),
+    ("pubsub|help", "6.2.0", "O(1)", "Tells the subcommands."),
+    ("pubsub|channels", "2.8.0", "O(N), N the channels", "Tells the channels that somebody listens to."),
+    ("pubsub|numsub", "2.8.0", "O(N), N the channels asked for", "Counts who listens to channels."),
+    ("pubsub|numpat", "2.8.0", "O(1)", "Counts the patterns that somebody listens to."),
+    ("pubsub|shardchannels", "7.0.0", "O(1)", "Nothing: there are no shards."),
+    ("pubsub|shardnumsub", "7.0.0", "O(N), N the channels asked for", "Nobody: there are no shards."),
 ];
 
 const LIST: &[Row] = &[

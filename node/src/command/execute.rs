@@ -2,7 +2,7 @@
 
 use std::sync::atomic::Ordering;
 
-use shared::resp::ReplyWriter;
+use shared::resp::{Protocol, ReplyWriter};
 use smallvec::SmallVec;
 
 use super::arguments::quoted;
@@ -77,6 +77,19 @@ fn dispatch(
             queue.refused = true;
         }
         return Err(error);
+    }
+    if client.subscriptions.is_some()
+        && client.protocol == Protocol::Resp2
+        && !super::pubsub::is_for_listeners(command)
+    {
+        if let Some(queue) = &mut client.queue {
+            queue.refused = true;
+        }
+        return Err(CommandError::composed(format!(
+            "ERR Can't execute '{}': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / RESET are allowed in \
+             this context",
+            command.name
+        )));
     }
     if client.queue.is_some() && !command.has_flag("no_multi_queue") {
         return queue(client, command, arguments, out);

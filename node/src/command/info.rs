@@ -17,6 +17,7 @@ use super::connection::REDIS_VERSION;
 use super::context::Context;
 use super::{Access, Command, Keys};
 use crate::error::CommandResult;
+use crate::pubsub::Topic;
 
 pub(super) const COMMANDS: &[Command] = &[Command {
     name: "info",
@@ -177,7 +178,9 @@ fn stats(page: &mut Page, context: &Context<'_, '_>) {
     page.zeros(&["evicted_keys", "evicted_clients"]);
     page.count("keyspace_hits", &stats.keyspace_hits);
     page.count("keyspace_misses", &stats.keyspace_misses);
-    page.zeros(&["pubsub_channels", "pubsub_patterns", "latest_fork_usec", "total_forks"]);
+    page.field("pubsub_channels", context.server.pubsub.topics(Topic::Channel));
+    page.field("pubsub_patterns", context.server.pubsub.topics(Topic::Pattern));
+    page.zeros(&["latest_fork_usec", "total_forks"]);
     page.count("total_error_replies", &stats.error_replies);
 }
 

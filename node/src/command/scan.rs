@@ -1,6 +1,6 @@
 //! Commands that range over the keys of a database: KEYS, SCAN and RANDOMKEY.
 
-pub(super) mod glob;
+pub(crate) mod glob;
 
 pub(super) mod elements;
 

@@ -29,6 +29,7 @@ static FAMILIES: &[&[Command]] = &[
     super::expire::COMMANDS,
     super::scan::COMMANDS,
     super::transaction::COMMANDS,
+    super::pubsub::COMMANDS,
     super::feed::COMMANDS,
 ];
 

@@ -32,7 +32,7 @@ pub(super) fn flags(row: &Command) -> impl Iterator<Item = &'static str> {
 }
 
 /// Every category of ACLs that a command here may be in, in the order in which Redis tells them.
-const CATEGORIES: [&str; 16] = [
+const CATEGORIES: [&str; 17] = [
     "keyspace",
     "read",
     "write",
@@ -42,6 +42,7 @@ const CATEGORIES: [&str; 16] = [
     "hash",
     "string",
     "bitmap",
+    "pubsub",
     "admin",
     "fast",
     "slow",
@@ -86,6 +87,7 @@ fn subject(row: &Command) -> Option<&'static str> {
         Group::List => Some("list"),
         Group::Set => Some("set"),
         Group::SortedSet => Some("sortedset"),
+        Group::PubSub => Some("pubsub"),
         Group::Server => matches!(row.name, "dbsize" | "flushall" | "flushdb").then_some("keyspace"),
         Group::String => Some("string"),
         Group::Transactions => Some("transaction"),

@@ -10,7 +10,7 @@
 //! empty pattern alone.
 
 /// Whether the whole of `text` matches `pattern`. Takes time in proportion to the product of their lengths at most.
-pub(in crate::command) fn matches(pattern: &[u8], text: &[u8]) -> bool {
+pub(crate) fn matches(pattern: &[u8], text: &[u8]) -> bool {
     if text.is_empty() {
         return pattern.is_empty();
     }

@@ -55,7 +55,7 @@ fn describe(record: &ClientRecord, client: &Client, now: WallMillis) -> String {
     let output = record.output_bytes.load(Ordering::Relaxed);
     let text = record.text.lock().clone();
     format!(
-        "id={} addr={address} laddr={local} fd={} name={} age={} idle={} flags={} db={} sub=0 psub=0 ssub=0 \
+        "id={} addr={address} laddr={local} fd={} name={} age={} idle={} flags={} db={} sub={} psub={} ssub=0 \
          multi={} qbuf={input} qbuf-free=0 argv-mem=0 multi-mem=0 rbs=0 rbp=0 obl={output} oll=0 omem={output} \
          tot-mem={} events={} cmd={command} user=default redir=-1 resp={} lib-name={} lib-ver={}\n",
         record.id,
@@ -65,6 +65,8 @@ fn describe(record: &ClientRecord, client: &Client, now: WallMillis) -> String {
         now.0.saturating_sub(last_active) / 1_000,
         flags(record),
         record.db.load(Ordering::Relaxed),
+        record.channels.load(Ordering::Relaxed),
+        record.patterns.load(Ordering::Relaxed),
         record.queued.load(Ordering::Relaxed),
         input + output,
         if output > 0 { "rw" } else { "r" },
@@ -82,11 +84,12 @@ pub(super) fn ends(address: &Address) -> (String, String) {
     }
 }
 
-/// Redis's letters: stream of the feed (a replica), in MULTI, waiting in a command, Unix socket, not to be evicted.
+/// Redis's letters: stream of the feed (a replica), in MULTI, listening, waiting in a command, Unix socket, not to be evicted.
 fn flags(record: &ClientRecord) -> String {
     let letters = [
         (Sort::of(record) == Sort::Replica, 'S'),
         (record.queued.load(Ordering::Relaxed) >= 0, 'x'),
+        (record.is_listening(), 'P'),
         (record.is_blocked.load(Ordering::Relaxed), 'b'),
         (matches!(record.address, Address::Unix { .. }), 'U'),
         (record.no_evict.load(Ordering::Relaxed), 'e'),
@@ -95,7 +98,7 @@ fn flags(record: &ClientRecord) -> String {
     if set.is_empty() { "N".to_owned() } else { set }
 }
 
-/// What TYPE tells apart. Streams of the feed are replicas; nobody is a master or in subscriber mode.
+/// What TYPE tells apart. Streams of the feed are replicas; nobody is a master.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Sort {
     Normal,
@@ -118,7 +121,11 @@ impl Sort {
     }
 
     pub(super) fn of(record: &ClientRecord) -> Self {
-        if record.follows_feed.load(Ordering::Relaxed) { Self::Replica } else { Self::Normal }
+        match () {
+            () if record.follows_feed.load(Ordering::Relaxed) => Self::Replica,
+            () if record.is_listening() => Self::Subscriber,
+            () => Self::Normal,
+        }
     }
 }
 
