@@ -18,18 +18,19 @@ use std::sync::{Arc, PoisonError};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-use async_std::channel::{self, Receiver, Sender};
+use async_std::channel::{self, Receiver};
 use async_tungstenite::tungstenite::Message as SocketMessage;
 use futures_util::{SinkExt, StreamExt};
 use shared::link::message::CHUNK_BYTES_MAX;
 use shared::link::{Applied, Chunk, Goodbye, Input, Link, Now, Reason};
+use shared::publication::Publication;
 use slog::{Logger, info, o, warn};
 
 use crate::hub::Command;
 use crate::node_client::{ApplyLane, FollowEvent, FollowLane};
 use crate::record::Record;
 use crate::router::LinkId;
-use crate::session::{COMMANDS_MAX, Event, LinkStart, Session};
+use crate::session::{COMMANDS_MAX, Event, LinkHandle, LinkStart, PUBLICATIONS_MAX, Session};
 use crate::socket::Socket;
 
 mod actions;
@@ -80,8 +81,11 @@ struct Driver {
     /// A batch that is longer than a chunk, and how much of it was sent.
     sending: Option<(Vec<u8>, usize)>,
     commands: Receiver<Command>,
+    publications: Receiver<Arc<Publication>>,
     /// Handed to the hub with the peer's Hello.
-    commands_sender: Option<Sender<Command>>,
+    handle: Option<LinkHandle>,
+    /// How many dropped messages of PUBLISH are counted.
+    dropped: u64,
     outlet: Outlet,
     progress: Progress,
     timer: Timer,
@@ -96,7 +100,8 @@ struct Driver {
 
 impl Driver {
     fn new(socket: Socket, start: LinkStart, session: Arc<Session>) -> Self {
-        let (sender, commands) = channel::bounded(COMMANDS_MAX);
+        let (commands_sender, commands) = channel::bounded(COMMANDS_MAX);
+        let (publications_sender, publications) = channel::bounded(PUBLICATIONS_MAX);
         Self {
             id: session.next_link(),
             socket,
@@ -108,7 +113,9 @@ impl Driver {
             is_talks_turn: false,
             sending: None,
             commands,
-            commands_sender: Some(sender),
+            publications,
+            handle: Some(LinkHandle { commands: commands_sender, publications: publications_sender }),
+            dropped: 0,
             outlet: Outlet::new(session.events.clone()),
             progress: Progress::default(),
             timer: Timer::default(),
@@ -141,6 +148,7 @@ impl Driver {
     fn turn(&mut self, cx: &mut Context<'_>, now: Now) -> bool {
         self.poll_removed(cx, now);
         let mut is_again = self.poll_commands(cx, now);
+        is_again |= self.poll_publications(cx, now);
         is_again |= self.poll_receive(cx, now);
         let was_full = !self.may_read();
         is_again |= self.poll_apply(cx, now);
@@ -181,6 +189,18 @@ impl Driver {
             }
             if self.ending.is_some() {
                 return false;
+            }
+        }
+        true
+    }
+
+    /// Takes messages of PUBLISH at any time: the link drops what its peer does not take.
+    fn poll_publications(&mut self, cx: &mut Context<'_>, now: Now) -> bool {
+        for _ in 0..TURN_MESSAGES_MAX {
+            match self.publications.poll_next_unpin(cx) {
+                Poll::Ready(Some(publication)) => self.link.handle(Input::Publish(publication), now),
+                // If the hub is gone, its commands say so.
+                Poll::Ready(None) | Poll::Pending => return false,
             }
         }
         true
@@ -298,17 +318,30 @@ impl Driver {
         true
     }
 
-    /// Sends the next message: the link's own first, then batches and the nodes' talk by turns. Says whether there was one.
+    /// Sends the next message: the link's own first, then batches, the nodes' talk and clients' messages by turns. Says whether
+    /// there was one.
     fn send_next(&mut self, cx: &mut Context<'_>, now: Now) -> bool {
         if let Some(message) = self.link.poll_message(now) {
             self.send(message);
             return true;
         }
         self.is_talks_turn = !self.is_talks_turn;
-        if self.is_talks_turn && self.send_talk() {
-            return true;
+        if self.is_talks_turn {
+            let is_sent = self.send_talk();
+            if self.send_publication() || is_sent {
+                return true;
+            }
         }
-        self.send_batch(cx, now) || self.send_talk()
+        self.send_batch(cx, now) || self.send_talk() || self.send_publication()
+    }
+
+    fn send_publication(&mut self) -> bool {
+        let dropped = self.link.publications_dropped();
+        self.record.count_dropped(dropped - std::mem::replace(&mut self.dropped, dropped));
+        let message = self.link.poll_publication();
+        let is_some = message.is_some();
+        message.into_iter().for_each(|message| self.send(message));
+        is_some
     }
 
     fn send_talk(&mut self) -> bool {

@@ -7,14 +7,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
-use async_std::channel::{Receiver, Sender};
+use async_std::channel::{Receiver, Sender, TrySendError};
 use futures_util::future::{Either, select};
 use shared::id::NodeId;
+use shared::publication::Publication;
 use shared::time::MonoMillis;
 use slog::{debug, info, warn};
 
 use crate::router::LinkId;
-use crate::session::{Event, Session};
+use crate::session::{Event, LinkHandle, Session};
 
 mod core;
 
@@ -46,14 +47,15 @@ pub enum SessionEnd {
 pub(crate) struct HubChannels {
     pub(crate) events: Receiver<Event>,
     pub(crate) questions: Sender<Question>,
+    pub(crate) deliveries: Sender<Arc<Publication>>,
     /// Closed when the agent is to stop.
     pub(crate) stop: Receiver<()>,
 }
 
 /// Runs the hub until the node is lost or the agent is to stop.
 pub(crate) async fn run(session: Arc<Session>, channels: HubChannels, seed: u64) -> SessionEnd {
-    let HubChannels { events, questions, stop } = channels;
-    let mut hub = Hub::new(session, questions, seed);
+    let HubChannels { events, questions, deliveries, stop } = channels;
+    let mut hub = Hub::new(session, questions, deliveries, seed);
     loop {
         if let Some(end) = hub.handle(Input::Tick) {
             return end;
@@ -80,14 +82,20 @@ struct Hub {
     core: Core,
     session: Arc<Session>,
     questions: Sender<Question>,
-    links: BTreeMap<LinkId, Sender<Command>>,
+    deliveries: Sender<Arc<Publication>>,
+    links: BTreeMap<LinkId, LinkHandle>,
     unlinked: Vec<(NodeId, Sender<()>)>,
 }
 
 impl Hub {
-    fn new(session: Arc<Session>, questions: Sender<Question>, seed: u64) -> Self {
+    fn new(
+        session: Arc<Session>,
+        questions: Sender<Question>,
+        deliveries: Sender<Arc<Publication>>,
+        seed: u64,
+    ) -> Self {
         let core = Core::new(session.info.clone(), seed);
-        Self { core, session, questions, links: BTreeMap::new(), unlinked: Vec::new() }
+        Self { core, session, questions, deliveries, links: BTreeMap::new(), unlinked: Vec::new() }
     }
 
     fn now(&self) -> MonoMillis {
@@ -102,8 +110,8 @@ impl Hub {
     /// Takes an event in; returns how the session ends, if it does.
     fn on_event(&mut self, event: Event) -> Option<SessionEnd> {
         let input = match event {
-            Event::Greeted { link, commands, hello, dialled, is_related } => {
-                self.links.insert(link, commands);
+            Event::Greeted { link, handle, hello, dialled, is_related } => {
+                self.links.insert(link, handle);
                 Input::Greeted { link, hello, dialled, is_related }
             }
             Event::Link(link, event) => Input::Link(link, event),
@@ -124,6 +132,7 @@ impl Hub {
                 self.session.clocks().on_node_wall(info.wall, took);
                 Input::Informed(info)
             }
+            Event::Published(publication) => Input::Published(publication),
             Event::NodeLost(error) => return Some(SessionEnd::NodeLost(error)),
         };
         self.handle(input)
@@ -142,6 +151,8 @@ impl Hub {
             match output {
                 Output::Tell(link, command) => self.tell(link, command),
                 Output::Ask(question) => self.ask(question),
+                Output::Publish(link, publication) => self.publish(link, publication),
+                Output::Deliver(publication) => self.deliver(publication),
                 Output::End(end) => return Some(end),
             }
         }
@@ -153,15 +164,31 @@ impl Hub {
         if let Command::Subscribe(..) | Command::Unsubscribe(_) = &command {
             debug!(self.session.logger, "routing"; "peer" => self.core.peer_name(link), "order" => ?command);
         }
-        if let Some(commands) = self.links.get(&link)
-            && commands.try_send(command).is_err()
+        if let Some(handle) = self.links.get(&link)
+            && handle.commands.try_send(command).is_err()
         {
-            commands.close();
+            handle.commands.close();
+        }
+    }
+
+    /// A link that has too many messages to pass on drops them: it is not broken.
+    fn publish(&self, link: LinkId, publication: Arc<Publication>) {
+        if let Some(handle) = self.links.get(&link)
+            && let Err(TrySendError::Full(_)) = handle.publications.try_send(publication)
+        {
+            self.session.count_dropped(1);
+        }
+    }
+
+    fn deliver(&self, publication: Arc<Publication>) {
+        if let Err(TrySendError::Full(_)) = self.deliveries.try_send(publication) {
+            self.session.count_dropped(1);
         }
     }
 
     fn ask(&self, mut question: Question) {
         if let Question::Report(report) = &mut question {
+            report.messages_dropped = self.session.messages_dropped();
             report.links = self.session.ledger.lock().unwrap_or_else(PoisonError::into_inner).reports();
         }
         // Of each kind one is under way, and the channel has room for all.

@@ -39,6 +39,8 @@ mod session;
 
 mod control;
 
+mod publications;
+
 mod driver;
 
 mod dial;

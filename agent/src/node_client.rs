@@ -5,12 +5,14 @@
 //! polled by the link's task, and connected once its peer was judged.
 
 use std::io;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use async_std::io::{Read, Write};
 use shared::clock::Timestamp;
 use shared::feed::FeedInfo;
+use shared::publication::Publication;
 use shared::resp::{ReplyDecoder, ReplyError, Value, encode_request};
 
 use crate::hub::NodePoint;
@@ -99,6 +101,51 @@ impl NodeClient {
     pub(crate) async fn command(&mut self, words: &[&[u8]]) -> Result<String, NodeError> {
         let request: Vec<&[u8]> = std::iter::once(&b"FEED"[..]).chain(words.iter().copied()).collect();
         self.ask("the command", &request, |value| info::text(value).map(str::to_owned)).await
+    }
+
+    /// Has the node tell what its clients publish: [`NodeClient::next_message`] is all that may follow.
+    pub(crate) async fn listen_to_messages(&mut self) -> Result<(), NodeError> {
+        self.ask("FEED MESSAGES", &[b"FEED", b"MESSAGES"], |_| Some(())).await
+    }
+
+    /// The next message that a client of the node has published: its number, channel and text.
+    pub(crate) async fn next_message(&mut self) -> Result<(u64, Vec<u8>, Vec<u8>), NodeError> {
+        std::future::poll_fn(|cx| {
+            loop {
+                if let Some(value) = self.inbox.next()? {
+                    let message = parse_message(&value);
+                    let unexpected = || NodeError::Unexpected("FEED MESSAGES", brief(&value));
+                    return Poll::Ready(message.ok_or_else(unexpected));
+                }
+                ready!(self.inbox.poll_fill(&mut self.stream, cx))?;
+            }
+        })
+        .await
+    }
+
+    /// Hands the node messages for its clients.
+    pub(crate) async fn deliver(&mut self, publications: &[Arc<Publication>]) -> Result<(), NodeError> {
+        let mut outbox = Outbox::default();
+        for publication in publications {
+            let Publication { channel, payload, .. } = &**publication;
+            encode_request(&[b"FEED", b"DELIVER", channel, payload], outbox.buffer());
+        }
+        let (stream, inbox) = (&mut self.stream, &mut self.inbox);
+        let mut left = publications.len();
+        let answers = std::future::poll_fn(|cx| {
+            while left > 0 {
+                let _ = outbox.poll_flush(stream, cx)?;
+                match inbox.next()? {
+                    Some(Value::Error(text)) => {
+                        return Poll::Ready(Err(NodeError::Refused("FEED DELIVER", lossy(text))));
+                    }
+                    Some(_) => left -= 1,
+                    None => ready!(inbox.poll_fill(stream, cx))?,
+                }
+            }
+            Poll::Ready(Ok(()))
+        });
+        async_std::future::timeout(ANSWER_TIME_MAX, answers).await.map_err(|_| NodeError::Silent)?
     }
 
     async fn ask<T>(
@@ -237,6 +284,15 @@ impl Outbox {
         }
         Poll::Ready(Ok(()))
     }
+}
+
+/// Reads `[number, channel, message]`.
+fn parse_message(value: &Value<'_>) -> Option<(u64, Vec<u8>, Vec<u8>)> {
+    let Value::Array(parts) = value else { return None };
+    let [Value::Integer(number), Value::Bulk(channel), Value::Bulk(message)] = &parts[..] else {
+        return None;
+    };
+    Some((u64::try_from(*number).ok()?, channel.to_vec(), message.to_vec()))
 }
 
 /// A node's text for people.

@@ -20,6 +20,7 @@ pub(crate) struct Record {
     batches_out: AtomicU64,
     round_trip_us: AtomicU64,
     clock_offset_ms: AtomicI64,
+    messages_dropped: AtomicU64,
     state: Mutex<State>,
 }
 
@@ -44,6 +45,7 @@ impl Record {
             batches_out: AtomicU64::new(0),
             round_trip_us: AtomicU64::new(0),
             clock_offset_ms: AtomicI64::new(0),
+            messages_dropped: AtomicU64::new(0),
             state: Mutex::new(State::default()),
         }
     }
@@ -77,6 +79,10 @@ impl Record {
         self.batches_out.fetch_add(1, Ordering::Relaxed);
     }
 
+    pub(crate) fn count_dropped(&self, messages: u64) {
+        self.messages_dropped.fetch_add(messages, Ordering::Relaxed);
+    }
+
     pub(crate) fn on_measured(&self, round_trip_us: u64, clock_offset_ms: i64) {
         self.round_trip_us.store(round_trip_us, Ordering::Relaxed);
         self.clock_offset_ms.store(clock_offset_ms, Ordering::Relaxed);
@@ -97,6 +103,7 @@ impl Record {
             batches_out: self.batches_out.load(Ordering::Relaxed),
             round_trip_us: self.round_trip_us.load(Ordering::Relaxed),
             clock_offset_ms: self.clock_offset_ms.load(Ordering::Relaxed),
+            messages_dropped: self.messages_dropped.load(Ordering::Relaxed),
         }
     }
 }

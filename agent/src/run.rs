@@ -18,6 +18,7 @@ use crate::hub::{self, HubChannels, SessionEnd};
 use crate::node_client::{NodeClient, NodeError};
 use crate::operator::{ControlSocket, OperatorDesk};
 use crate::peers::Peers;
+use crate::publications::{self, DELIVERIES_MAX};
 use crate::record::Ledger;
 use crate::runtime;
 use crate::session::{EVENTS_MAX, Session};
@@ -219,15 +220,18 @@ impl Life {
         let ledger = self.ledger.clone();
         let session = Arc::new(Session::new(node, group, info, ledger, events, ended, logger));
         let control = runtime::spawn(control::run(client, asked, session.clone()));
+        let (deliveries, delivered) = channel::bounded(DELIVERIES_MAX);
+        let publications = runtime::spawn(publications::run(session.clone(), delivered));
         self.peers.begin(&session);
         *self.current.lock().unwrap_or_else(PoisonError::into_inner) = Some(session.clone());
 
-        let channels = HubChannels { events: heard, questions, stop: self.stop.clone() };
+        let channels = HubChannels { events: heard, questions, deliveries, stop: self.stop.clone() };
         let end = hub::run(session, channels, self.random.u64(..)).await;
 
         *self.current.lock().unwrap_or_else(PoisonError::into_inner) = None;
         drop(running);
         control.cancel().await;
+        publications.cancel().await;
         for dialling in self.peers.end() {
             dialling.await;
         }

@@ -11,6 +11,7 @@ use shared::clock::Timestamp;
 use shared::feed::FeedInfo;
 use shared::id::NodeId;
 use shared::link::{Hello, Local, Now};
+use shared::publication::Publication;
 use shared::time::WallMillis;
 use shared::version::Frontier;
 use slog::Logger;
@@ -26,11 +27,14 @@ pub(crate) const EVENTS_MAX: usize = 1_024;
 /// So many commands may wait for a link, which takes them in at any time; a link with more is broken and ended.
 pub(crate) const COMMANDS_MAX: usize = 1_024;
 
+/// So many messages of PUBLISH may wait for a link; of more the newest are dropped.
+pub(crate) const PUBLICATIONS_MAX: usize = 1_024;
+
 /// What the hub hears.
 #[derive(Debug)]
 pub(crate) enum Event {
     /// A link's peer has said who it is, and is to be judged.
-    Greeted { link: LinkId, commands: Sender<Command>, hello: Box<Hello>, dialled: bool, is_related: bool },
+    Greeted { link: LinkId, handle: LinkHandle, hello: Box<Hello>, dialled: bool, is_related: bool },
     /// A link has news.
     Link(LinkId, LinkEvent),
     /// A link is gone, and nothing of it is being applied any more. It has left if the peer said that it, or its node,
@@ -44,8 +48,18 @@ pub(crate) enum Event {
     Reported(Box<NodePoint>),
     /// The node said all about itself, this long after it was asked.
     Informed(Box<FeedInfo>, Duration),
+    /// A client of the node has published a message.
+    Published(Arc<Publication>),
     /// The node is gone: the session ends.
     NodeLost(String),
+}
+
+/// How the hub reaches a link.
+#[derive(Clone, Debug)]
+pub(crate) struct LinkHandle {
+    pub(crate) commands: Sender<Command>,
+    /// Messages of PUBLISH: dropped when there are too many, which ends no link.
+    pub(crate) publications: Sender<Arc<Publication>>,
 }
 
 /// How a link came to be.
@@ -77,6 +91,7 @@ pub(crate) struct Session {
     standing: Mutex<(Frontier, Timestamp)>,
     clocks: Clocks,
     links: AtomicU64,
+    messages_dropped: AtomicU64,
 }
 
 impl Session {
@@ -91,8 +106,31 @@ impl Session {
     ) -> Self {
         let standing = Mutex::new((info.frontier.clone(), info.clock));
         let clocks = Clocks::new(info.wall);
-        let (complaints, links) = (Mutex::default(), AtomicU64::new(0));
-        Self { node, group, info, ledger, events, ended, logger, complaints, standing, clocks, links }
+        let (complaints, links, messages_dropped) = (Mutex::default(), AtomicU64::new(0), AtomicU64::new(0));
+        Self {
+            node,
+            group,
+            info,
+            ledger,
+            events,
+            ended,
+            logger,
+            complaints,
+            standing,
+            clocks,
+            links,
+            messages_dropped,
+        }
+    }
+
+    /// Messages of PUBLISH were dropped within this agent.
+    pub(crate) fn count_dropped(&self, messages: u64) {
+        self.messages_dropped.fetch_add(messages, Ordering::Relaxed);
+    }
+
+    /// How many messages of PUBLISH were dropped within this agent.
+    pub(crate) fn messages_dropped(&self) -> u64 {
+        self.messages_dropped.load(Ordering::Relaxed)
     }
 
     pub(crate) fn next_link(&self) -> LinkId {

@@ -32,6 +32,7 @@ pub(crate) struct Peers {
     members: BTreeMap<String, Announcement>,
     /// What linked peers said that they hold.
     held: BTreeMap<NodeId, Frontier>,
+    messages_dropped: u64,
     reported: Option<MonoMillis>,
 }
 
@@ -40,6 +41,7 @@ impl Peers {
     pub(crate) fn report(&mut self, report: PeersReport, now: MonoMillis) {
         self.links = report.links;
         self.upstreams = report.upstreams;
+        self.messages_dropped = report.messages_dropped;
         self.reported = Some(now);
         self.held.extend(report.held);
         for announcement in report.announcements {
@@ -53,6 +55,11 @@ impl Peers {
     /// Whether an agent is attached: it has reported lately.
     pub(crate) fn has_agent(&self, now: MonoMillis) -> bool {
         self.reported.is_some_and(|at| now.since(at) < REPORT_LIFE_MS)
+    }
+
+    /// How many messages of PUBLISH the agent has dropped.
+    pub(crate) const fn messages_dropped(&self) -> u64 {
+        self.messages_dropped
     }
 
     /// Every link as last reported; none if the agent has gone silent.

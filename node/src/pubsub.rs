@@ -5,9 +5,10 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
 use parking_lot::{Mutex, RwLock};
+use shared::publication::PUBLICATION_BYTES_MAX;
 use shared::resp::{Protocol, ReplyWriter};
 
 use crate::client::ClientRecord;
@@ -82,12 +83,24 @@ impl Topic {
 
 type Listeners = HashMap<Box<[u8]>, Vec<Arc<Listener>>>;
 
+/// The agents that take what is published here to other masters.
+#[derive(Default)]
+struct Taps {
+    listeners: Vec<Arc<Listener>>,
+    /// How many messages were told to any.
+    told: u64,
+}
+
 /// Who listens to what. Bounded by the clients and what each may listen to.
 #[derive(Default)]
 pub(crate) struct PubSub {
     topics: RwLock<[Listeners; 2]>,
     /// How many channels and patterns have listeners: where there are none, publishing costs no lock.
     heard: AtomicUsize,
+    taps: Mutex<Taps>,
+    is_tapped: AtomicBool,
+    /// Messages that no agent took.
+    dropped: AtomicU64,
 }
 
 /// Who must be looked after because of a message.
@@ -147,6 +160,51 @@ impl PubSub {
             }
         }
         sent
+    }
+
+    /// An agent takes what is published here to other masters: it is told `[number, channel, message]`.
+    pub(crate) fn tap(&self, listener: &Arc<Listener>) {
+        self.taps.lock().listeners.push(Arc::clone(listener));
+        self.is_tapped.store(true, Ordering::Release);
+    }
+
+    pub(crate) fn untap(&self, listener: &Arc<Listener>) {
+        let taps = &mut *self.taps.lock();
+        taps.listeners.retain(|other| !Arc::ptr_eq(other, listener));
+        self.is_tapped.store(!taps.listeners.is_empty(), Ordering::Release);
+    }
+
+    /// Sends a client's message to those who listen at other masters. What an agent does not take is dropped.
+    pub(crate) fn publish_afar(&self, channel: &[u8], message: &[u8], post: &impl Post) {
+        if !self.is_tapped.load(Ordering::Acquire) {
+            return;
+        }
+        if channel.len() + message.len() > PUBLICATION_BYTES_MAX {
+            self.dropped.fetch_add(1, Ordering::Relaxed);
+            return;
+        }
+        let taps = &mut *self.taps.lock();
+        taps.told += 1;
+        let mut told = Vec::new();
+        let mut writer = ReplyWriter::new(&mut told, Protocol::Resp2);
+        writer.array(3);
+        writer.integer(taps.told as i64);
+        writer.bulk(channel);
+        writer.bulk(message);
+        for listener in &taps.listeners {
+            match listener.deliver(&told) {
+                Delivered::First => post.has_mail(&listener.record),
+                Delivered::Behind => {}
+                Delivered::Overflowing => {
+                    self.dropped.fetch_add(1, Ordering::Relaxed);
+                }
+            }
+        }
+    }
+
+    /// How many messages did not go to other masters: they are too long, or no agent took them.
+    pub(crate) fn dropped(&self) -> u64 {
+        self.dropped.load(Ordering::Relaxed)
     }
 
     /// The channels that have listeners, of those that match.
@@ -233,6 +291,24 @@ mod tests {
         pubsub.remove(Topic::Channel, [&b"news"[..]], &two);
         assert!(pubsub.channels(None).is_empty());
         assert_eq!(pubsub.publish(b"news", b"y", &told), 1);
+    }
+
+    #[test]
+    fn agents_are_told_what_clients_publish_once_each_and_in_order() {
+        let (clients, pubsub, told) = (Clients::default(), PubSub::default(), Told::default());
+        pubsub.publish_afar(b"c", b"before", &told);
+        let agent = listener(&clients);
+        pubsub.tap(&agent);
+        pubsub.publish_afar(b"c", b"x", &told);
+        pubsub.publish_afar(b"c", b"y", &told);
+        assert_eq!(*told.0.lock(), [(1, "mail")]);
+        let expected = "*3\r\n:1\r\n$1\r\nc\r\n$1\r\nx\r\n*3\r\n:2\r\n$1\r\nc\r\n$1\r\ny\r\n";
+        assert_eq!(String::from_utf8(agent.take_messages()).unwrap(), expected);
+        pubsub.publish_afar(b"c", &vec![0; PUBLICATION_BYTES_MAX], &told);
+        assert_eq!((agent.take_messages().len(), pubsub.dropped()), (0, 1));
+        pubsub.untap(&agent);
+        pubsub.publish_afar(b"c", b"z", &told);
+        assert_eq!((agent.take_messages().len(), pubsub.dropped()), (0, 1));
     }
 
     #[test]

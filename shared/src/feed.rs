@@ -100,6 +100,9 @@ pub struct PeersReport {
     pub truncated: Vec<(Origin, NodeId)>,
     /// Members that said goodbye since the report before: their names are free at once for a node that takes their place.
     pub left: Vec<NodeId>,
+    /// Messages of PUBLISH that the agent dropped since it came to serve the node, because it had too much to do; those that a
+    /// peer did not take are counted at its link.
+    pub messages_dropped: u64,
 }
 
 /// The state of one link.
@@ -129,6 +132,8 @@ pub struct LinkReport {
     pub round_trip_us: u64,
     /// The peer's wall clock less ours, in milliseconds.
     pub clock_offset_ms: i64,
+    /// Messages of PUBLISH that the peer did not take, and that were dropped.
+    pub messages_dropped: u64,
 }
 
 /// Where an origin is pulled from.

@@ -35,4 +35,6 @@ pub mod feed;
 
 pub mod link;
 
+pub mod publication;
+
 pub mod conversation;

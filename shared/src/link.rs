@@ -48,6 +48,8 @@ mod lateness;
 
 mod pings;
 
+mod publishing;
+
 mod pulls;
 
 mod saying;
@@ -68,6 +70,7 @@ pub use serving::FollowFrom;
 use assembly::Assembly;
 use clock_guard::{ClockGuard, Utc, Verdict};
 use lateness::Lateness;
+use publishing::Publishing;
 use pulls::{Arrival, Pulls};
 use saying::Saying;
 use serving::Serving;
@@ -106,6 +109,7 @@ pub struct Link {
     serving: Serving,
     saying: Saying,
     talk: Talk,
+    publishing: Publishing,
     applies_issued: u64,
     applies_done: u64,
     actions: VecDeque<Action>,
@@ -128,6 +132,7 @@ impl Link {
             serving: Serving::default(),
             saying: Saying::new(local.frontier.clone(), local.clock),
             talk: Talk::default(),
+            publishing: Publishing::default(),
             applies_issued: 0,
             applies_done: 0,
             actions: VecDeque::new(),
@@ -149,11 +154,12 @@ impl Link {
             Input::Leave(goodbye) => self.close(goodbye),
             Input::Subscribe(origin, after) => self.on_pull(origin, after),
             Input::Unsubscribe(origin) => self.on_unsubscribe(origin),
-            Input::Held(..) | Input::Announce(_) | Input::Listen(..) | Input::Waiting
+            Input::Held(..) | Input::Announce(_) | Input::Listen(..) | Input::Publish(_) | Input::Waiting
                 if self.is_stranger() => {}
             Input::Held(frontier, clock) => self.saying.hold(frontier, clock),
             Input::Announce(announcement) => self.saying.announcing.announce(announcement),
             Input::Listen(node_id, begins) => self.saying.announcing.listen(node_id, begins),
+            Input::Publish(publication) => self.publishing.add(publication),
             Input::Following => self.on_following(),
             Input::FollowTruncated(starts) => self.on_follow_truncated(starts),
             Input::Waiting => self.saying.ack_now = true,
@@ -185,6 +191,18 @@ impl Link {
     /// messages first, and a chunk of a batch, if there is one.
     pub fn poll_talk(&mut self) -> Option<Vec<u8>> {
         if self.state == State::Up { self.talk.next() } else { None }
+    }
+
+    /// The next message of PUBLISH to be passed on, if there is one: sent by turns with batches.
+    pub fn poll_publication(&mut self) -> Option<Vec<u8>> {
+        let publication = if self.state == State::Up { self.publishing.next() } else { None };
+        publication.map(|publication| Message::Publish(publication).encode())
+    }
+
+    /// How many messages of PUBLISH were dropped, because the peer did not take them.
+    #[must_use]
+    pub const fn publications_dropped(&self) -> u64 {
+        self.publishing.dropped()
     }
 
     /// When [`Input::Tick`] is due, or a message: whichever comes first.
@@ -261,6 +279,7 @@ impl Link {
             | Message::Announce(_)
             | Message::Advance(_)
             | Message::Listen(_)
+            | Message::Publish(_)
             | Message::AckNow
                 if !self.is_related => {}
             Message::Batch(chunk) => self.on_chunk(chunk, bytes, now),
@@ -278,6 +297,7 @@ impl Link {
                 }
             }
             Message::Listen(change) => self.on_listen(&change),
+            Message::Publish(publication) => self.actions.push_back(Action::Published(publication)),
             Message::AckNow => self.saying.on_ack_now(self.applies_issued, self.applies_done),
             Message::Subscribe(change) => self.on_subscribe(&change),
             Message::Following { serial } => self.on_peer_following(serial),

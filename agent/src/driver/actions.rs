@@ -38,6 +38,10 @@ impl Driver {
             Action::Follow(list) => self.follow.follow(&list),
             Action::Heard(holding) => self.tell(LinkEvent::Heard(holding)),
             Action::Announced(announcement) => self.tell(LinkEvent::Announced(announcement)),
+            // It does not wait for the hub: the link would read no batches meanwhile.
+            Action::Published(publication) => {
+                self.session.pass_on(Event::Link(self.id, LinkEvent::Published(publication)));
+            }
             Action::PeerListens(member, begins) => self.tell(LinkEvent::PeerListens(member, begins)),
             Action::PeerSubscribed(origin, after) => self.tell(LinkEvent::PeerSubscribed(origin, after)),
             Action::PeerUnsubscribed(origin) => self.tell(LinkEvent::PeerUnsubscribed(origin)),
@@ -69,11 +73,11 @@ impl Driver {
     }
 
     fn on_greeted(&mut self, hello: Box<Hello>) {
-        let Some(commands) = self.commands_sender.take() else { return };
+        let Some(handle) = self.handle.take() else { return };
         self.logger = self.logger.new(o!("peer" => hello.member.name.clone()));
         debug!(self.logger, "peer says hello"; "node id" => %hello.member.node_id, "frontier" => %hello.frontier);
         let (dialled, is_related) = (self.start.dialled.is_some(), self.link.is_related());
-        self.outlet.push(Event::Greeted { link: self.id, commands, hello, dialled, is_related });
+        self.outlet.push(Event::Greeted { link: self.id, handle, hello, dialled, is_related });
     }
 
     fn on_refused(&mut self, origin: Origin, refusal: PullRefusal) {

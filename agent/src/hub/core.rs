@@ -7,8 +7,9 @@ use std::time::Duration;
 use shared::announcement::{Announcement, Member};
 use shared::clock::Timestamp;
 use shared::feed::{FeedInfo, PeersReport, UpstreamReport};
-use shared::id::NodeId;
+use shared::id::{NodeId, Origin};
 use shared::link::{Goodbye, Hello, Holding, PullRefusal, Reason, dialled_link_stays};
+use shared::publication::Publication;
 use shared::time::MonoMillis;
 use shared::version::Frontier;
 
@@ -42,6 +43,8 @@ pub struct Core {
     router: Router,
     members: Members,
     listening: Listening,
+    /// The newest message of PUBLISH that came of each member. Bounded by the members.
+    published: BTreeMap<NodeId, (Origin, u64)>,
     /// What the links were told that the node holds.
     told: Frontier,
     clock: Timestamp,
@@ -102,6 +105,7 @@ impl Core {
             links: BTreeMap::new(),
             members: Members::default(),
             listening: Listening::default(),
+            published: BTreeMap::new(),
             own: None,
             reports: Reports {
                 is_asking: false,
@@ -128,6 +132,7 @@ impl Core {
             Input::ClockHeard(result) => self.on_clock_heard(result, now),
             Input::Reported(point) => self.on_reported(*point, now),
             Input::Informed(info) => self.on_informed(&info),
+            Input::Published(publication) => self.publish(None, &publication),
             Input::Stop => self.on_stop(),
         }
         self.order();
@@ -198,6 +203,7 @@ impl Core {
             held: self.members.take_held(),
             truncated: self.router.truncated().into_iter().collect(),
             left: self.members.take_left(),
+            messages_dropped: 0,
         };
         self.outputs.push_back(Output::Ask(Question::Report(Box::new(report))));
     }
@@ -320,6 +326,7 @@ impl Core {
             }
             LinkEvent::RoundTrip(round_trip_ms) => self.router.on_round_trip(link, round_trip_ms),
             LinkEvent::Late(late_ms) => self.router.on_late(link, late_ms),
+            LinkEvent::Published(publication) => self.on_published(link, node_id, publication),
             LinkEvent::Talked => {
                 self.reports.wants_info = true;
                 self.news_by(self.next_news(TALKED_INTERVAL, now));
@@ -373,6 +380,36 @@ impl Core {
         if let Some(newest) = newest {
             self.tell(link, Command::Announce(newest));
         }
+    }
+
+    /// A message of PUBLISH came over a link. Until everybody knows from whom to hear its author it may come twice: what is not
+    /// newer than what came before is known.
+    fn on_published(&mut self, link: LinkId, peer: NodeId, publication: Arc<Publication>) {
+        let Publication { author, run, number, .. } = *publication;
+        if author == self.info.node_id || (peer != author && !self.members.knows(author)) {
+            return;
+        }
+        let newest = self.published.entry(author).or_insert((run, 0));
+        if newest.0 == run && newest.1 >= number {
+            return;
+        }
+        *newest = (run, number);
+        self.publish(Some(link), &publication);
+        self.outputs.push_back(Output::Deliver(publication));
+    }
+
+    /// Passes a message on to those who hear its author's announcements from here: so it goes once to each host, in any
+    /// topology, and whether or not the author has ever written anything.
+    fn publish(&mut self, from: Option<LinkId>, publication: &Arc<Publication>) {
+        let author = publication.author;
+        let is_meant = |link: LinkId, entry: &LinkEntry| {
+            entry.is_related
+                && Some(link) != from
+                && entry.node_id != author
+                && !entry.untold.contains(&author)
+        };
+        let links = self.links.iter().filter(|(link, entry)| is_meant(**link, entry));
+        self.outputs.extend(links.map(|(link, _)| Output::Publish(*link, Arc::clone(publication))));
     }
 
     fn on_closed(&mut self, link: LinkId, has_left: bool, now: MonoMillis) {

@@ -7,6 +7,7 @@ use shared::clock::Timestamp;
 use shared::feed::{FeedInfo, PeersReport};
 use shared::id::{NodeId, Origin};
 use shared::link::{Goodbye, Hello, Holding, PullRefusal};
+use shared::publication::Publication;
 use shared::version::Frontier;
 
 use super::SessionEnd;
@@ -43,6 +44,8 @@ pub enum Input {
     Reported(Box<NodePoint>),
     /// The answer to [`Question::Info`].
     Informed(Box<FeedInfo>),
+    /// A client of the node has published a message.
+    Published(Arc<Publication>),
     /// The agent is to stop.
     Stop,
 }
@@ -75,6 +78,8 @@ pub enum LinkEvent {
     RoundTrip(u64),
     /// What the peer says is this late from now on, in milliseconds.
     Late(u64),
+    /// A message of PUBLISH came.
+    Published(Arc<Publication>),
     /// The node has talked with the peer's, and may be another since.
     Talked,
 }
@@ -129,6 +134,10 @@ pub enum Output {
     Tell(LinkId, Command),
     /// Ask the node.
     Ask(Question),
+    /// Have a link pass a message of PUBLISH on.
+    Publish(LinkId, Arc<Publication>),
+    /// Hand the node's clients a message of PUBLISH.
+    Deliver(Arc<Publication>),
     /// All links end, and a new core begins if the node is still there.
     End(SessionEnd),
 }

@@ -147,6 +147,8 @@ const SERVER: &[Row] = &[
     ("feed|forget", "0.1.0", "O(N), N the members", "Evicts a member of the group for good."),
     ("feed|members", "0.1.0", "O(N), N the members", "Lists the members of the group."),
     ("feed|repair", "0.1.0", "O(1)", "Begins to take over what differs from a peer's data."),
+    ("feed|messages", "0.1.0", "O(1)", "Tells what clients of this node publish."),
+    ("feed|deliver", "0.1.0", "O(N), N those who listen", "Hands clients what was published elsewhere."),
     ("feed|verified", "0.1.0", "O(1)", "Tells how far a comparison is."),
     ("feed|verify", "0.1.0", "O(1)", "Begins to compare the node's data with a peer's."),
     ("feed|peers", "0.1.0", "O(N), N the links and origins", "Takes an agent's report of links and members."),

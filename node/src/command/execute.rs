@@ -35,8 +35,12 @@ pub(crate) fn execute(
     {
         *silent = matches!(client.reply_mode, ReplyMode::Off | ReplyMode::Skip);
     }
+    // What tells of listening comes like the messages themselves, whatever becomes of replies.
+    let is_reply = !super::pubsub::is_pushed(client.last_command);
     match client.reply_mode {
         ReplyMode::On => {}
+        ReplyMode::Off if !is_reply => {}
+        ReplyMode::Skip if !is_reply => client.reply_mode = ReplyMode::On,
         ReplyMode::Off => out.truncate(start),
         ReplyMode::Skip => {
             out.truncate(start);

@@ -38,6 +38,8 @@ pub(super) const COMMANDS: &[Command] = &[
     row("feed|verify", 4, &["admin", "noscript", "no_multi"], converse::verify),
     row("feed|verified", 3, &["admin", "noscript", "no_multi"], converse::verified),
     row("feed|repair", 3, &["admin", "noscript", "no_multi"], converse::repair),
+    row("feed|messages", 2, &["admin", "noscript", "no_multi"], messages),
+    row("feed|deliver", 4, &["admin", "noscript", "no_multi"], deliver),
     #[cfg(feature = "simulation")]
     row("feed|corrupt", 3, &["admin", "noscript", "no_multi"], failing::corrupt),
     #[cfg(feature = "simulation")]
@@ -85,6 +87,8 @@ fn help(context: &mut Context<'_, '_>, _: &[&[u8]]) -> CommandResult {
             ("VERIFY <node id> DEEP|SHALLOW", "Begin to compare this node's data with a peer's."),
             ("REPAIR <node id>", "Begin to take over what differs from a peer's data."),
             ("VERIFIED <node id>", "Tell how far that is, as JSON."),
+            ("MESSAGES", "Tell what clients of this node publish: number, channel, message."),
+            ("DELIVER <channel> <message>", "Hand clients of this node what was published elsewhere."),
         ],
     );
     Ok(())
@@ -125,6 +129,21 @@ fn info(context: &mut Context<'_, '_>, _: &[&[u8]]) -> CommandResult {
         context.reply.bulk(name.as_bytes());
         context.reply.bulk(value.as_bytes());
     }
+    Ok(())
+}
+
+/// Tells what clients publish. As Redis's SUBSCRIBE, but for RESP3's pushes: no command may follow that could be mistaken.
+fn messages(context: &mut Context<'_, '_>, _: &[&[u8]]) -> CommandResult {
+    check_permitted(context)?;
+    super::pubsub::tap(context.server, context.client);
+    context.reply.ok();
+    Ok(())
+}
+
+fn deliver(context: &mut Context<'_, '_>, arguments: &[&[u8]]) -> CommandResult {
+    check_permitted(context)?;
+    let receivers = context.server.publish(arguments[2], arguments[3]);
+    context.reply.integer(receivers as i64);
     Ok(())
 }
 

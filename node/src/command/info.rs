@@ -180,6 +180,8 @@ fn stats(page: &mut Page, context: &Context<'_, '_>) {
     page.count("keyspace_misses", &stats.keyspace_misses);
     page.field("pubsub_channels", context.server.pubsub.topics(Topic::Channel));
     page.field("pubsub_patterns", context.server.pubsub.topics(Topic::Pattern));
+    let dropped = context.server.pubsub.dropped() + context.server.node.peers.lock().messages_dropped();
+    page.field("pubsub_messages_dropped", dropped);
     page.zeros(&["latest_fork_usec", "total_forks"]);
     page.count("total_error_replies", &stats.error_replies);
 }

@@ -41,10 +41,17 @@ pub(super) fn is_for_listeners(command: &Command) -> bool {
     allowed.contains(&command.name)
 }
 
+/// Whether what a command says is pushed to the client, and no reply.
+pub(super) fn is_pushed(command: &str) -> bool {
+    ["subscribe", "psubscribe", "unsubscribe", "punsubscribe"].contains(&command)
+}
+
 /// What a client listens to.
 pub(crate) struct Subscriptions {
     pub(crate) listener: Arc<Listener>,
     topics: [BTreeSet<Box<[u8]>>; 2],
+    /// Whether it is an agent that takes messages to other masters.
+    is_tap: bool,
 }
 
 impl Subscriptions {
@@ -81,7 +88,7 @@ fn listen(context: &mut Context<'_, '_>, topic: Topic, names: &[&[u8]]) -> Comma
     let client = &mut *context.client;
     let subscriptions = client.subscriptions.get_or_insert_with(|| {
         let listener = Arc::new(Listener::new(Arc::clone(&client.record)));
-        Box::new(Subscriptions { listener, topics: Default::default() })
+        Box::new(Subscriptions { listener, topics: Default::default(), is_tap: false })
     });
     if subscriptions.topics[topic as usize].len() + names.len() > TOPICS_MAX {
         return Err(CommandError::composed(format!(
@@ -121,7 +128,7 @@ fn ignore(context: &mut Context<'_, '_>, topic: Topic, names: &[&[u8]]) {
         confirm(&mut context.reply, topic.unsubscribed(), None, subscriptions.count());
     }
     subscriptions.note_counts();
-    if subscriptions.count() == 0 {
+    if subscriptions.count() == 0 && !subscriptions.is_tap {
         context.client.subscriptions = None;
     }
 }
@@ -129,11 +136,23 @@ fn ignore(context: &mut Context<'_, '_>, topic: Topic, names: &[&[u8]]) {
 /// Listens to nothing any more, and says nothing of it.
 pub(crate) fn ignore_all(server: &Server, client: &mut Client) {
     let Some(mut subscriptions) = client.subscriptions.take() else { return };
+    if subscriptions.is_tap {
+        server.pubsub.untap(&subscriptions.listener);
+    }
     for topic in [Topic::Channel, Topic::Pattern] {
         let names = std::mem::take(&mut subscriptions.topics[topic as usize]);
         server.pubsub.remove(topic, names.iter().map(|name| &**name), &subscriptions.listener);
     }
     subscriptions.note_counts();
+}
+
+/// Makes the client one that takes messages to other masters.
+pub(super) fn tap(server: &Server, client: &mut Client) {
+    ignore_all(server, client);
+    let listener = Arc::new(Listener::new(Arc::clone(&client.record)));
+    server.pubsub.tap(&listener);
+    client.subscriptions =
+        Some(Box::new(Subscriptions { listener, topics: Default::default(), is_tap: true }));
 }
 
 fn confirm(reply: &mut ReplyWriter<'_>, what: &str, name: Option<&[u8]>, count: usize) {
@@ -147,7 +166,9 @@ fn confirm(reply: &mut ReplyWriter<'_>, what: &str, name: Option<&[u8]>, count: 
 }
 
 fn publish(context: &mut Context<'_, '_>, arguments: &[&[u8]]) -> CommandResult {
-    let receivers = context.server.publish(arguments[1], arguments[2]);
+    let (channel, message) = (arguments[1], arguments[2]);
+    let receivers = context.server.publish(channel, message);
+    context.server.pubsub.publish_afar(channel, message, context.server);
     // A message to itself comes before the reply, as in Redis.
     if let Some(subscriptions) = &context.client.subscriptions {
         context.reply.raw(&subscriptions.listener.take_messages());

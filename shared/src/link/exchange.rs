@@ -10,6 +10,7 @@ use crate::announcement::{Announcement, Member};
 use crate::batch::BatchHeader;
 use crate::clock::Timestamp;
 use crate::id::{GroupId, NodeId, Origin};
+use crate::publication::Publication;
 use crate::time::{MonoMillis, WallMillis};
 use crate::version::Frontier;
 
@@ -79,6 +80,8 @@ pub enum Input<'a> {
     Announce(Arc<Announcement>),
     /// Whether the peer is to tell what this member announces; at first it tells of all.
     Listen(NodeId, bool),
+    /// Pass this message of PUBLISH on to the peer.
+    Publish(Arc<Publication>),
     /// The node follows the list of the last [`Action::Follow`]; what comes from it now is by that list.
     Following,
     /// The node refused that list: its log starts later for these origins.
@@ -140,6 +143,8 @@ pub enum Action {
     Heard(Holding),
     /// A member announces.
     Announced(Arc<Announcement>),
+    /// A message of PUBLISH came.
+    Published(Arc<Publication>),
     /// The peer wants to be told what this member announces, with the newest at once; or it does not.
     PeerListens(NodeId, bool),
     /// The peer pulls an origin from here, from a timestamp on.

@@ -20,6 +20,7 @@
 //! 13 NoAnswer   serial, text
 //! 14 Advance    node id, sequence before, sequence, [floor, {origin: upto}] of what changed, hybrid clock
 //! 15 Listen     [node id] to begin, [node id] to end
+//! 16 Publish    node id, origin, number, channel, message
 //! ```
 //!
 //! Of a Hello, the kind and the protocol stay where they are in every version, so that two versions can at least
@@ -38,11 +39,12 @@ use serde_bytes::{ByteBuf, Bytes};
 use crate::announcement::{Advance, Announcement, Member};
 use crate::clock::Timestamp;
 use crate::id::{GroupId, NodeId, Origin};
+use crate::publication::{PUBLICATION_BYTES_MAX, Publication};
 use crate::time::WallMillis;
 use crate::version::{FRONTIER_ORIGINS_MAX, Frontier};
 
 /// The version of the protocol that this build speaks, and the only one.
-pub const PROTOCOL: u8 = 3;
+pub const PROTOCOL: u8 = 4;
 
 /// The most bytes of a batch in one message; a longer batch travels in several.
 pub const CHUNK_BYTES_MAX: usize = 1 << 20;
@@ -117,6 +119,8 @@ pub enum Message<'a> {
     Ask(Part<'a>),
     /// A part of the answer.
     Answer(Part<'a>),
+    /// A message of PUBLISH, the speaker's own node's or one passed on.
+    Publish(Arc<Publication>),
     /// The speaker's node does not answer.
     NoAnswer {
         /// The question's [`Part::serial`].
@@ -323,6 +327,7 @@ mod kind {
     pub(super) const NO_ANSWER: u8 = 13;
     pub(super) const ADVANCE: u8 = 14;
     pub(super) const LISTEN: u8 = 15;
+    pub(super) const PUBLISH: u8 = 16;
 }
 
 const FLAG_FIRST: u8 = 1;
@@ -357,6 +362,7 @@ impl<'a> Message<'a> {
             Self::Ask(part) => part.encode(kind::ASK),
             Self::Answer(part) => part.encode(kind::ANSWER),
             Self::NoAnswer { serial, text } => pack(&(kind::NO_ANSWER, serial, text)),
+            Self::Publish(publication) => encode_publication(publication),
         }
     }
 
@@ -435,6 +441,7 @@ impl<'a> Message<'a> {
                 let (_, serial, text): (u8, _, String) = unpack(bytes)?;
                 Self::no_answer(serial, &text)
             }
+            kind::PUBLISH => Self::Publish(Arc::new(decode_publication(bytes)?)),
             kind => return Err(MessageError::UnknownKind(kind)),
         })
     }
@@ -557,6 +564,25 @@ impl<'a> Part<'a> {
         }
         Ok(Self { serial, last, bytes })
     }
+}
+
+#[derive(Serialize, Deserialize)]
+struct PublishWire<'a>(u8, NodeId, Origin, u64, #[serde(borrow)] &'a Bytes, #[serde(borrow)] &'a Bytes);
+
+fn encode_publication(publication: &Publication) -> Vec<u8> {
+    let Publication { author, run, number, channel, payload } = publication;
+    let mut out = Vec::with_capacity(publication.len() + 40);
+    let wire = PublishWire(kind::PUBLISH, *author, *run, *number, Bytes::new(channel), Bytes::new(payload));
+    pack_into(&wire, &mut out);
+    out
+}
+
+fn decode_publication(bytes: &[u8]) -> Result<Publication, MessageError> {
+    let PublishWire(_, author, run, number, channel, payload) = unpack_borrowed(bytes)?;
+    if channel.len() + payload.len() > PUBLICATION_BYTES_MAX {
+        return Err(MessageError::Malformed("a published message is too long".into()));
+    }
+    Ok(Publication { author, run, number, channel: channel.to_vec(), payload: payload.to_vec() })
 }
 
 fn check_announcement(announcement: &Announcement) -> Result<(), MessageError> {

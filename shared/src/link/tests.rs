@@ -699,7 +699,7 @@ fn another_version_is_named() {
     pair.a(Input::Message(&[0x92, 0, 9]));
     let (goodbye, _) = pair.a.goodbye().unwrap();
     assert_eq!(goodbye.reason, Reason::Version);
-    assert!(goodbye.text.contains("version 9") && goodbye.text.contains("version 3"), "{}", goodbye.text);
+    assert!(goodbye.text.contains("version 9") && goodbye.text.contains("version 4"), "{}", goodbye.text);
 }
 
 #[test]

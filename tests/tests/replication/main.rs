@@ -6,6 +6,8 @@ mod counters;
 
 mod deletes;
 
+mod messages;
+
 mod mixes;
 
 mod races;

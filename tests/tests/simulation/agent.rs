@@ -211,6 +211,8 @@ impl Agent {
                     }
                 }
                 Output::Ask(question) => self.ask(question, around),
+                // Nobody publishes: messages touch no data.
+                Output::Publish(..) | Output::Deliver(_) => {}
                 Output::End(end) => {
                     around.notes.push(format!("begins anew: {end:.80?}"));
                     self.has_ended = true;
@@ -272,6 +274,7 @@ impl Agent {
             batches_out: 0,
             round_trip_us: 0,
             clock_offset_ms: 0,
+            messages_dropped: 0,
         };
         up.map(report).collect()
     }

@@ -450,7 +450,10 @@ impl Driver {
                     let due = self.lane.back().map_or(0, |before| before.due).max(now.mono_us + latency);
                     self.lane.push_back(Offered { origin: header.origin, serial, bytes, due });
                 }
-                Action::PassedOver(_) | Action::ClockWarning(_) | Action::PeerTruncated(_) => {}
+                Action::PassedOver(_)
+                | Action::ClockWarning(_)
+                | Action::PeerTruncated(_)
+                | Action::Published(_) => {}
                 Action::Greeted(hello) => {
                     self.events.push(Event::Greeted { hello, is_related: self.link.is_related() });
                 }

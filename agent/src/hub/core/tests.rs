@@ -76,6 +76,8 @@ struct Desk {
     core: Core,
     now: u64,
     told: Vec<(u64, Command)>,
+    /// Numbers of messages, and by which links they are passed on; none to the node's own clients.
+    published: Vec<(Option<u64>, u64)>,
     reports: Vec<PeersReport>,
     infos: usize,
     heard: Vec<Timestamp>,
@@ -92,6 +94,7 @@ impl Desk {
             core: Core::new(info(), 7),
             now: 1_000,
             told: Vec::new(),
+            published: Vec::new(),
             reports: Vec::new(),
             infos: 0,
             heard: Vec::new(),
@@ -107,6 +110,10 @@ impl Desk {
             match output {
                 Output::Tell(LinkId(link), command) => self.told.push((link, command)),
                 Output::End(end) => self.end = Some(end),
+                Output::Publish(LinkId(link), publication) => {
+                    self.published.push((Some(link), publication.number));
+                }
+                Output::Deliver(publication) => self.published.push((None, publication.number)),
                 Output::Ask(Question::Info) => self.infos += 1,
                 Output::Ask(Question::Hear(clock)) => self.heard.push(clock),
                 Output::Ask(Question::Report(report)) => {
@@ -331,4 +338,31 @@ fn after_two_nodes_have_talked_the_node_is_asked_for_what_it_is() {
     (0..10).for_each(|_| desk.event(1, LinkEvent::Talked));
     desk.pass(100);
     assert_eq!(desk.infos, before + 1);
+}
+
+fn publication(author: u64, number: u64) -> Arc<Publication> {
+    let (channel, payload) = (b"channel".to_vec(), b"text".to_vec());
+    Arc::new(Publication { author: NodeId(author), run: Origin(0x100 + author), number, channel, payload })
+}
+
+#[test]
+fn messages_go_once_to_those_who_hear_their_author_from_here() {
+    let mut desk = Desk::new();
+    (2..=4).for_each(|peer| desk.link_up(peer - 1, peer, &[]));
+    desk.handle(Input::Published(publication(1, 1)));
+    assert_eq!(desk.published.split_off(0), [(Some(1), 1), (Some(2), 1), (Some(3), 1)], "to all peers");
+    desk.event(1, LinkEvent::Published(publication(2, 7)));
+    assert_eq!(desk.published.split_off(0), [(Some(2), 7), (Some(3), 7), (None, 7)], "but whence it came");
+    desk.event(2, LinkEvent::Published(publication(2, 7)));
+    desk.event(1, LinkEvent::Published(publication(2, 6)));
+    assert_eq!(desk.published, [], "what came before");
+    desk.event(1, LinkEvent::Announced(announcement(2, 20).into()));
+    desk.event(3, LinkEvent::PeerListens(NodeId(2), false));
+    desk.event(1, LinkEvent::Published(publication(2, 8)));
+    assert_eq!(desk.published.split_off(0), [(Some(2), 8), (None, 8)], "the third hears it from others");
+    desk.event(1, LinkEvent::Published(publication(9, 1)));
+    assert_eq!(desk.published, [], "of nobody whom anybody knows");
+    let again = Publication { run: Origin(0x300), number: 1, ..(*publication(2, 1)).clone() };
+    desk.event(1, LinkEvent::Published(again.into()));
+    assert_eq!(desk.published.len(), 2, "its node was started again, and counts anew");
 }

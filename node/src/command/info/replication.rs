@@ -179,7 +179,7 @@ fn write_link(page: &mut Page, number: usize, link: &LinkReport) {
         format_args!("link{number}"),
         format_args!(
             "name={},node_id={},address={},payload_bytes_in={},payload_bytes_out={},batches_in={},batches_out={},\
-             round_trip_us={},clock_offset_ms={}",
+             round_trip_us={},clock_offset_ms={},messages_dropped={}",
             value(&link.name),
             link.node_id,
             value(&link.address),
@@ -189,6 +189,7 @@ fn write_link(page: &mut Page, number: usize, link: &LinkReport) {
             link.batches_out,
             link.round_trip_us,
             link.clock_offset_ms,
+            link.messages_dropped,
         ),
     );
     page.field(format_args!("link{number}_link_status"), if link.up { "up" } else { "down" });
@@ -233,11 +234,12 @@ mod tests {
             batches_out: 4,
             round_trip_us: 5,
             clock_offset_ms: -6,
+            messages_dropped: 7,
         };
         write_link(&mut page, 0, &link);
         let expected = "link0:name=b_address_x__role:master,node_id=0000000000000001,address=ws://b:7102,\
                         payload_bytes_in=1,payload_bytes_out=2,batches_in=3,batches_out=4,round_trip_us=5,\
-                        clock_offset_ms=-6\r\nlink0_link_status:down\r\nlink0_error:refused  role:master\r\n";
+                        clock_offset_ms=-6,messages_dropped=7\r\nlink0_link_status:down\r\nlink0_error:refused  role:master\r\n";
         assert_eq!(page.0, expected);
     }
 }

@@ -84,6 +84,16 @@ fn every_message() -> Vec<(&'static str, Message<'static>)> {
         ("ask", Message::Ask(Part { serial: 4, last: false, bytes: b"part" })),
         ("answer", Message::Answer(Part { serial: 4, last: true, bytes: b"" })),
         ("no-answer", Message::NoAnswer { serial: 4, text: "why".into() }),
+        (
+            "publish",
+            Message::Publish(Arc::new(Publication {
+                author: NodeId(0xa1),
+                run: Origin(0xa2),
+                number: 5,
+                channel: b"news".to_vec(),
+                payload: b"text".to_vec(),
+            })),
+        ),
     ]
 }
 
@@ -96,21 +106,23 @@ fn every_message_round_trips() {
 
 /// The format is a promise: messages of other bytes need a new version of the protocol, and the old bytes stay tested.
 #[test]
-fn golden_bytes_of_protocol_3() {
+fn golden_bytes_of_protocol_4() {
     let hex = |bytes: Vec<u8>| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
     let lines: String = every_message()
         .into_iter()
         .map(|(name, message)| format!("{name} {}\n", hex(message.encode())))
         .collect();
-    assert_eq!(lines, include_str!("golden_protocol_3.txt"));
+    assert_eq!(lines, include_str!("golden_protocol_4.txt"));
 }
 
 /// What the versions before said first, which is all that their speakers are heard of.
 #[test]
 fn protocols_before_are_told_apart() {
-    for (version, lines) in
-        [(1, include_str!("golden_protocol_1.txt")), (2, include_str!("golden_protocol_2.txt"))]
-    {
+    for (version, lines) in [
+        (1, include_str!("golden_protocol_1.txt")),
+        (2, include_str!("golden_protocol_2.txt")),
+        (3, include_str!("golden_protocol_3.txt")),
+    ] {
         let hello = lines.lines().next().unwrap().strip_prefix("hello ").unwrap();
         let digits: Vec<_> = hello.as_bytes().chunks(2).map(|pair| str::from_utf8(pair).unwrap()).collect();
         let bytes: Vec<_> = digits.iter().map(|pair| u8::from_str_radix(pair, 16).unwrap()).collect();
@@ -132,10 +144,10 @@ fn nothing_shorter_or_longer_is_a_message() {
 #[test]
 fn other_versions_are_named() {
     let mut newer = Message::Hello(Box::new(hello())).encode();
-    newer[2] = 4;
-    assert_eq!(Message::decode(&newer), Err(MessageError::Protocol(4)));
+    newer[2] = 5;
+    assert_eq!(Message::decode(&newer), Err(MessageError::Protocol(5)));
     // Whatever else a newer one's Hello has.
-    assert_eq!(Message::decode(&[0x93, 0, 4, 0xc0]), Err(MessageError::Protocol(4)));
+    assert_eq!(Message::decode(&[0x93, 0, 5, 0xc0]), Err(MessageError::Protocol(5)));
     assert_eq!(Message::decode(&[0x91, 0x7f]), Err(MessageError::UnknownKind(0x7f)));
 }
 
