@@ -31,6 +31,8 @@ pub(crate) mod bitfield;
 
 pub(crate) mod hash;
 
+mod absent;
+
 pub(crate) mod blocking;
 
 pub(crate) mod pubsub;

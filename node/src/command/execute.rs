@@ -138,6 +138,9 @@ pub(crate) fn find(arguments: &[&[u8]]) -> Result<&'static Command, CommandError
 }
 
 fn unknown(arguments: &[&[u8]]) -> CommandError {
+    if let Some(error) = super::absent::error(arguments[0]) {
+        return error;
+    }
     let mut shown = String::new();
     for argument in &arguments[1..] {
         if shown.len() >= 128 {
