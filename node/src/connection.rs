@@ -11,9 +11,10 @@ use shared::time::MonoMillis;
 use shared::version::Version;
 use smallvec::SmallVec;
 
-use crate::client::{After, Client, ClientRecord};
+use crate::client::{After, Client, ClientRecord, Queue};
 use crate::command::blocking::{Blocked, Over};
-use crate::command::execute::execute;
+use crate::command::execute::{execute, find};
+use crate::command::{Access, Command};
 use crate::follow::{Handover, Socket, Subscription};
 use crate::log::segment::LogPosition;
 use crate::server::Server;
@@ -94,6 +95,8 @@ enum Awaited {
     Members { write: Version, members: usize, deadline: Option<MonoMillis> },
     /// What becomes of a snapshot.
     Snapshot(Ticket),
+    /// The end of a pause of all clients. Its command is not begun.
+    Pause,
     /// An element, or the moment.
     Element { blocked: Arc<Blocked>, deadline: Option<MonoMillis> },
 }
@@ -109,7 +112,7 @@ pub(crate) enum Next {
     Sync,
     /// Waits for acknowledgements.
     Wait,
-    /// Waits for an element.
+    /// Waits for an element, or the end of a pause.
     Block,
     Close,
     /// Makes it a stream of the feed.
@@ -258,6 +261,14 @@ impl Connection {
             match self.decoder.decode(rest) {
                 Ok(Some(consumed)) => {
                     let arguments: SmallVec<[&[u8]; 8]> = self.decoder.arguments(rest).collect();
+                    if server.pause.is_on(MonoMillis(clocks.mono_us / 1_000))
+                        && is_held(server, &self.client, &arguments)
+                    {
+                        drop(arguments);
+                        self.waiting = Some(Waiting { awaited: Awaited::Pause, silent: true, told: false });
+                        self.input_left = true;
+                        break;
+                    }
                     if !arguments.is_empty() {
                         take_messages(&self.client, &mut self.output);
                         execute(server, &mut self.client, &arguments, clocks, &mut self.output);
@@ -337,7 +348,9 @@ impl Connection {
             return match told {
                 _ if self.read_closed => Next::Close,
                 true => Next::Sleep,
-                false if matches!(waiting.awaited, Awaited::Element { .. }) => Next::Block,
+                false if !matches!(waiting.awaited, Awaited::Members { .. } | Awaited::Snapshot(_)) => {
+                    Next::Block
+                }
                 false => Next::Wait,
             };
         }
@@ -384,6 +397,8 @@ impl Connection {
                 Some(Ok(())) => writer.ok(),
                 Some(Err(problem)) => writer.error(&format!("ERR {problem}")),
             },
+            Awaited::Pause if server.pause.is_on(now) => return false,
+            Awaited::Pause => {}
             Awaited::Element { blocked, deadline } => {
                 if deadline.is_some_and(|deadline| now >= deadline) {
                     blocked.time_out(server);
@@ -414,6 +429,7 @@ impl Connection {
                 blocked.time_out(server);
                 blocked.leave(server);
             }
+            Some(Waiting { awaited: Awaited::Pause, .. }) => {}
             Some(Waiting { told: true, .. }) => server.end_wait(),
             _ => {}
         }
@@ -438,4 +454,23 @@ fn take_messages(client: &Client, output: &mut Vec<u8>) {
     if let Some(subscriptions) = &client.subscriptions {
         output.append(&mut subscriptions.listener.take_messages());
     }
+}
+
+/// Whether a pause holds this command back.
+fn is_held(server: &Server, client: &Client, arguments: &[&[u8]]) -> bool {
+    if arguments.is_empty() || client.record.follows_feed.load(Ordering::Relaxed) {
+        return false;
+    }
+    let Ok(command) = find(arguments) else { return server.pause.holds_all() };
+    let is_queued = |queue: &Queue| queue.commands.iter().any(|(command, _)| is_write(command));
+    // Agents are no clients: what they write holds the group together, and comes from clients of other masters.
+    let is_agents = command.name.starts_with("feed");
+    !is_agents
+        && (server.pause.holds_all()
+            || is_write(command)
+            || (command.name == "exec" && client.queue.as_ref().is_some_and(is_queued)))
+}
+
+fn is_write(command: &Command) -> bool {
+    command.access == Access::Write || command.has_flag("may_replicate")
 }

@@ -31,6 +31,8 @@ mod snapshots;
 
 mod open;
 
+mod pause;
+
 mod peers;
 
 mod pubsub;

@@ -20,6 +20,7 @@ use crate::follow::Handover;
 use crate::group::Own;
 use crate::log::SealedReader;
 use crate::node::Node;
+use crate::pause::Pause;
 use crate::pubsub::{Post, PubSub};
 use crate::transaction::Clocks;
 use crate::worker::Inbox;
@@ -53,6 +54,7 @@ pub(crate) struct Server {
     pub(crate) clients: Clients,
     pub(crate) blocked: BlockedClients,
     pub(crate) pubsub: PubSub,
+    pub(crate) pause: Pause,
     pub(crate) stats: Stats,
     /// When the node was started, by its wall clock.
     pub(crate) started: WallMillis,
@@ -98,6 +100,7 @@ impl Server {
             clients: Clients::default(),
             blocked: BlockedClients::default(),
             pubsub: PubSub::default(),
+            pause: Pause::default(),
             stats: Stats::default(),
             started,
             run_id: parts.run_id,

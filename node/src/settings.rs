@@ -1,6 +1,6 @@
 //! What CONFIG SET may change while the node runs.
 
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU8, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use serde::Deserialize;
@@ -68,6 +68,9 @@ pub(crate) struct EncodingLimits {
     pub(crate) set_integers: AtomicUsize,
     pub(crate) sorted_set_entries: AtomicUsize,
     pub(crate) sorted_set_value: AtomicUsize,
+    /// Remembered, and without effect: all lists are kept alike.
+    pub(crate) list_listpack_size: AtomicI64,
+    pub(crate) list_compress_depth: AtomicI64,
 }
 
 impl Default for EncodingLimits {
@@ -78,6 +81,8 @@ impl Default for EncodingLimits {
             set_integers: AtomicUsize::new(512),
             sorted_set_entries: AtomicUsize::new(128),
             sorted_set_value: AtomicUsize::new(64),
+            list_listpack_size: AtomicI64::new(-2),
+            list_compress_depth: AtomicI64::new(0),
         }
     }
 }

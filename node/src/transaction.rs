@@ -206,6 +206,12 @@ impl<'a> Transaction<'a> {
         }
     }
 
+    /// What the key takes of memory, in bytes, versions and tombstones included.
+    pub(crate) fn memory(&self, key: &Key<'_>) -> Option<usize> {
+        self.kind(key)?;
+        self.locked.of(key).find(key).map(Entry::memory)
+    }
+
     /// For how many seconds no client has used the key.
     pub(crate) fn idle_seconds(&self, key: &Key<'_>) -> Option<u32> {
         Some(self.accessed.saturating_sub(self.locked.of(key).find(key)?.accessed()))

@@ -1,5 +1,6 @@
 //! Commands on keys of any kind: whether they exist and what they hold, to remove, rename, copy and move them.
 
+mod memory;
 mod object;
 
 use shared::change::CHANGE_OVERHEAD_BYTES;
@@ -25,12 +26,15 @@ pub(super) const COMMANDS: &[Command] = &[
     write("renamenx", 3, &["fast"], BOTH, rename_if_absent),
     write("copy", -3, &["denyoom"], BOTH, copy),
     write("move", 3, &["fast"], Keys::ONE, move_to),
-    no_key("object", -2, &["container"]),
-    no_key("object|help", 2, &["loading", "stale"]),
+    Command::without_keys("object", -2, &["container"], object::help),
+    Command::without_keys("object|help", 2, &["loading", "stale"], object::help),
     read("object|encoding", 3, &[], SUBCOMMAND, object::encoding),
     read("object|freq", 3, &[], SUBCOMMAND, object::frequency),
     read("object|idletime", 3, &[], SUBCOMMAND, object::idle_time),
     read("object|refcount", 3, &[], SUBCOMMAND, object::reference_count),
+    Command::without_keys("memory", -2, &["container"], memory::help),
+    Command::without_keys("memory|help", 2, &["loading", "stale"], memory::help),
+    read("memory|usage", -3, &[], SUBCOMMAND, memory::usage),
 ];
 
 const fn read(
@@ -51,10 +55,6 @@ const fn write(
     handler: Handler,
 ) -> Command {
     Command { name, arity, access: Access::Write, flags, keys, handler }
-}
-
-const fn no_key(name: &'static str, arity: i32, flags: &'static [&'static str]) -> Command {
-    Command { name, arity, access: Access::None, flags, keys: Keys::None, handler: object::help }
 }
 
 fn del<'a>(context: &mut Context<'_, 'a>, arguments: &[&'a [u8]]) -> CommandResult {

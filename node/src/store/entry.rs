@@ -74,6 +74,15 @@ impl Entry {
         if self.expiry().is_some_and(|expiry| now > expiry) { None } else { self.kind() }
     }
 
+    /// What it takes of memory, its place in the table included, in bytes, as far as it can be told without the allocator.
+    pub(crate) fn memory(&self) -> usize {
+        let held = match self {
+            Self::Packed(packed) => packed.memory(),
+            Self::Rich(rich) => rich.memory(),
+        };
+        size_of::<Self>() + held
+    }
+
     /// The string's bytes. The caller has seen that the visible kind is a string.
     pub(crate) fn string(&self) -> Cow<'_, [u8]> {
         match self {

@@ -75,6 +75,19 @@ macro_rules! encoding_limit {
     };
 }
 
+/// How Redis would keep lists.
+macro_rules! list_form {
+    ($name:literal, $field:ident, $least:expr) => {
+        settable(
+            $name,
+            |server| server.node.settings.encoding_limits.$field.load(Ordering::Relaxed).to_string(),
+            Form::Integer($least..=INT_MAX),
+            |settings, value| settings.encoding_limits.$field.store(value as i64, Ordering::Relaxed),
+        )
+    };
+}
+
+const INT_MIN: i64 = i32::MIN as i64;
 const INT_MAX: i64 = i32::MAX as i64;
 
 pub(super) const PARAMETERS: &[Parameter] = &[
@@ -98,6 +111,9 @@ pub(super) const PARAMETERS: &[Parameter] = &[
     encoding_limit!("hash-max-listpack-value", hash_value),
     encoding_limit!("hash-max-ziplist-entries", hash_entries),
     encoding_limit!("hash-max-ziplist-value", hash_value),
+    list_form!("list-compress-depth", list_compress_depth, 0),
+    list_form!("list-max-listpack-size", list_listpack_size, INT_MIN),
+    list_form!("list-max-ziplist-size", list_listpack_size, INT_MIN),
     fixed("io-threads", |server| server.config.threads.to_string()),
     fixed("log-memory", |server| server.config.log_memory.to_string()),
     settable(

@@ -6,6 +6,8 @@ mod list;
 
 use std::sync::atomic::Ordering;
 
+use shared::time::MonoMillis;
+
 use crate::client::ReplyMode;
 use crate::command::Command;
 use crate::command::arguments::{integer, is, quoted};
@@ -29,6 +31,8 @@ pub(in crate::command) const COMMANDS: &[Command] = &[
     Command::without_keys("client|no-evict", 3, ADMIN_FLAGS, no_evict),
     Command::without_keys("client|reply", 3, FLAGS, reply_mode),
     Command::without_keys("client|unblock", -3, ADMIN_FLAGS, unblock),
+    Command::without_keys("client|pause", -3, ADMIN_FLAGS, pause),
+    Command::without_keys("client|unpause", 2, ADMIN_FLAGS, unpause),
     Command::without_keys("client|tracking", -3, FLAGS, tracking),
     Command::without_keys("client|trackinginfo", 2, FLAGS, tracking_info),
     Command::without_keys("client|caching", 3, FLAGS, caching),
@@ -61,6 +65,10 @@ fn help(context: &mut Context<'_, '_>, _: &[&[u8]]) -> CommandResult {
                 "A line for each connection, or for those of one sort, or for these.",
             ),
             ("NO-EVICT (ON|OFF)", "Accepted: no connection is evicted for memory."),
+            (
+                "PAUSE <timeout> [WRITE|ALL]",
+                "Carry out no client's commands for so many milliseconds, or none that write.",
+            ),
             ("REPLY (ON|OFF|SKIP)", "Send replies, send none, or leave out the next one."),
             ("SETINFO (LIB-NAME|LIB-VER) <value>", "Tell which client library this is."),
             ("SETNAME <name>", "Name this connection; an empty name takes it back."),
@@ -70,6 +78,7 @@ fn help(context: &mut Context<'_, '_>, _: &[&[u8]]) -> CommandResult {
                 "UNBLOCK <client-id> [TIMEOUT|ERROR]",
                 "End a connection's wait for an element, as if its time had come or with an error.",
             ),
+            ("UNPAUSE", "End a pause."),
         ],
     );
     Ok(())
@@ -122,6 +131,28 @@ fn set_info(context: &mut Context<'_, '_>, arguments: &[&[u8]]) -> CommandResult
     } else {
         return Err(CommandError::composed(format!("ERR Unrecognized option '{}'", quoted(option))));
     }
+    context.reply.ok();
+    Ok(())
+}
+
+fn pause(context: &mut Context<'_, '_>, arguments: &[&[u8]]) -> CommandResult {
+    let holds_all = match arguments[3..] {
+        [] => true,
+        [mode] => yes_or_no(mode, ("all", "write"))
+            .map_err(|_| CommandError::text("ERR CLIENT PAUSE mode must be WRITE or ALL"))?,
+        _ => return Err(CommandError::WrongArity("client|pause".to_owned())),
+    };
+    let timeout = integer(arguments[2])
+        .map_err(|_| CommandError::text("ERR timeout is not an integer or out of range"))?;
+    let timeout = u64::try_from(timeout).map_err(|_| CommandError::text("ERR timeout is negative"))?;
+    let now = MonoMillis(context.clocks.mono_us / 1_000);
+    context.server.pause.begin(MonoMillis(now.0.saturating_add(timeout)), holds_all, now);
+    context.reply.ok();
+    Ok(())
+}
+
+fn unpause(context: &mut Context<'_, '_>, _: &[&[u8]]) -> CommandResult {
+    context.server.pause.end();
     context.reply.ok();
     Ok(())
 }

@@ -41,6 +41,11 @@ struct PackedTtl {
 }
 
 impl Packed {
+    /// What it takes of memory, in bytes.
+    pub(super) const fn memory(&self) -> usize {
+        self.0.len()
+    }
+
     /// A string, or a tombstone if there is no value.
     pub(crate) fn new(key: &[u8], value: Option<&[u8]>, timestamp: Timestamp, origin: OriginIndex) -> Self {
         Self::build(key, value, timestamp, origin, None, 0)

@@ -93,6 +93,15 @@ impl Cell {
         base.is_some() || sums.next().is_some()
     }
 
+    /// What it takes of memory beside itself, in bytes.
+    pub(crate) fn memory(&self) -> usize {
+        let value = match &self.base {
+            Some((_, Some(CellValue::Bytes(bytes)))) => bytes.capacity(),
+            _ => 0,
+        };
+        value + self.contributions.capacity() * size_of::<(Origin, OwnContribution)>()
+    }
+
     /// The bytes that a client sees: the base, plus the sums if that is a whole number.
     pub(in crate::store) fn bytes(&self, mark: Option<Mark>) -> Option<Cow<'_, [u8]>> {
         let (base, mut sums) = self.live(mark);

@@ -95,6 +95,12 @@ impl Cells {
         Self(CountedTree::of_sorted(elements))
     }
 
+    /// What they take of memory, in bytes, as far as it can be told without the allocator.
+    pub(crate) fn memory(&self) -> usize {
+        let of = |element: &Element| size_of::<Element>() + element.id.element.len() + element.cell.memory();
+        self.0.iter().map(of).sum()
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
         self.0.is_empty()
     }

@@ -112,6 +112,13 @@ impl Scores {
 }
 
 impl RichKey {
+    /// What the key takes of memory, in bytes, as far as it can be told without the allocator.
+    pub(crate) fn memory(&self) -> usize {
+        let scored = self.scores.0.iter().flat_map(|tree| tree.iter());
+        let scores: usize = scored.map(|scored| size_of::<Scored>() + scored.member.len()).sum();
+        size_of::<Self>() + self.key.len() + self.cells.memory() + scores
+    }
+
     /// The members of these ranks, lowest first.
     pub(crate) fn ranked(
         &self,
