@@ -8,7 +8,8 @@
 //! - A [`Command`] becomes the [`shared::link::Input`] of its name.
 //! - `Asked`, `Answered`, and a turn's question go between the link and the node, as [`Conversation`] has it; after a call
 //!   with an answer, and after each answer to the peer, the core hears [`LinkEvent::Talked`].
-//! - Bytes are sent in this order: all that `poll_message` gives; then `poll_talk` and batches by turns.
+//! - Bytes are sent in this order: all that `poll_message` gives; then `poll_talk`, batches and `poll_publication` by turns.
+//! - Messages of PUBLISH touch no data, and are not simulated: [`Output::Publish`] and [`Output::Deliver`] come to nothing.
 
 pub use crate::backoff::Backoff;
 pub use crate::conversation::{Answer, Conversation, Turn};

@@ -33,6 +33,8 @@ pub(crate) mod hash;
 
 mod absent;
 
+mod notify;
+
 pub(crate) mod blocking;
 
 pub(crate) mod pubsub;

@@ -16,6 +16,7 @@ use shared::time::WallMillis;
 use slog::{Logger, debug};
 use smallvec::SmallVec;
 
+use crate::events::{Class, KeyEvent};
 use crate::node::{Node, count};
 use crate::server::Server;
 use crate::store::ShardSet;
@@ -110,10 +111,12 @@ fn reap_database(server: &Server, turn: &Turn, shard: ShardId, db: u8, clocks: C
         let Ok(mut transaction) = Transaction::begin(&server.node, ShardSet::of(shard), clocks, true) else {
             break;
         };
-        if transaction.reap(&key).is_ok() && transaction.written().is_some() {
-            reaped += 1;
-        }
+        let is_reaped = transaction.reap(&key).is_ok() && transaction.written().is_some();
         transaction.commit();
+        if is_reaped {
+            reaped += 1;
+            server.notify(&[KeyEvent::new(Class::Expired, "expired", db, bytes)]);
+        }
     }
     count(&server.stats.expired_keys, reaped as u64);
     reaped

@@ -21,8 +21,9 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::context::Context;
-use super::execute::{check_role, finish};
+use super::execute::{check_role, finish, note_events};
 use super::sorted_set::scores::parse_score;
+use super::table;
 use crate::client::{After, Client, ClientRecord};
 use crate::error::{CommandError, CommandResult};
 use crate::node::count;
@@ -217,6 +218,9 @@ impl Blocked {
                     count(&server.stats.error_replies, 1);
                     ReplyWriter::new(&mut out, self.protocol).error(&error.to_string());
                 }
+            }
+            if let Some(command) = table::find(arguments[0]) {
+                note_events(&mut client, command.name, &arguments, &mut transaction);
             }
             self.leave_in(&mut transaction);
             finish(server, &mut client, transaction);

@@ -16,6 +16,7 @@ use shared::link::{
     Action, Applied, ApplyRefusal, BatchBytes, Chunk, Goodbye, Hello, Holding, Input, Link, Listen, Local,
     Message, Now, Part, Reason, Subscribe,
 };
+use shared::publication::{PUBLICATION_BYTES_MAX, Publication};
 use shared::time::WallMillis;
 use shared::version::Frontier;
 
@@ -51,6 +52,17 @@ enum Step<'a> {
         stop: Vec<u8>,
     },
     AckNow,
+    /// A message comes, or is to be passed on, with so many bytes.
+    PeerPublish {
+        author: u8,
+        number: u8,
+        length: u16,
+    },
+    Publish {
+        author: u8,
+        number: u8,
+        length: u16,
+    },
     PeerSubscribe {
         serial: u8,
         start: Vec<(u8, u8)>,
@@ -258,6 +270,12 @@ impl Driver {
                 self.handle(Input::Listen(NodeId((*node_id).into()), *begins));
             }
             Step::AckNow => self.hear(&Message::AckNow.encode()),
+            Step::PeerPublish { author, number, length } => {
+                self.hear(&Message::Publish(publication(*author, *number, *length)).encode());
+            }
+            Step::Publish { author, number, length } => {
+                self.handle(Input::Publish(publication(*author, *number, *length)));
+            }
             Step::PeerSubscribe { serial, start, stop } => {
                 let stop = stop.iter().map(|origin| Origin((*origin).into())).collect();
                 let change = Subscribe { serial: (*serial).into(), start: points(start), stop };
@@ -446,6 +464,7 @@ impl Driver {
                 assert!(std::mem::take(&mut self.is_asking), "an answer to nothing");
             }
             Action::Close { .. } => self.is_closed = true,
+            Action::Published(publication) => assert!(publication.len() <= PUBLICATION_BYTES_MAX),
             Action::PassedOver(_)
             | Action::PeerListens(..)
             | Action::Heard(_)
@@ -474,7 +493,7 @@ impl Driver {
     fn send_all(&mut self) {
         const SAID_MAX: usize = 10_000;
         for _ in 0..SAID_MAX {
-            let Some(said) = self.link.poll_message(self.now).or_else(|| self.link.poll_talk()) else {
+            let Some(said) = self.next_said() else {
                 return;
             };
             match Message::decode(&said) {
@@ -484,6 +503,11 @@ impl Driver {
             }
         }
         panic!("there is no end to what is said");
+    }
+
+    fn next_said(&mut self) -> Option<Vec<u8>> {
+        let message = self.link.poll_message(self.now).or_else(|| self.link.poll_talk());
+        message.or_else(|| self.link.poll_publication())
     }
 }
 
@@ -510,4 +534,15 @@ fn points(pairs: &[(u8, u8)]) -> BTreeMap<Origin, Timestamp> {
 
 fn frontier(pairs: &[(u8, u8)]) -> Frontier {
     points(pairs).into_iter().collect()
+}
+
+/// A message of up to 4 MiB, which is longer than links take.
+fn publication(author: u8, number: u8, length: u16) -> Arc<Publication> {
+    Arc::new(Publication {
+        author: NodeId(author.into()),
+        run: Origin(author.into()),
+        number: number.into(),
+        channel: b"channel".to_vec(),
+        payload: vec![0; usize::from(length) * 64],
+    })
 }

@@ -17,10 +17,15 @@ struct Listener(Connection);
 
 impl Listener {
     fn at(host: &Host, channel: &str) -> Self {
+        Self::by("SUBSCRIBE", host, channel)
+    }
+
+    fn by(command: &str, host: &Host, topic: &str) -> Self {
         let mut client = host.client();
-        client.send_packed_command(&redis::cmd("SUBSCRIBE").arg(channel).get_packed_command()).expect("sent");
+        client.send_packed_command(&redis::cmd(command).arg(topic).get_packed_command()).expect("sent");
         let mut listener = Self(client);
-        assert_eq!(listener.next::<(String, String, i64)>(), ("subscribe".into(), channel.into(), 1));
+        let confirmed = (command.to_lowercase(), topic.to_owned(), 1);
+        assert_eq!(listener.next::<(String, String, i64)>(), confirmed);
         listener
     }
 
@@ -120,4 +125,42 @@ fn who_waits_for_an_element_is_given_what_another_master_pushes_in_turn() {
     }
     group.wait_converged();
     assert_eq!(client.llen::<_, i64>("queue").expect("an answer"), 0, "what was taken there is gone here");
+}
+
+#[test]
+fn clients_are_notified_of_what_other_masters_write() {
+    let group = Group::start(&programs!(), 2, Topology::Mesh);
+    let (left, right) = (&group[0], &group[1]);
+    right.run(&["CONFIG", "SET", "notify-keyspace-events", "EA"]);
+    let mut listener = Listener::by("PSUBSCRIBE", right, "__keyevent@0__:*");
+    for command in [
+        &["SET", "s", "1"][..],
+        &["HSET", "h", "f", "v"],
+        &["SADD", "m", "a"],
+        &["SREM", "m", "a"],
+        &["EXPIRE", "h", "1000"],
+        &["DEL", "s"],
+        &["SET", "e", "1", "PX", "1"],
+    ] {
+        left.run(command);
+    }
+    let mut heard: Vec<(String, String)> = Vec::new();
+    while heard.last().is_none_or(|(event, _)| event != "expired") {
+        let (_, _, channel, key): (String, String, String, String) = listener.next();
+        heard.push((channel.replace("__keyevent@0__:", ""), key));
+    }
+    let heard: Vec<String> = heard.iter().map(|(event, key)| format!("{event} {key}")).collect();
+    let expected = [
+        "set s",
+        "hset h",
+        "sadd m",
+        "srem m",
+        "del m",
+        "expire h",
+        "del s",
+        "set e",
+        "expire e",
+        "expired e",
+    ];
+    assert_eq!(heard, expected);
 }
