@@ -362,6 +362,8 @@ impl Worker {
     /// The connection becomes a stream of the feed, which the runtime serves.
     fn hand_over(&mut self, server: &Arc<Server>, id: usize) {
         let Some(mut connection) = self.connections.try_remove(id) else { return };
+        // What follows is a stream: nothing else may stand in it.
+        crate::command::pubsub::ignore_all(server, &mut connection.client);
         if let Err(error) = self.poll.registry().deregister(&mut connection.stream) {
             debug!(self.logger, "client cannot become a stream of the feed"; "error" => %error);
             return connection.closed(server);

@@ -113,7 +113,8 @@ class Node:
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             self.port = free.getsockname()[1]
-        command = [program, "--name", "suite", "--memory", "--port", str(self.port)]
+        # Tests of blocking commands presume that what two connections send is carried out in the order in which it was sent.
+        command = [program, "--name", "suite", "--memory", "--threads", "1", "--port", str(self.port)]
         self.process = subprocess.Popen(command, stdout=log, stderr=log)
 
     def __enter__(self):

@@ -11,14 +11,15 @@
 //! So what is pushed has been handed on when the push is answered, whether a client of this node or a peer's batch brought it.
 //! One thread at a time does this: clients are served in the order in which they came.
 
-use parking_lot::{Mutex, MutexGuard};
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use parking_lot::Mutex;
 use shared::change::Kind;
 use shared::resp::{Protocol, ReplyWriter};
 use shared::time::MonoMillis;
 use shared::version::Version;
 use smallvec::SmallVec;
-use std::collections::HashMap;
-use std::sync::Arc;
 
 use super::context::Context;
 use super::execute::{check_role, finish, note_events};
@@ -79,7 +80,7 @@ pub(super) fn take_or_wait<'a>(
         target: wanted.target.map(Box::from),
         arguments: arguments.iter().map(|argument| Box::from(*argument)).collect(),
         attempt: wanted.attempt,
-        over: Mutex::new(None),
+        state: Mutex::new(State::Waiting),
     });
     context.server.blocked.add(&blocked);
     for key in wanted.keys {
@@ -115,7 +116,15 @@ pub(crate) struct Blocked {
     arguments: Vec<Box<[u8]>>,
     attempt: Attempt,
     /// Locked behind everything else: nothing is locked, nor waited for, by who holds it but the client's turn.
-    over: Mutex<Option<Over>>,
+    state: Mutex<State>,
+}
+
+/// How far a wait is.
+enum State {
+    Waiting,
+    /// It is over, and the client has not been told.
+    Over(Over),
+    Told,
 }
 
 /// What a wait came to.
@@ -138,25 +147,15 @@ enum Served {
 impl Blocked {
     /// Ends the wait with this reply, unless it is over.
     fn end(&self, server: &Server, write: impl FnOnce(&mut ReplyWriter<'_>)) -> bool {
-        let mut over = self.over.lock();
-        if over.is_some() {
+        let mut state = self.state.lock();
+        if !matches!(*state, State::Waiting) {
             return false;
         }
-        self.settle(server, &mut over, None, write);
-        true
-    }
-
-    fn settle(
-        &self,
-        server: &Server,
-        over: &mut MutexGuard<'_, Option<Over>>,
-        written: Option<Version>,
-        write: impl FnOnce(&mut ReplyWriter<'_>),
-    ) {
         let mut reply = Vec::new();
         write(&mut ReplyWriter::new(&mut reply, self.protocol));
-        **over = Some(Over { reply, written });
+        *state = State::Over(Over { reply, written: None });
         server.wake_client(&self.record);
+        true
     }
 
     /// Ends the wait as if its time had come.
@@ -171,7 +170,14 @@ impl Blocked {
 
     /// What the wait came to, once it is over: told once.
     pub(crate) fn take_over(&self) -> Option<Over> {
-        self.over.lock().take()
+        let mut state = self.state.lock();
+        match std::mem::replace(&mut *state, State::Told) {
+            State::Over(over) => Some(over),
+            other => {
+                *state = other;
+                None
+            }
+        }
     }
 
     /// Gives the client what the key holds. The client's wait may have ended meanwhile.
@@ -196,8 +202,8 @@ impl Blocked {
             Some(_) => {}
         }
         let Some(key) = self.keys.iter().find(|key| ***key == *ready.bytes) else { return Served::OtherKind };
-        let mut over = self.over.lock();
-        if over.is_none() {
+        let mut state = self.state.lock();
+        if matches!(*state, State::Waiting) {
             let mut client = Client::new(Arc::clone(&self.record));
             (client.db, client.protocol) = (self.db, self.protocol);
             let mut out = Vec::new();
@@ -224,10 +230,8 @@ impl Blocked {
             }
             self.leave_in(&mut transaction);
             finish(server, &mut client, transaction);
-            self.settle(server, &mut over, client.last_write, |_| {});
-            if let Some(over) = &mut *over {
-                over.reply = out;
-            }
+            *state = State::Over(Over { reply: out, written: client.last_write });
+            server.wake_client(&self.record);
         } else {
             self.leave_in(&mut transaction);
         }

@@ -169,8 +169,10 @@ fn publish(context: &mut Context<'_, '_>, arguments: &[&[u8]]) -> CommandResult 
     let (channel, message) = (arguments[1], arguments[2]);
     let receivers = context.server.publish(channel, message);
     context.server.pubsub.publish_afar(channel, message, context.server);
-    // A message to itself comes before the reply, as in Redis.
-    if let Some(subscriptions) = &context.client.subscriptions {
+    // A message to itself comes before the reply, as in Redis; but not among the replies of EXEC.
+    if let Some(subscriptions) = &context.client.subscriptions
+        && !context.in_exec
+    {
         context.reply.raw(&subscriptions.listener.take_messages());
     }
     context.reply.integer(receivers as i64);
