@@ -78,6 +78,8 @@ struct Driver {
     talk: Talk,
     /// Whether what the nodes ask each other goes before the next batch.
     is_talks_turn: bool,
+    /// Whether a client's message goes before either.
+    is_publications_turn: bool,
     /// A batch that is longer than a chunk, and how much of it was sent.
     sending: Option<(Vec<u8>, usize)>,
     commands: Receiver<Command>,
@@ -111,6 +113,7 @@ impl Driver {
             follow: FollowLane::new(session.node.clone()),
             talk: Talk::new(session.node.clone()),
             is_talks_turn: false,
+            is_publications_turn: false,
             sending: None,
             commands,
             publications,
@@ -325,12 +328,13 @@ impl Driver {
             self.send(message);
             return true;
         }
+        self.is_publications_turn = !self.is_publications_turn;
+        if self.is_publications_turn && self.send_publication() {
+            return true;
+        }
         self.is_talks_turn = !self.is_talks_turn;
-        if self.is_talks_turn {
-            let is_sent = self.send_talk();
-            if self.send_publication() || is_sent {
-                return true;
-            }
+        if self.is_talks_turn && self.send_talk() {
+            return true;
         }
         self.send_batch(cx, now) || self.send_talk() || self.send_publication()
     }

@@ -15,7 +15,7 @@ use shared::publication::Publication;
 use slog::debug;
 
 use crate::node_client::{NodeClient, NodeError};
-use crate::session::{Event, Session};
+use crate::session::{EVENTS_MAX, Event, Session};
 
 /// So many messages may wait for the node; of more the newest are dropped.
 pub(crate) const DELIVERIES_MAX: usize = 1_024;
@@ -74,9 +74,11 @@ async fn deliver(session: &Session, deliveries: &Receiver<Arc<Publication>>) -> 
 }
 
 impl Session {
-    /// Tells the hub of a message; drops it, and counts that, if the hub has too much to do.
+    /// Tells the hub of a message; drops it, and counts that, if the hub has too much to do. What links have to say of data has
+    /// the other half of the room.
     pub(crate) fn pass_on(&self, event: Event) {
-        if let Err(TrySendError::Full(_)) = self.events.try_send(event) {
+        let has_room = self.events.len() < EVENTS_MAX / 2;
+        if !has_room || matches!(self.events.try_send(event), Err(TrySendError::Full(_))) {
             self.count_dropped(1);
         }
     }

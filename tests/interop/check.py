@@ -8,6 +8,7 @@ it does not expect converts it wrongly, and often silently.
 
 import asyncio
 import sys
+import threading
 import time
 
 import redis
@@ -40,6 +41,11 @@ def refused(error, act, *arguments):
         assert error in str(problem), f"{problem}, and not {error}"
     else:
         raise AssertionError(f"{answer!r}, and not {error}")
+
+
+def clear(here, there, *keys):
+    """Removes keys at both masters, and what either writes to them while it has not heard of that."""
+    until("old keys to be gone", lambda: (here.delete(*keys), there.exists(*keys)), (0, 0))
 
 
 def check_strings(here, there):
@@ -186,6 +192,110 @@ def check_decoded(ports, protocol):
     there.close()
 
 
+def check_hashes(here, there):
+    clear(here, there, "user")
+    assert here.hset("user", mapping={"name": "ada", "visits": 1}) == 2
+    until("a hash", lambda: there.hgetall("user"), {b"name": b"ada", b"visits": b"1"})
+    assert there.hset("user", "city", "london") == 1 and here.hset("user", "year", 1843) == 1
+    assert there.hincrby("user", "visits", 5) == 6 and here.hincrby("user", "visits", 7) in (8, 13)
+    expected = {b"name": b"ada", b"visits": b"13", b"city": b"london", b"year": b"1843"}
+    for master in (here, there):
+        until("what both wrote", lambda master=master: master.hgetall("user"), expected)
+    assert here.hmget("user", "name", "none") == [b"ada", None] and here.hexists("user", "city")
+    assert here.hdel("user", "city", "none") == 1 and here.hlen("user") == 3
+    many = {f"field:{number}".encode(): b"%d" % number for number in range(3_000)}
+    clear(here, there, "many")
+    here.hset("many", mapping=many)
+    until("a large hash", lambda: there.hlen("many"), len(many))
+    told = list(there.hscan_iter("many", count=100))
+    assert len(told) == len(many) and dict(told) == many, "each field once"
+
+
+def check_sets(here, there):
+    clear(here, there, "left", "right", "both")
+    assert here.sadd("both", "a", "b") == 2 and there.sadd("both", "c") == 1
+    for master in (here, there):
+        until("what both added", lambda master=master: master.smembers("both"), {b"a", b"b", b"c"})
+    assert there.srem("both", "a") == 1 and there.smismember("both", ["a", "b"]) == [0, 1]
+    until("a removal", lambda: here.sismember("both", "a"), 0)
+    here.sadd("left", *range(2_000))
+    there.sadd("right", *range(1_000, 3_000))
+    until("a set", lambda: there.scard("left"), 2_000)
+    assert there.sinterstore("left", "left", "right") == 1_000
+    until("a stored intersection", lambda: here.scard("left"), 1_000)
+    told = list(here.sscan_iter("left", count=50))
+    assert len(told) == 1_000 and set(told) == {b"%d" % number for number in range(1_000, 2_000)}
+    assert here.sdiff("both", "left") == {b"b", b"c"} and len(here.srandmember("left", 5)) == 5
+
+
+def check_sorted_sets(here, there):
+    clear(here, there, "board")
+    assert here.zadd("board", {"ada": 10, "bob": 2.5}) == 2
+    until("a board", lambda: there.zscore("board", "bob"), 2.5)
+    assert there.zincrby("board", 5, "bob") == 7.5 and here.zincrby("board", 1, "ada") == 11.0
+    assert there.zadd("board", {"cyd": -1}) == 1
+    for master in (here, there):
+        rows = lambda master=master: [(name, score) for name, score in master.zrange("board", 0, -1, withscores=True)]
+        until("what both wrote", rows, [(b"cyd", -1.0), (b"bob", 7.5), (b"ada", 11.0)])
+    assert here.zrank("board", "ada") == 2 and here.zcount("board", 0, 10) == 1
+    assert here.zrangebyscore("board", "(-1", "+inf") == [b"bob", b"ada"]
+    assert dict(here.zscan_iter("board")) == {b"cyd": -1.0, b"bob": 7.5, b"ada": 11.0}
+    assert [list(row) for row in here.zpopmin("board", 1)] == [[b"cyd", -1.0]]
+    until("a pop", lambda: there.zcard("board"), 2)
+
+
+def check_lists(here, there):
+    clear(here, there, "queue", "done")
+    assert here.rpush("queue", "a", "b") == 2
+    until("a queue", lambda: there.lrange("queue", 0, -1), [b"a", b"b"])
+    here.rpush("queue", "c")
+    there.rpush("queue", "d")
+    for master in (here, there):
+        until("what both pushed", lambda master=master: master.llen("queue"), 4)
+    until("one order", lambda: here.lrange("queue", 0, -1) == there.lrange("queue", 0, -1), True)
+    assert here.lmove("queue", "done", "LEFT", "RIGHT") == b"a" and here.lpos("queue", "b") == 0
+    until("what was moved", lambda: (there.lindex("done", 0), there.llen("queue")), (b"a", 3))
+    assert there.linsert("queue", "BEFORE", "b", "x") == 4 and there.lset("queue", 0, "y")
+    until("an insertion", lambda: here.lrange("queue", 0, 1), [b"y", b"b"])
+    assert here.lpop("queue", 9) is not None and here.lpop("queue") is None
+    here.rpush("queue", 3, 1, 2)
+    assert here.sort("queue", desc=True) == [b"3", b"2", b"1"]
+
+
+def check_blocking(here, there):
+    """Who waits at one master is woken by a push at the other."""
+    clear(here, there, "jobs")
+    for pop, push, expected in [
+        (lambda: there.blpop("jobs", timeout=PATIENCE_S), lambda: here.rpush("jobs", "job"), [b"jobs", b"job"]),
+        (lambda: there.blmove("jobs", "done", PATIENCE_S), lambda: here.rpush("jobs", "job"), b"job"),
+        (lambda: there.bzpopmin("ranks", PATIENCE_S), lambda: here.zadd("ranks", {"a": 1}), [b"ranks", b"a", 1.0]),
+    ]:
+        answers = []
+        waiting = threading.Thread(target=lambda pop=pop, answers=answers: answers.append(pop()))
+        waiting.start()
+        until("a client to wait", lambda: there.info("clients")["blocked_clients"], 1)
+        push()
+        waiting.join()
+        answer = answers[0] if isinstance(answers[0], bytes) else list(answers[0])
+        assert answer == expected, answers
+        until("what was taken to be gone", lambda: here.exists("jobs", "ranks"), 0)
+    assert there.blpop("jobs", timeout=0.01) is None
+
+
+def check_pubsub(here, there):
+    with there.pubsub(ignore_subscribe_messages=False) as listening:
+        listening.subscribe("news")
+        listening.psubscribe("n*s")
+        assert [listening.get_message(timeout=PATIENCE_S)["type"] for _ in range(2)] == ["subscribe", "psubscribe"]
+        message = None
+        while message is None:
+            here.publish("news", "hello")
+            message = listening.get_message(timeout=0.05)
+        assert (message["type"], message["channel"], message["data"]) == ("message", b"news", b"hello"), message
+        assert listening.get_message(timeout=PATIENCE_S)["type"] == "pmessage"
+        assert there.pubsub_numsub("news") == [(b"news", 1)] and there.pubsub_numpat() == 1
+
+
 CHECKS = [
     check_strings,
     check_counters,
@@ -195,6 +305,12 @@ CHECKS = [
     check_watch,
     check_connection,
     check_databases,
+    check_hashes,
+    check_sets,
+    check_sorted_sets,
+    check_lists,
+    check_blocking,
+    check_pubsub,
 ]
 
 

@@ -1,12 +1,14 @@
 #!/usr/bin/env bash
-# Two linked masters, and clients that others wrote: redis-cli, redis-benchmark and redis-py.
+# Two linked masters, and clients that others wrote: redis-cli, redis-benchmark, redis-py, ioredis and
+# node-redis.
 #
 #   ./tests/interop/run.sh NODE AGENT
 #
-# NODE and AGENT are the programs. PYTHON names a Python that has what requirements.txt lists; by default python3.
+# NODE and AGENT are the programs. PYTHON names a Python that has what requirements.txt lists; by default python3. NODE_PATH names a directory of
+# modules that has what package.json lists.
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
-node=$1
+node_program=$1
 agent=$2
 python=${PYTHON:-python3}
 
@@ -60,7 +62,7 @@ PYTHON
 a=${ports[0]} b=${ports[1]} agent_a=${ports[2]} agent_b=${ports[3]}
 
 start() {
-    "$node" --name "$1" --port "$2" --unix "$work/$1.sock" --dir "$work/$1" >"$work/node-$1.log" 2>&1 &
+    "$node_program" --name "$1" --port "$2" --unix "$work/$1.sock" --dir "$work/$1" >"$work/node-$1.log" 2>&1 &
     processes+=($!)
     "$agent" run --node "unix:$work/$1.sock" --listen "127.0.0.1:$3" --peer "ws://127.0.0.1:$4" --group interop \
         >"$work/agent-$1.log" 2>&1 &
@@ -127,3 +129,6 @@ benchmark -n 1000 -r 100 append key:__rand_int__ x
 
 echo "redis-py"
 "$python" "$here/check.py" "$a" "$b"
+
+echo "ioredis, node-redis"
+node "$here/check.cjs" "$a" "$b"

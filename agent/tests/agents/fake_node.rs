@@ -438,6 +438,8 @@ fn serve(mut stream: TcpStream, shared: &Shared) {
                 b"PEERS" => state.peers(words[2], &mut reply),
                 b"APPLY" => state.apply(words[2], words[3], &mut reply),
                 b"HEARD" => state.hear(words[2], &mut reply),
+                // Its clients publish nothing.
+                b"MESSAGES" => reply.ok(),
                 b"CONVERSE" => state.converse(&words[2..], &mut reply),
                 b"ANSWER" => {
                     let thinking = state.thinking;

@@ -86,15 +86,16 @@ fn punsubscribe(context: &mut Context<'_, '_>, arguments: &[&[u8]]) -> CommandRe
 
 fn listen(context: &mut Context<'_, '_>, topic: Topic, names: &[&[u8]]) -> CommandResult {
     let client = &mut *context.client;
-    let subscriptions = client.subscriptions.get_or_insert_with(|| {
-        let listener = Arc::new(Listener::new(Arc::clone(&client.record)));
-        Box::new(Subscriptions { listener, topics: Default::default(), is_tap: false })
-    });
-    if subscriptions.topics[topic as usize].len() + names.len() > TOPICS_MAX {
+    let known = client.subscriptions.as_ref().map_or(0, |known| known.topics[topic as usize].len());
+    if known + names.len() > TOPICS_MAX {
         return Err(CommandError::composed(format!(
             "ERR this client listens to too many channels: {TOPICS_MAX} and as many patterns are allowed"
         )));
     }
+    let subscriptions = client.subscriptions.get_or_insert_with(|| {
+        let listener = Arc::new(Listener::new(Arc::clone(&client.record)));
+        Box::new(Subscriptions { listener, topics: Default::default(), is_tap: false })
+    });
     for name in names {
         if subscriptions.topics[topic as usize].insert(Box::from(*name)) {
             context.server.pubsub.add(topic, name, &subscriptions.listener);
@@ -108,11 +109,10 @@ fn listen(context: &mut Context<'_, '_>, topic: Topic, names: &[&[u8]]) -> Comma
 /// Listens to these no longer; to nothing of the sort if none are named. What was sent before is told before.
 fn ignore(context: &mut Context<'_, '_>, topic: Topic, names: &[&[u8]]) {
     let Some(subscriptions) = &mut context.client.subscriptions else {
-        let names: &[&[u8]] = if names.is_empty() { &[&[]] } else { names };
-        for name in names {
-            let name = Some(*name).filter(|name| !name.is_empty());
-            confirm(&mut context.reply, topic.unsubscribed(), name, 0);
+        if names.is_empty() {
+            confirm(&mut context.reply, topic.unsubscribed(), None, 0);
         }
+        names.iter().for_each(|name| confirm(&mut context.reply, topic.unsubscribed(), Some(name), 0));
         return;
     };
     let all: Vec<Box<[u8]>> = subscriptions.topics[topic as usize].iter().cloned().collect();
