@@ -13,7 +13,6 @@ use shared::version::Version;
 use crate::command::Command;
 use crate::command::blocking::Blocked;
 use crate::command::pubsub::Subscriptions;
-use crate::events::KeyEvent;
 use crate::snapshots::Ticket;
 use crate::store::watchers::Watcher;
 
@@ -142,8 +141,6 @@ pub(crate) struct Client {
     pub(crate) subscriptions: Option<Box<Subscriptions>>,
     pub(crate) reply_mode: ReplyMode,
     pub(crate) after: After,
-    /// What its command has done to keys, for those who are notified.
-    pub(crate) events: Vec<KeyEvent>,
     /// The newest command's name; the worker publishes it once per run of commands.
     pub(crate) last_command: &'static str,
     /// The version of this connection's last write, for WAIT.
@@ -170,7 +167,6 @@ impl Client {
             subscriptions: None,
             reply_mode: ReplyMode::On,
             after: After::Continue,
-            events: Vec::new(),
             last_command: "NULL",
             last_write: None,
         }

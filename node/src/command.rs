@@ -33,8 +33,6 @@ pub(crate) mod hash;
 
 mod absent;
 
-mod notify;
-
 pub(crate) mod blocking;
 
 pub(crate) mod pubsub;

@@ -37,8 +37,6 @@ mod peers;
 
 mod pubsub;
 
-mod events;
-
 mod group;
 
 mod lock_order;

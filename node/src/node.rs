@@ -25,7 +25,6 @@ use shared::version::{Frontier, Version};
 use self::maintenance::Reissue;
 use self::restate::{Missing, Restating};
 use crate::conversation::{self, Conversations};
-use crate::events::{KeyEvent, Remote};
 use crate::group::{Sender, YouAre};
 use crate::lock_order::Inner;
 use crate::log::{Log, Start, WriteRefused};
@@ -212,26 +211,13 @@ impl Node {
         self.applying.lock()
     }
 
-    /// As [`Node::apply_telling`], with nobody to be notified.
-    #[cfg(any(test, feature = "simulation"))]
+    /// Merges a remote batch: skips what is held, refuses gaps, appends the rest to the log and merges it, whole
+    /// transactions at a time and in order. `sender` is the peer that it came from, if it came from one.
     pub(crate) fn apply(
         &self,
         bytes: &[u8],
         sender: Option<Sender>,
         wall: WallMillis,
-    ) -> Result<Applied, ApplyError> {
-        self.apply_telling(bytes, sender, wall, &mut Vec::new())
-    }
-
-    /// Merges a remote batch: skips what is held, refuses gaps, appends the rest to the log and merges it, whole
-    /// transactions at a time and in order. `sender` is the peer that it came from, if it came from one. `events` is told
-    /// what has happened to keys, if anybody is to be notified.
-    pub(crate) fn apply_telling(
-        &self,
-        bytes: &[u8],
-        sender: Option<Sender>,
-        wall: WallMillis,
-        events: &mut Vec<KeyEvent>,
     ) -> Result<Applied, ApplyError> {
         let batch = Batch::decode(bytes)?;
         let BatchHeader { origin, after, upto, .. } = batch.header;
@@ -270,8 +256,7 @@ impl Node {
             _ => self.log.append(batch.header, bytes.into()),
         }
         let restating = restates.then(|| self.restating());
-        let events = self.settings.notified().is_on().then_some(events);
-        let applied = merge_batch(&self.store, &batch, pulled, index, restating.as_ref(), events)?;
+        let applied = merge_batch(&self.store, &batch, pulled, index, restating.as_ref())?;
         if let Some(pull) = &mut applying.pull {
             pull.frontier.advance(origin, upto);
         }
@@ -305,7 +290,7 @@ impl Node {
         let batch = Batch::decode(bytes)?;
         batch.validate()?;
         let index = store.origins.intern(batch.header.origin)?;
-        merge_batch(store, &batch, held, index, None, None)?;
+        merge_batch(store, &batch, held, index, None)?;
         Ok(batch.header)
     }
 }
@@ -336,14 +321,13 @@ fn check_supported(batch: &Batch<'_>) -> Result<bool, ApplyError> {
 }
 
 /// Merges what lies beyond `held` of a validated batch, each transaction under the locks of all its shards. `restating` is
-/// given if it restates anybody's contribution, and this node may know better; `events` if anybody is to be notified.
+/// given if it restates anybody's contribution, and this node may know better.
 fn merge_batch(
     store: &Store,
     batch: &Batch<'_>,
     held: Timestamp,
     index: OriginIndex,
     restating: Option<&Restating<'_>>,
-    mut events: Option<&mut Vec<KeyEvent>>,
 ) -> Result<Applied, TooManyOrigins> {
     let mut applied = Applied::default();
     let mut changes = batch.changes().map_while(Result::ok).filter(|(at, _)| *at > held).peekable();
@@ -359,12 +343,7 @@ fn merge_batch(
             transaction.iter().filter_map(|change| restating.of_change(change, &locked)).collect()
         });
         for change in transaction.drain(..) {
-            let told = events.is_some().then(|| change.clone());
-            let remote = told.as_ref().and_then(|change| Remote::before(change, &locked));
             let won = merge_change(&mut locked, change, writer, &store.origins)?;
-            if let (true, Some(remote), Some(events)) = (won, remote, events.as_deref_mut()) {
-                remote.events(&locked, events);
-            }
             *(if won { &mut applied.won } else { &mut applied.stale }) += 1;
         }
         if let (Some(restating), Some(owned)) = (restating, owned) {

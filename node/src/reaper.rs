@@ -16,7 +16,6 @@ use shared::time::WallMillis;
 use slog::{Logger, debug};
 use smallvec::SmallVec;
 
-use crate::events::{Class, KeyEvent};
 use crate::node::{Node, count};
 use crate::server::Server;
 use crate::store::ShardSet;
@@ -111,12 +110,10 @@ fn reap_database(server: &Server, turn: &Turn, shard: ShardId, db: u8, clocks: C
         let Ok(mut transaction) = Transaction::begin(&server.node, ShardSet::of(shard), clocks, true) else {
             break;
         };
-        let is_reaped = transaction.reap(&key).is_ok() && transaction.written().is_some();
-        transaction.commit();
-        if is_reaped {
+        if transaction.reap(&key).is_ok() && transaction.written().is_some() {
             reaped += 1;
-            server.notify(&[KeyEvent::new(Class::Expired, "expired", db, bytes)]);
         }
+        transaction.commit();
     }
     count(&server.stats.expired_keys, reaped as u64);
     reaped

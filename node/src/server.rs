@@ -16,7 +16,6 @@ use crate::command::blocking::BlockedClients;
 use crate::config::Config;
 use crate::conversation::Notice;
 use crate::error::CommandError;
-use crate::events::KeyEvent;
 use crate::follow::Handover;
 use crate::group::Own;
 use crate::log::SealedReader;
@@ -256,16 +255,6 @@ impl Server {
     /// Sends a message to all clients of this node that listen to the channel. Returns how often it was sent.
     pub(crate) fn publish(&self, channel: &[u8], message: &[u8]) -> usize {
         self.pubsub.publish(channel, message, self)
-    }
-
-    /// Tells those who listen what has happened to keys.
-    pub(crate) fn notify(&self, events: &[KeyEvent]) {
-        let wanted = self.node.settings.notified();
-        for event in events {
-            for (channel, message) in event.messages(wanted) {
-                self.publish(&channel, message);
-            }
-        }
     }
 
     /// Makes a client's worker look after it.

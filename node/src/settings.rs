@@ -1,13 +1,11 @@
 //! What CONFIG SET may change while the node runs.
 
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU8, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use serde::Deserialize;
 use shared::announcement::Role;
 use shared::resp::RequestLimits;
-
-use crate::events::Wanted;
 
 /// When the log is made durable.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
@@ -59,7 +57,6 @@ pub(crate) struct Settings {
     snapshot_after: AtomicU64,
     tombstone_budget: AtomicUsize,
     is_read_only: AtomicBool,
-    notified: AtomicU32,
     pub(crate) encoding_limits: EncodingLimits,
 }
 
@@ -119,7 +116,6 @@ impl Settings {
             snapshot_after: AtomicU64::new(initial.snapshot_after),
             tombstone_budget: AtomicUsize::new(initial.tombstone_budget),
             is_read_only: AtomicBool::new(initial.role == Role::ReadOnly),
-            notified: AtomicU32::new(0),
             encoding_limits: EncodingLimits::default(),
         }
     }
@@ -229,15 +225,6 @@ impl Settings {
     }
 
     /// Whether clients' writes are refused.
-    /// Of which events clients are notified.
-    pub(crate) fn notified(&self) -> Wanted {
-        Wanted::from_bits(self.notified.load(Ordering::Relaxed))
-    }
-
-    pub(crate) fn set_notified(&self, wanted: Wanted) {
-        self.notified.store(wanted.bits(), Ordering::Relaxed);
-    }
-
     pub(crate) fn is_read_only(&self) -> bool {
         self.is_read_only.load(Ordering::Relaxed)
     }

@@ -15,8 +15,6 @@ mod counter;
 
 mod reissue;
 
-mod touched;
-
 use std::borrow::Cow;
 
 use shared::change::{CHANGE_OVERHEAD_BYTES, CellId, Change, Contribution, Kind, Op, Sum, Value};
@@ -36,7 +34,6 @@ use crate::store::shard::{Shard, Writer, merge_change};
 use crate::store::{LockedShards, ShardSet};
 
 pub(crate) use self::collection::End;
-pub(crate) use self::touched::Touched;
 
 /// What happens to a key's TTL when its string is written whole.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,8 +66,6 @@ pub(crate) struct Transaction<'a> {
     changes: SmallVec<[Change<'a>; 2]>,
     change_bytes: usize,
     lookups: Lookups,
-    /// None unless somebody wants to be notified.
-    touched: Option<Vec<Touched>>,
 }
 
 /// How many of the strings that were read were there, and how many not.
@@ -117,7 +112,6 @@ impl<'a> Transaction<'a> {
             changes: SmallVec::new(),
             change_bytes: 0,
             lookups: Lookups::default(),
-            touched: (writes && node.settings.notified().is_on()).then(Vec::new),
         })
     }
 
@@ -373,9 +367,6 @@ impl<'a> Transaction<'a> {
     }
 
     fn emit(&mut self, key: &Key<'a>, op: Op<'a>) -> Result<(), CommandError> {
-        if self.touched.is_some() {
-            self.touch_by(key, &op);
-        }
         self.emit_change(Change::new(key.db, key.bytes, op))
     }
 

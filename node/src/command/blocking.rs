@@ -22,9 +22,8 @@ use shared::version::Version;
 use smallvec::SmallVec;
 
 use super::context::Context;
-use super::execute::{check_role, finish, note_events};
+use super::execute::{check_role, finish};
 use super::sorted_set::scores::parse_score;
-use super::table;
 use crate::client::{After, Client, ClientRecord};
 use crate::error::{CommandError, CommandResult};
 use crate::node::count;
@@ -224,9 +223,6 @@ impl Blocked {
                     count(&server.stats.error_replies, 1);
                     ReplyWriter::new(&mut out, self.protocol).error(&error.to_string());
                 }
-            }
-            if let Some(command) = table::find(arguments[0]) {
-                note_events(&mut client, command.name, &arguments, &mut transaction);
             }
             self.leave_in(&mut transaction);
             finish(server, &mut client, transaction);

@@ -238,22 +238,7 @@ fn run<'a>(
 ) -> CommandResult {
     let reply = ReplyWriter::new(out, client.protocol);
     let mut context = Context { server, client, transaction, reply, clocks, in_exec };
-    let result = (command.handler)(&mut context, arguments);
-    note_events(client, command.name, arguments, transaction);
-    result
-}
-
-/// Remembers what a command has done, for those who want to be notified, until it stands.
-pub(super) fn note_events(
-    client: &mut Client,
-    command: &'static str,
-    arguments: &[&[u8]],
-    transaction: &mut Transaction<'_>,
-) {
-    let touched = transaction.take_touched();
-    if !touched.is_empty() {
-        client.events.extend(super::notify::events(command, arguments, touched));
-    }
+    (command.handler)(&mut context, arguments)
 }
 
 /// Ends a transaction of the client's, and counts what it did.
@@ -270,10 +255,6 @@ pub(super) fn finish(server: &Server, client: &mut Client, transaction: Transact
         count(&server.stats.keyspace_misses, lookups.misses);
     }
     transaction.commit();
-    if !client.events.is_empty() {
-        server.notify(&client.events);
-        client.events.clear();
-    }
 }
 
 /// A key's shard does not depend on its database, so a SELECT in the queue changes nothing here.

@@ -219,12 +219,11 @@ fn apply(context: &mut Context<'_, '_>, arguments: &[&[u8]]) -> CommandResult {
         Some([_, ..]) => return Err(CommandError::WrongArity("feed|apply".to_owned())),
         _ => None,
     };
-    let mut events = Vec::new();
-    let (node, wall) = (&context.server.node, context.clocks.wall);
-    let applied = node
-        .apply_telling(arguments[2], sender, wall, &mut events)
+    let applied = context
+        .server
+        .node
+        .apply(arguments[2], sender, context.clocks.wall)
         .map_err(|error| CommandError::composed(error.to_string()))?;
-    context.server.notify(&events);
     context.reply.array(3);
     context.reply.integer(applied.won as i64);
     context.reply.integer(applied.stale as i64);

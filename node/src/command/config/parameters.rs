@@ -14,7 +14,6 @@ use shared::change::DATABASES;
 
 use crate::command::arguments::lossy;
 use crate::config::{Bytes, MAX_CHANGE_LIMIT};
-use crate::events::Wanted;
 use crate::server::Server;
 use crate::settings::{Fsync, REQUEST_BYTES_MAX, Settings};
 use crate::store::rich::parse_integer;
@@ -38,7 +37,6 @@ enum Form {
     Fsync,
     Role,
     OutputLimit,
-    Events,
 }
 
 /// Why a value was refused: the end of CONFIG SET's error.
@@ -142,12 +140,6 @@ pub(super) const PARAMETERS: &[Parameter] = &[
     fixed("maxmemory-policy", |_| "noeviction".to_owned()),
     fixed("member-timeout", |server| (server.config.member_timeout_ms / 1_000).to_string()),
     fixed("name", |server| server.config.name.clone()),
-    settable(
-        "notify-keyspace-events",
-        |server| server.node.settings.notified().to_string(),
-        Form::Events,
-        |settings, value| settings.set_notified(Wanted::from_bits(value as u32)),
-    ),
     fixed("port", |server| server.config.port.to_string()),
     settable(
         "proto-max-bulk-len",
@@ -244,10 +236,6 @@ impl Form {
             Self::Fsync => parse_fsync(value),
             Self::Role => parse_role(value),
             Self::OutputLimit => parse_output_limits(&lossy(value)),
-            Self::Events => match Wanted::parse(value) {
-                Some(wanted) => Ok(wanted.bits().into()),
-                None => Err(Refusal::text("Invalid event class character. Use 'Ag$lshzxeKEtmdn'.")),
-            },
         }
     }
 }
