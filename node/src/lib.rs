@@ -37,6 +37,8 @@ mod peers;
 
 mod pubsub;
 
+mod notifications;
+
 mod group;
 
 mod lock_order;

@@ -29,6 +29,8 @@ use crate::group::{Sender, YouAre};
 use crate::lock_order::Inner;
 use crate::log::{Log, Start, WriteRefused};
 use crate::membership::Membership;
+use crate::notifications::arrived::Arrived;
+use crate::notifications::{Notices, Wanted};
 use crate::peers::Peers;
 use crate::readiness::Readiness;
 use crate::settings::Settings;
@@ -211,13 +213,26 @@ impl Node {
         self.applying.lock()
     }
 
-    /// Merges a remote batch: skips what is held, refuses gaps, appends the rest to the log and merges it, whole
-    /// transactions at a time and in order. `sender` is the peer that it came from, if it came from one.
+    /// As [`Node::apply_and_tell`], where nobody listens.
+    #[cfg(any(test, feature = "simulation"))]
     pub(crate) fn apply(
         &self,
         bytes: &[u8],
         sender: Option<Sender>,
         wall: WallMillis,
+    ) -> Result<Applied, ApplyError> {
+        self.apply_and_tell(bytes, sender, wall, &mut |_| {})
+    }
+
+    /// Merges a remote batch: skips what is held, refuses gaps, appends the rest to the log and merges it, whole
+    /// transactions at a time and in order. `sender` is the peer that it came from, if it came from one. What each transaction
+    /// has done to keys is told when its locks are released.
+    pub(crate) fn apply_and_tell(
+        &self,
+        bytes: &[u8],
+        sender: Option<Sender>,
+        wall: WallMillis,
+        tell: &mut dyn FnMut(Notices),
     ) -> Result<Applied, ApplyError> {
         let batch = Batch::decode(bytes)?;
         let BatchHeader { origin, after, upto, .. } = batch.header;
@@ -256,7 +271,8 @@ impl Node {
             _ => self.log.append(batch.header, bytes.into()),
         }
         let restating = restates.then(|| self.restating());
-        let applied = merge_batch(&self.store, &batch, pulled, index, restating.as_ref())?;
+        let witness = Some(Witness { wanted: self.settings.notified(), tell });
+        let applied = merge_batch(&self.store, &batch, pulled, index, restating.as_ref(), witness)?;
         if let Some(pull) = &mut applying.pull {
             pull.frontier.advance(origin, upto);
         }
@@ -290,7 +306,7 @@ impl Node {
         let batch = Batch::decode(bytes)?;
         batch.validate()?;
         let index = store.origins.intern(batch.header.origin)?;
-        merge_batch(store, &batch, held, index, None)?;
+        merge_batch(store, &batch, held, index, None, None)?;
         Ok(batch.header)
     }
 }
@@ -320,6 +336,12 @@ fn check_supported(batch: &Batch<'_>) -> Result<bool, ApplyError> {
     Ok(restates)
 }
 
+/// Who is told what a remote batch does to keys, and of what.
+struct Witness<'w> {
+    wanted: Wanted,
+    tell: &'w mut dyn FnMut(Notices),
+}
+
 /// Merges what lies beyond `held` of a validated batch, each transaction under the locks of all its shards. `restating` is
 /// given if it restates anybody's contribution, and this node may know better.
 fn merge_batch(
@@ -328,6 +350,7 @@ fn merge_batch(
     held: Timestamp,
     index: OriginIndex,
     restating: Option<&Restating<'_>>,
+    mut witness: Option<Witness<'_>>,
 ) -> Result<Applied, TooManyOrigins> {
     let mut applied = Applied::default();
     let mut changes = batch.changes().map_while(Result::ok).filter(|(at, _)| *at > held).peekable();
@@ -342,12 +365,22 @@ fn merge_batch(
         let owned: Option<Vec<_>> = restating.map(|restating| {
             transaction.iter().filter_map(|change| restating.of_change(change, &locked)).collect()
         });
+        let mut arrived = witness.as_ref().and_then(|witness| Arrived::begin(witness.wanted, writer.at));
         for change in transaction.drain(..) {
+            let before = arrived.as_ref().and_then(|arrived| arrived.before(&change, &locked));
             let won = merge_change(&mut locked, change, writer, &store.origins)?;
+            if let (Some(arrived), Some(before), true) = (&mut arrived, before, won) {
+                arrived.after(before, &locked);
+            }
             *(if won { &mut applied.won } else { &mut applied.stale }) += 1;
         }
         if let (Some(restating), Some(owned)) = (restating, owned) {
             restating.note_missing_in(owned, &locked);
+        }
+        let notices = arrived.map(|arrived| arrived.finish(&locked));
+        drop(locked);
+        if let (Some(witness), Some(notices)) = (&mut witness, notices) {
+            (witness.tell)(notices);
         }
     }
     Ok(applied)

@@ -141,9 +141,14 @@ impl PubSub {
         self.heard.store(topics.iter().map(HashMap::len).sum(), Ordering::Release);
     }
 
+    /// Whether anybody listens to anything.
+    pub(crate) fn is_heard(&self) -> bool {
+        self.heard.load(Ordering::Acquire) > 0
+    }
+
     /// Sends a message to all who listen now. Returns how often it was sent: to one client by each topic that fits.
     pub(crate) fn publish(&self, channel: &[u8], message: &[u8], post: &impl Post) -> usize {
-        if self.heard.load(Ordering::Acquire) == 0 {
+        if !self.is_heard() {
             return 0;
         }
         let topics = self.topics.read();

@@ -113,7 +113,9 @@ fn reap_database(server: &Server, turn: &Turn, shard: ShardId, db: u8, clocks: C
         if transaction.reap(&key).is_ok() && transaction.written().is_some() {
             reaped += 1;
         }
+        let notices = transaction.take_notices();
         transaction.commit();
+        server.notify(notices);
     }
     count(&server.stats.expired_keys, reaped as u64);
     reaped

@@ -20,6 +20,7 @@ use crate::follow::Handover;
 use crate::group::Own;
 use crate::log::SealedReader;
 use crate::node::Node;
+use crate::notifications::Notices;
 use crate::pause::Pause;
 use crate::pubsub::{Post, PubSub};
 use crate::transaction::Clocks;
@@ -255,6 +256,15 @@ impl Server {
     /// Sends a message to all clients of this node that listen to the channel. Returns how often it was sent.
     pub(crate) fn publish(&self, channel: &[u8], message: &[u8]) -> usize {
         self.pubsub.publish(channel, message, self)
+    }
+
+    /// Tells the clients of this node what happened to keys. Nothing may be locked.
+    pub(crate) fn notify(&self, notices: Notices) {
+        if !notices.is_empty() && self.pubsub.is_heard() {
+            notices.send(|channel, message| {
+                self.publish(channel, message);
+            });
+        }
     }
 
     /// Makes a client's worker look after it.

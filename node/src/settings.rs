@@ -1,11 +1,13 @@
 //! What CONFIG SET may change while the node runs.
 
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU8, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU8, AtomicU16, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use serde::Deserialize;
 use shared::announcement::Role;
 use shared::resp::RequestLimits;
+
+use crate::notifications::Wanted;
 
 /// When the log is made durable.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
@@ -57,6 +59,7 @@ pub(crate) struct Settings {
     snapshot_after: AtomicU64,
     tombstone_budget: AtomicUsize,
     is_read_only: AtomicBool,
+    notify_keyspace_events: AtomicU16,
     pub(crate) encoding_limits: EncodingLimits,
 }
 
@@ -116,6 +119,7 @@ impl Settings {
             snapshot_after: AtomicU64::new(initial.snapshot_after),
             tombstone_budget: AtomicUsize::new(initial.tombstone_budget),
             is_read_only: AtomicBool::new(initial.role == Role::ReadOnly),
+            notify_keyspace_events: AtomicU16::new(0),
             encoding_limits: EncodingLimits::default(),
         }
     }
@@ -218,6 +222,20 @@ impl Settings {
             request_bytes_max: REQUEST_BYTES_MAX,
             ..RequestLimits::default()
         }
+    }
+
+    /// The setting `notify-keyspace-events`.
+    pub(crate) fn notify_keyspace_events(&self) -> Wanted {
+        Wanted(self.notify_keyspace_events.load(Ordering::Relaxed))
+    }
+
+    pub(crate) fn set_notify_keyspace_events(&self, wanted: Wanted) {
+        self.notify_keyspace_events.store(wanted.0, Ordering::Relaxed);
+    }
+
+    /// Which events of keys are told: none if there is no channel for them.
+    pub(crate) fn notified(&self) -> Wanted {
+        self.notify_keyspace_events().effective()
     }
 
     pub(crate) fn role(&self) -> Role {

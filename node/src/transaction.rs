@@ -13,6 +13,8 @@ mod collection;
 
 mod counter;
 
+mod notify;
+
 mod reissue;
 
 use std::borrow::Cow;
@@ -27,6 +29,7 @@ use smallvec::SmallVec;
 use crate::error::CommandError;
 use crate::log::{LogStatus, OpenWrite, WriteRefused};
 use crate::node::Node;
+use crate::notifications::{Class, Notices};
 use crate::store::entry::Entry;
 use crate::store::key::Key;
 use crate::store::rich::{Source, end_of};
@@ -66,6 +69,9 @@ pub(crate) struct Transaction<'a> {
     changes: SmallVec<[Change<'a>; 2]>,
     change_bytes: usize,
     lookups: Lookups,
+    notices: Notices,
+    /// The key that was cleared last to be written anew: it is the same key still, and not a new one.
+    replaced: Option<Key<'a>>,
 }
 
 /// How many of the strings that were read were there, and how many not.
@@ -112,6 +118,8 @@ impl<'a> Transaction<'a> {
             changes: SmallVec::new(),
             change_bytes: 0,
             lookups: Lookups::default(),
+            notices: Notices::new(node.settings.notified()),
+            replaced: None,
         })
     }
 
@@ -185,6 +193,7 @@ impl<'a> Transaction<'a> {
         let entry = self.locked.of_mut(key).find_mut(key).filter(|entry| entry.visible_kind(now).is_some());
         let Some(entry) = entry else {
             self.lookups.misses += 1;
+            self.notices.note_miss(key);
             return Ok(None);
         };
         self.lookups.hits += 1;
@@ -302,8 +311,17 @@ impl<'a> Transaction<'a> {
         self.emit(key, Op::Count(cell, contribution))
     }
 
-    /// Removes the key. Returns whether it existed.
+    /// Removes the key, and tells that as an event of its own. Returns whether it existed.
     pub(crate) fn delete(&mut self, key: &Key<'a>) -> Result<bool, CommandError> {
+        let existed = self.take_away(key)?;
+        if existed {
+            self.notify(Class::Generic, "del", key);
+        }
+        Ok(existed)
+    }
+
+    /// Removes the key, as a part of what is told under another name. Returns whether it existed.
+    pub(crate) fn take_away(&mut self, key: &Key<'a>) -> Result<bool, CommandError> {
         if !self.exists(key) {
             return Ok(false);
         }
@@ -374,7 +392,11 @@ impl<'a> Transaction<'a> {
         debug_assert!(self.write.is_some(), "a command that writes says so in its row");
         let bytes = change.encoded_bytes_max();
         self.reserve(bytes)?;
+        let foreseen = self.foresee(&change);
         merge_change(&mut self.locked, change.clone(), self.writer, &self.node.store.origins)?;
+        if let Some(foreseen) = foreseen {
+            self.note_foreseen(&foreseen, &change);
+        }
         self.change_bytes += bytes;
         self.changes.push(change);
         Ok(())

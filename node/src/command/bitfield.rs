@@ -10,6 +10,7 @@ use super::bits::{BitOffset, grown};
 use super::context::Context;
 use super::{Command, Keys};
 use crate::error::{CommandError, CommandResult};
+use crate::notifications::Class;
 use crate::store::rich::parse_integer;
 
 pub(super) const COMMANDS: &[Command] = &[
@@ -67,7 +68,7 @@ fn bitfield<'a>(context: &mut Context<'_, 'a>, arguments: &[&'a [u8]]) -> Comman
     let steps = parse(&arguments[2..], context)?;
     let key = context.key(arguments[1]);
     let Some(length) = written_length(&steps) else { return read(context, arguments[1], &steps) };
-    let held = context.transaction.read_string(&key)?.unwrap_or_default().into_owned();
+    let held = context.transaction.string(&key)?.unwrap_or_default().into_owned();
     // As in Redis, the string grows even if all that is to be written fails for an overflow.
     let mut changes = held.len() < length;
     let mut bytes = grown(held, length, context)?;
@@ -85,7 +86,11 @@ fn bitfield<'a>(context: &mut Context<'_, 'a>, arguments: &[&'a [u8]]) -> Comman
             }
         }
     }
-    if changes { context.transaction.write_string(&key, bytes) } else { Ok(()) }
+    if changes {
+        context.transaction.write_string(&key, bytes)?;
+        context.transaction.notify(Class::String, "setbit", &key);
+    }
+    Ok(())
 }
 
 fn bitfield_ro<'a>(context: &mut Context<'_, 'a>, arguments: &[&'a [u8]]) -> CommandResult {

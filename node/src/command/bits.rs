@@ -8,6 +8,7 @@ use super::context::Context;
 use super::string::range::{is_backwards, span};
 use super::{Command, Keys};
 use crate::error::{CommandError, CommandResult};
+use crate::notifications::Class;
 use crate::store::rich::parse_integer;
 use crate::transaction::NewTtl;
 
@@ -71,16 +72,17 @@ fn setbit<'a>(context: &mut Context<'_, 'a>, arguments: &[&'a [u8]]) -> CommandR
         _ => return Err(CommandError::text("ERR bit is not an integer or out of range")),
     };
     let key = context.key(arguments[1]);
-    let held = context.transaction.read_string(&key)?.unwrap_or_default();
+    let held = context.transaction.string(&key)?.unwrap_or_default();
     let was_on = offset.is_set(&held);
     context.reply.integer(was_on.into());
-    if on == was_on && offset.byte() < held.len() {
-        return Ok(());
+    if on != was_on || offset.byte() >= held.len() {
+        let held = held.into_owned();
+        let mut whole = grown(held, offset.byte() + 1, context)?;
+        whole[offset.byte()] ^= if on == was_on { 0 } else { offset.mask() };
+        context.transaction.write_string(&key, whole)?;
+        context.transaction.notify(Class::String, "setbit", &key);
     }
-    let held = held.into_owned();
-    let mut whole = grown(held, offset.byte() + 1, context)?;
-    whole[offset.byte()] ^= if on == was_on { 0 } else { offset.mask() };
-    context.transaction.write_string(&key, whole)
+    Ok(())
 }
 
 /// Fills up with zeros to a length, if that is permitted.
@@ -265,7 +267,9 @@ fn bitop<'a>(context: &mut Context<'_, 'a>, arguments: &[&'a [u8]]) -> CommandRe
         context.transaction.delete(&target)?;
         return Ok(());
     }
-    context.transaction.set(&target, result, NewTtl::Clear)
+    context.transaction.set(&target, result, NewTtl::Clear)?;
+    context.transaction.notify(Class::String, "set", &target);
+    Ok(())
 }
 
 #[cfg(test)]

@@ -242,7 +242,8 @@ fn run<'a>(
 }
 
 /// Ends a transaction of the client's, and counts what it did.
-pub(super) fn finish(server: &Server, client: &mut Client, transaction: Transaction<'_>) {
+pub(super) fn finish(server: &Server, client: &mut Client, mut transaction: Transaction<'_>) {
+    let notices = transaction.take_notices();
     if let Some(version) = transaction.written() {
         client.last_write = Some(version);
         count(&server.stats.changes_made, transaction.change_count() as u64);
@@ -255,6 +256,7 @@ pub(super) fn finish(server: &Server, client: &mut Client, transaction: Transact
         count(&server.stats.keyspace_misses, lookups.misses);
     }
     transaction.commit();
+    server.notify(notices);
 }
 
 /// A key's shard does not depend on its database, so a SELECT in the queue changes nothing here.

@@ -6,6 +6,7 @@ use super::arguments::{integer, is, quoted};
 use super::context::Context;
 use super::{Access, Command, Handler, Keys};
 use crate::error::{CommandError, CommandResult};
+use crate::notifications::Class;
 use crate::store::key::Key;
 use crate::transaction::Transaction;
 
@@ -78,7 +79,11 @@ fn set_expiry<'a>(context: &mut Context<'_, 'a>, arguments: &[&'a [u8]], form: &
 /// An expiry in the past deletes the key.
 fn expire_at<'a>(transaction: &mut Transaction<'a>, key: &Key<'a>, moment: i64) -> CommandResult {
     match u64::try_from(moment) {
-        Ok(moment) if moment > transaction.now().0 => transaction.expire(key, Some(WallMillis(moment))),
+        Ok(moment) if moment > transaction.now().0 => {
+            transaction.expire(key, Some(WallMillis(moment)))?;
+            transaction.notify(Class::Generic, "expire", key);
+            Ok(())
+        }
         _ => transaction.delete(key).map(drop),
     }
 }
@@ -159,10 +164,10 @@ fn reply_expiry<'a>(
     shown: impl Fn(WallMillis, WallMillis) -> i64,
 ) -> CommandResult {
     let key = context.key(arguments[1]);
-    let transaction = &*context.transaction;
+    let transaction = &mut *context.transaction;
     let reply = match transaction.expiry(&key) {
         Some(expiry) => shown(expiry, transaction.now()),
-        None if transaction.exists(&key) => -1,
+        None if transaction.look_for(&key) => -1,
         None => -2,
     };
     context.reply.integer(reply);
@@ -187,6 +192,7 @@ fn persist<'a>(context: &mut Context<'_, 'a>, arguments: &[&'a [u8]]) -> Command
     let expires = context.transaction.expiry(&key).is_some();
     if expires {
         context.transaction.expire(&key, None)?;
+        context.transaction.notify(Class::Generic, "persist", &key);
     }
     context.transaction.touch(&key);
     context.reply.integer(expires.into());

@@ -222,7 +222,9 @@ fn apply(context: &mut Context<'_, '_>, arguments: &[&[u8]]) -> CommandResult {
     let applied = context
         .server
         .node
-        .apply(arguments[2], sender, context.clocks.wall)
+        .apply_and_tell(arguments[2], sender, context.clocks.wall, &mut |notices| {
+            context.server.notify(notices)
+        })
         .map_err(|error| CommandError::composed(error.to_string()))?;
     context.reply.array(3);
     context.reply.integer(applied.won as i64);

@@ -10,6 +10,7 @@ use super::connection::database;
 use super::context::Context;
 use super::{Access, Command, Handler, Keys};
 use crate::error::{CommandError, CommandResult};
+use crate::notifications::Class;
 use crate::store::key::Key;
 use crate::transaction::Transaction;
 
@@ -71,13 +72,21 @@ fn del<'a>(context: &mut Context<'_, 'a>, arguments: &[&'a [u8]]) -> CommandResu
 
 /// A key that is named twice counts twice.
 fn exists<'a>(context: &mut Context<'_, 'a>, arguments: &[&'a [u8]]) -> CommandResult {
-    let found = arguments[1..].iter().filter(|bytes| context.transaction.exists(&context.key(bytes))).count();
+    let mut found = 0;
+    for bytes in &arguments[1..] {
+        let key = context.key(bytes);
+        found += usize::from(context.transaction.look_for(&key));
+    }
     context.reply.integer(found as i64);
     Ok(())
 }
 
 fn kind<'a>(context: &mut Context<'_, 'a>, arguments: &[&'a [u8]]) -> CommandResult {
-    let kind = context.transaction.kind(&context.key(arguments[1]));
+    let key = context.key(arguments[1]);
+    let kind = context.transaction.kind(&key);
+    if kind.is_none() {
+        context.transaction.notify(Class::Miss, "keymiss", &key);
+    }
     context.reply.simple(kind.map_or("none", |kind| kind.name()));
     Ok(())
 }
@@ -86,7 +95,7 @@ fn touch<'a>(context: &mut Context<'_, 'a>, arguments: &[&'a [u8]]) -> CommandRe
     let mut touched = 0;
     for bytes in &arguments[1..] {
         let key = context.key(bytes);
-        if context.transaction.exists(&key) {
+        if context.transaction.look_for(&key) {
             context.transaction.touch(&key);
             touched += 1;
         }
@@ -98,7 +107,7 @@ fn touch<'a>(context: &mut Context<'_, 'a>, arguments: &[&'a [u8]]) -> CommandRe
 fn rename<'a>(context: &mut Context<'_, 'a>, arguments: &[&'a [u8]]) -> CommandResult {
     let (source, target) = existing_pair(context, arguments)?;
     if source != target {
-        move_key(context.transaction, &source, &target)?;
+        move_key(context.transaction, &source, &target, RENAMED)?;
     }
     context.reply.ok();
     Ok(())
@@ -108,7 +117,7 @@ fn rename_if_absent<'a>(context: &mut Context<'_, 'a>, arguments: &[&'a [u8]]) -
     let (source, target) = existing_pair(context, arguments)?;
     let is_free = !context.transaction.exists(&target);
     if is_free {
-        move_key(context.transaction, &source, &target)?;
+        move_key(context.transaction, &source, &target, RENAMED)?;
     }
     context.reply.integer(is_free.into());
     Ok(())
@@ -131,6 +140,7 @@ fn copy<'a>(context: &mut Context<'_, 'a>, arguments: &[&'a [u8]]) -> CommandRes
     let copies = transaction.exists(&source) && (options.replace || !transaction.exists(&target));
     if copies {
         transaction.copy(&source, &target)?;
+        transaction.notify(Class::Generic, "copy_to", &target);
     }
     transaction.touch(&source);
     context.reply.integer(copies.into());
@@ -173,7 +183,7 @@ fn move_to<'a>(context: &mut Context<'_, 'a>, arguments: &[&'a [u8]]) -> Command
     let transaction = &mut *context.transaction;
     let moves = transaction.exists(&source) && !transaction.exists(&target);
     if moves {
-        move_key(transaction, &source, &target)?;
+        move_key(transaction, &source, &target, MOVED)?;
     }
     context.reply.integer(moves.into());
     Ok(())
@@ -186,9 +196,22 @@ fn check_distinct(source: &Key<'_>, target: &Key<'_>) -> CommandResult {
     Ok(())
 }
 
+/// What is told of the source, and of the target.
+type Told = (&'static str, &'static str);
+
+const RENAMED: Told = ("rename_from", "rename_to");
+const MOVED: Told = ("move_from", "move_to");
+
 /// Moves what `source`, which exists, holds over whatever `target` holds, the TTL included.
-fn move_key<'a>(transaction: &mut Transaction<'a>, source: &Key<'a>, target: &Key<'a>) -> CommandResult {
+fn move_key<'a>(
+    transaction: &mut Transaction<'a>,
+    source: &Key<'a>,
+    target: &Key<'a>,
+    (from, to): Told,
+) -> CommandResult {
     transaction.copy(source, target)?;
-    transaction.delete(source)?;
+    transaction.take_away(source)?;
+    transaction.notify(Class::Generic, from, source);
+    transaction.notify(Class::Generic, to, target);
     Ok(())
 }

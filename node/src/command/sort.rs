@@ -16,6 +16,7 @@ use super::context::Context;
 use super::sorted_set::scores::parse_score;
 use super::{Access, Command, Keys};
 use crate::error::{CommandError, CommandResult};
+use crate::notifications::Class;
 use crate::store::key::Key;
 use crate::store::list_id::ID_BYTES_MAX;
 use crate::transaction::{End, Transaction};
@@ -106,7 +107,9 @@ fn store<'a>(transaction: &mut Transaction<'a>, target: &Key<'a>, values: Vec<Ve
     }
     transaction.reserve_elements(target, values.iter().map(|value| ID_BYTES_MAX + value.len()))?;
     transaction.clear(target)?;
-    transaction.push(target, End::Tail, values.into_iter().map(Cow::Owned))
+    transaction.push(target, End::Tail, values.into_iter().map(Cow::Owned))?;
+    transaction.notify(Class::List, "sortstore", target);
+    Ok(())
 }
 
 /// The elements that are asked for, in order.

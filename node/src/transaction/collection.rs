@@ -10,6 +10,7 @@ use shared::change::{CHANGE_OVERHEAD_BYTES, CellId, Kind, Op, Value};
 
 use super::{NewTtl, Transaction};
 use crate::error::CommandError;
+use crate::notifications::Class;
 use crate::store::collection::Collection;
 use crate::store::key::Key;
 use crate::store::list_id::{ID_BYTES_MAX, Position};
@@ -46,6 +47,7 @@ impl<'a> Transaction<'a> {
         let entry = self.locked.of_mut(key).find_mut(key);
         let Some(entry) = entry.filter(|entry| entry.visible_kind(now).is_some()) else {
             self.lookups.misses += 1;
+            self.notices.note_miss(key);
             return Ok(None);
         };
         self.lookups.hits += 1;
@@ -96,6 +98,7 @@ impl<'a> Transaction<'a> {
     /// Ends whatever the key holds, its TTL too, for what is written next to be all of it: `*STORE` and its like. A key of
     /// which nothing is known here may be written elsewhere at the same time: of two whole values the later stands.
     pub(crate) fn clear(&mut self, key: &Key<'a>) -> Result<(), CommandError> {
+        self.replaced = self.exists(key).then_some(*key);
         self.emit(key, Op::Reset)
     }
 
@@ -184,6 +187,10 @@ impl<'a> Transaction<'a> {
             let value = entry.string().into_owned();
             let keys = source.bytes.len() + 2 * target.bytes.len();
             self.reserve(3 * CHANGE_OVERHEAD_BYTES + keys + value.len())?;
+            // What stood there is deleted first, as Redis has it: the copy is a new key.
+            if self.exists(target) {
+                self.notify(Class::New, "new", target);
+            }
             return self.set(target, value, expiry.map_or(NewTtl::Clear, NewTtl::At));
         };
         let mut cells: Vec<(Vec<u8>, Value<'static>)> = Vec::with_capacity(collection.len());
@@ -207,7 +214,7 @@ impl<'a> Transaction<'a> {
         self.reserve(
             3 * (CHANGE_OVERHEAD_BYTES + target.bytes.len()) + source.bytes.len() + bytes.sum::<usize>(),
         )?;
-        self.clear(target)?;
+        self.emit(target, Op::Reset)?;
         for (element, value) in cells {
             self.put(target, kind, element, value)?;
         }

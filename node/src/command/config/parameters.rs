@@ -14,6 +14,7 @@ use shared::change::DATABASES;
 
 use crate::command::arguments::lossy;
 use crate::config::{Bytes, MAX_CHANGE_LIMIT};
+use crate::notifications::Wanted;
 use crate::server::Server;
 use crate::settings::{Fsync, REQUEST_BYTES_MAX, Settings};
 use crate::store::rich::parse_integer;
@@ -37,6 +38,8 @@ enum Form {
     Fsync,
     Role,
     OutputLimit,
+    /// Letters, for classes of events.
+    KeyspaceEvents,
 }
 
 /// Why a value was refused: the end of CONFIG SET's error.
@@ -140,6 +143,12 @@ pub(super) const PARAMETERS: &[Parameter] = &[
     fixed("maxmemory-policy", |_| "noeviction".to_owned()),
     fixed("member-timeout", |server| (server.config.member_timeout_ms / 1_000).to_string()),
     fixed("name", |server| server.config.name.clone()),
+    settable(
+        "notify-keyspace-events",
+        |server| server.node.settings.notify_keyspace_events().to_string(),
+        Form::KeyspaceEvents,
+        |settings, value| settings.set_notify_keyspace_events(Wanted(value as u16)),
+    ),
     fixed("port", |server| server.config.port.to_string()),
     settable(
         "proto-max-bulk-len",
@@ -236,6 +245,9 @@ impl Form {
             Self::Fsync => parse_fsync(value),
             Self::Role => parse_role(value),
             Self::OutputLimit => parse_output_limits(&lossy(value)),
+            Self::KeyspaceEvents => {
+                lossy(value).parse().map(|Wanted(bits)| bits.into()).map_err(Refusal::text)
+            }
         }
     }
 }

@@ -7,6 +7,7 @@ use shared::change::{Kind, Value};
 
 use crate::command::context::Context;
 use crate::error::{CommandError, CommandResult};
+use crate::notifications::Class;
 use crate::store::key::Key;
 
 pub(super) fn hset<'a>(context: &mut Context<'_, 'a>, arguments: &[&'a [u8]]) -> CommandResult {
@@ -27,6 +28,7 @@ pub(super) fn hsetnx<'a>(context: &mut Context<'_, 'a>, arguments: &[&'a [u8]]) 
     let is_free = !hash.is_some_and(|hash| hash.contains(field));
     if is_free {
         put(context, &key, field, arguments[3])?;
+        context.transaction.notify(Class::Hash, "hset", &key);
     }
     context.reply.integer(is_free.into());
     Ok(())
@@ -44,6 +46,9 @@ pub(super) fn hdel<'a>(context: &mut Context<'_, 'a>, arguments: &[&'a [u8]]) ->
     context.transaction.reserve_elements(&key, present.iter().map(|field| field.len()))?;
     for field in &present {
         context.transaction.remove(&key, Kind::Hash, *field)?;
+    }
+    if !present.is_empty() {
+        context.transaction.notify_taken(Class::Hash, "hdel", &key);
     }
     context.reply.integer(present.len() as i64);
     Ok(())
@@ -67,6 +72,7 @@ fn write<'a>(context: &mut Context<'_, 'a>, name: &str, arguments: &[&'a [u8]]) 
         added += i64::from(!hash.is_some_and(|hash| hash.contains(field)));
         context.transaction.put(&key, Kind::Hash, *field, Value::Bytes((*value).into()))?;
     }
+    context.transaction.notify(Class::Hash, "hset", &key);
     Ok(added)
 }
 

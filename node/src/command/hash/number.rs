@@ -7,6 +7,7 @@ use crate::command::arguments::integer;
 use crate::command::context::Context;
 use crate::command::string::long_double::LongDouble;
 use crate::error::{CommandError, CommandResult};
+use crate::notifications::Class;
 use crate::store::rich::parse_integer;
 
 pub(super) fn hincrby<'a>(context: &mut Context<'_, 'a>, arguments: &[&'a [u8]]) -> CommandResult {
@@ -21,6 +22,7 @@ pub(super) fn hincrby<'a>(context: &mut Context<'_, 'a>, arguments: &[&'a [u8]])
     let cell = CellId { kind: Kind::Hash, element: field.into() };
     context.transaction.reserve_elements(&key, std::iter::once(field.len()))?;
     context.transaction.add_integer(&key, cell, by)?;
+    context.transaction.notify(Class::Hash, "hincrby", &key);
     context.reply.integer(sum);
     Ok(())
 }
@@ -43,6 +45,7 @@ pub(super) fn hincrbyfloat<'a>(context: &mut Context<'_, 'a>, arguments: &[&'a [
     }
     let text = sum.to_string().into_bytes();
     put(context, &key, field, text.clone())?;
+    context.transaction.notify(Class::Hash, "hincrbyfloat", &key);
     context.reply.bulk(&text);
     Ok(())
 }

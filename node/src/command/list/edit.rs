@@ -8,6 +8,7 @@ use super::place;
 use crate::command::arguments::{integer, is, ranks_between};
 use crate::command::context::Context;
 use crate::error::{CommandError, CommandResult};
+use crate::notifications::Class;
 use crate::store::key::Key;
 use crate::store::list_id::ID_BYTES_MAX;
 
@@ -21,6 +22,7 @@ pub(super) fn lset<'a>(context: &mut Context<'_, 'a>, arguments: &[&'a [u8]]) ->
     let (id, _) = element.ok_or(CommandError::text("ERR index out of range"))?;
     let id = id.to_vec();
     context.transaction.put(&key, Kind::List, id, Value::Bytes(arguments[3].into()))?;
+    context.transaction.notify(Class::List, "lset", &key);
     context.reply.ok();
     Ok(())
 }
@@ -43,6 +45,7 @@ pub(super) fn linsert<'a>(context: &mut Context<'_, 'a>, arguments: &[&'a [u8]])
     };
     context.transaction.reserve_elements(&key, std::iter::once(ID_BYTES_MAX + arguments[4].len()))?;
     context.transaction.insert(&key, pivot + behind, arguments[4])?;
+    context.transaction.notify(Class::List, "linsert", &key);
     context.reply.integer(length as i64 + 1);
     Ok(())
 }
@@ -66,7 +69,12 @@ pub(super) fn lrem<'a>(context: &mut Context<'_, 'a>, arguments: &[&'a [u8]]) ->
         list.iter().filter_map(equals).take(limit).collect()
     };
     context.reply.integer(ids.len() as i64);
-    remove_all(context, &key, ids)
+    let takes = !ids.is_empty();
+    remove_all(context, &key, ids)?;
+    if takes {
+        context.transaction.notify_taken(Class::List, "lrem", &key);
+    }
+    Ok(())
 }
 
 pub(super) fn ltrim<'a>(context: &mut Context<'_, 'a>, arguments: &[&'a [u8]]) -> CommandResult {
@@ -74,13 +82,18 @@ pub(super) fn ltrim<'a>(context: &mut Context<'_, 'a>, arguments: &[&'a [u8]]) -
     let key = context.key(arguments[1]);
     let list = context.transaction.collection(&key, Kind::List)?;
     let mut ids = Vec::new();
+    let is_there = list.is_some();
     if let Some(list) = list {
         let Range { start, end } = ranks_between(start, stop, list.len());
         let outside = list.range(0..start).chain(list.range(end..list.len()));
         ids.extend(outside.map(|(id, _)| id.to_vec()));
     }
     context.reply.ok();
-    remove_all(context, &key, ids)
+    remove_all(context, &key, ids)?;
+    if is_there {
+        context.transaction.notify_taken(Class::List, "ltrim", &key);
+    }
+    Ok(())
 }
 
 fn remove_all<'a>(context: &mut Context<'_, 'a>, key: &Key<'a>, ids: Vec<Vec<u8>>) -> CommandResult {

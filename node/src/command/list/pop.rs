@@ -4,11 +4,13 @@ use std::borrow::Cow;
 
 use shared::change::Kind;
 
+use super::push::pushed;
 use crate::command::arguments::{count, is};
 use crate::command::blocking::{Attempt, Wanted, take_or_wait};
 use crate::command::context::Context;
 use crate::command::popping::Popping;
 use crate::error::{CommandError, CommandResult};
+use crate::notifications::Class;
 use crate::store::key::Key;
 use crate::store::list_id::ID_BYTES_MAX;
 use crate::transaction::End;
@@ -113,8 +115,29 @@ fn reply_taken<'a>(
     Ok(!taken.is_empty())
 }
 
-/// Takes up to `count` elements from an end of the key's list, the outermost first.
+/// Takes up to `count` elements from an end of the key's list, the outermost first, and tells of it.
 fn take<'a>(
+    context: &mut Context<'_, 'a>,
+    key: &Key<'a>,
+    end: End,
+    count: usize,
+) -> Result<Vec<Vec<u8>>, CommandError> {
+    let taken = take_untold(context, key, end, count)?;
+    if !taken.is_empty() {
+        context.transaction.notify_taken(Class::List, popped(end), key);
+    }
+    Ok(taken)
+}
+
+/// The event of a pop from this end.
+const fn popped(end: End) -> &'static str {
+    match end {
+        End::Head => "lpop",
+        End::Tail => "rpop",
+    }
+}
+
+fn take_untold<'a>(
     context: &mut Context<'_, 'a>,
     key: &Key<'a>,
     end: End,
@@ -212,9 +235,12 @@ fn shift<'a>(
     context.transaction.reserve_elements(&source, reserved.into_iter())?;
     // The only element of a list comes back to where it was, and the list's TTL stays.
     if source != target || length > 1 {
-        take(context, &source, from, 1)?;
+        take_untold(context, &source, from, 1)?;
         context.transaction.push(&target, to, std::iter::once(Cow::Owned(value.clone())))?;
     }
+    // As Redis has it, the arrival is told first.
+    context.transaction.notify(Class::List, pushed(to), &target);
+    context.transaction.notify_taken(Class::List, popped(from), &source);
     Ok(Some(value))
 }
 

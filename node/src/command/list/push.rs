@@ -6,6 +6,7 @@ use shared::change::Kind;
 
 use crate::command::context::Context;
 use crate::error::CommandResult;
+use crate::notifications::Class;
 use crate::store::list_id::ID_BYTES_MAX;
 use crate::transaction::End;
 
@@ -40,6 +41,15 @@ fn push<'a>(
     let lengths = values.iter().map(|value| ID_BYTES_MAX + value.len());
     context.transaction.reserve_elements(&key, lengths)?;
     context.transaction.push(&key, end, values.iter().map(|value| Cow::Borrowed(*value)))?;
+    context.transaction.notify(Class::List, pushed(end), &key);
     context.reply.integer((held.unwrap_or(0) + values.len()) as i64);
     Ok(())
+}
+
+/// The event of a push to this end.
+pub(super) const fn pushed(end: End) -> &'static str {
+    match end {
+        End::Head => "lpush",
+        End::Tail => "rpush",
+    }
 }

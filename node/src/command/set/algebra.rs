@@ -9,6 +9,7 @@ use super::members::add;
 use crate::command::arguments::{key_count, limit};
 use crate::command::context::Context;
 use crate::error::{CommandError, CommandResult};
+use crate::notifications::Class;
 use crate::store::collection::Collection;
 use crate::store::key::Key;
 use crate::transaction::Transaction;
@@ -34,15 +35,15 @@ pub(super) fn sdiff<'a>(context: &mut Context<'_, 'a>, arguments: &[&'a [u8]]) -
 }
 
 pub(super) fn sinterstore<'a>(context: &mut Context<'_, 'a>, arguments: &[&'a [u8]]) -> CommandResult {
-    store(context, Operation::Intersection, arguments)
+    store(context, Operation::Intersection, "sinterstore", arguments)
 }
 
 pub(super) fn sunionstore<'a>(context: &mut Context<'_, 'a>, arguments: &[&'a [u8]]) -> CommandResult {
-    store(context, Operation::Union, arguments)
+    store(context, Operation::Union, "sunionstore", arguments)
 }
 
 pub(super) fn sdiffstore<'a>(context: &mut Context<'_, 'a>, arguments: &[&'a [u8]]) -> CommandResult {
-    store(context, Operation::Difference, arguments)
+    store(context, Operation::Difference, "sdiffstore", arguments)
 }
 
 pub(super) fn sintercard<'a>(context: &mut Context<'_, 'a>, arguments: &[&'a [u8]]) -> CommandResult {
@@ -66,11 +67,19 @@ fn reply<'a>(context: &mut Context<'_, 'a>, operation: Operation, keys: &[&'a [u
     Ok(())
 }
 
-fn store<'a>(context: &mut Context<'_, 'a>, operation: Operation, arguments: &[&'a [u8]]) -> CommandResult {
+fn store<'a>(
+    context: &mut Context<'_, 'a>,
+    operation: Operation,
+    name: &'static str,
+    arguments: &[&'a [u8]],
+) -> CommandResult {
     let sets = sets(context.transaction, context.client.db, &arguments[2..])?;
     let members = members(operation, &sets).into_iter().map(<[u8]>::to_vec).collect();
     let target = context.key(arguments[1]);
     let count = replace(context.transaction, &target, members)?;
+    if count > 0 {
+        context.transaction.notify(Class::Set, name, &target);
+    }
     context.reply.integer(count as i64);
     Ok(())
 }

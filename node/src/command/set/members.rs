@@ -7,6 +7,7 @@ use shared::change::{CHANGE_OVERHEAD_BYTES, Kind, Value};
 
 use crate::command::context::Context;
 use crate::error::{CommandError, CommandResult};
+use crate::notifications::Class;
 use crate::store::key::Key;
 use crate::transaction::Transaction;
 
@@ -19,6 +20,9 @@ pub(super) fn sadd<'a>(context: &mut Context<'_, 'a>, arguments: &[&'a [u8]]) ->
     context.transaction.reserve_elements(&key, new.iter().map(|member| member.len()))?;
     for member in &new {
         add(context.transaction, &key, *member)?;
+    }
+    if !new.is_empty() {
+        context.transaction.notify(Class::Set, "sadd", &key);
     }
     context.reply.integer(new.len() as i64);
     Ok(())
@@ -33,6 +37,9 @@ pub(super) fn srem<'a>(context: &mut Context<'_, 'a>, arguments: &[&'a [u8]]) ->
     context.transaction.reserve_elements(&key, gone.iter().map(|member| member.len()))?;
     for member in &gone {
         context.transaction.remove(&key, Kind::Set, *member)?;
+    }
+    if !gone.is_empty() {
+        context.transaction.notify_taken(Class::Set, "srem", &key);
     }
     context.reply.integer(gone.len() as i64);
     Ok(())
@@ -51,8 +58,10 @@ pub(super) fn smove<'a>(context: &mut Context<'_, 'a>, arguments: &[&'a [u8]]) -
         let bytes = source.bytes.len() + 2 * (target.bytes.len() + member.len());
         transaction.reserve(3 * CHANGE_OVERHEAD_BYTES + bytes)?;
         transaction.remove(&source, Kind::Set, member)?;
+        transaction.notify_taken(Class::Set, "srem", &source);
         if !is_there {
             add(transaction, &target, member)?;
+            transaction.notify(Class::Set, "sadd", &target);
         }
     }
     context.reply.integer(is_member.into());

@@ -6,6 +6,7 @@ use crate::command::arguments::count;
 use crate::command::context::Context;
 use crate::command::scan::random::Sample;
 use crate::error::{CommandError, CommandResult};
+use crate::notifications::Class;
 
 pub(super) fn srandmember<'a>(context: &mut Context<'_, 'a>, arguments: &[&'a [u8]]) -> CommandResult {
     let sample = match arguments[2..] {
@@ -57,9 +58,13 @@ pub(super) fn spop<'a>(context: &mut Context<'_, 'a>, arguments: &[&'a [u8]]) ->
     if count.is_some() {
         context.reply.set(members.len());
     }
+    let takes = !members.is_empty();
     for member in members {
         context.reply.bulk(&member);
         context.transaction.remove(&key, Kind::Set, member)?;
+    }
+    if takes {
+        context.transaction.notify_taken(Class::Set, "spop", &key);
     }
     Ok(())
 }

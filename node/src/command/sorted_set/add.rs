@@ -6,6 +6,7 @@ use super::scores::parse_score;
 use crate::command::arguments::is;
 use crate::command::context::Context;
 use crate::error::{CommandError, CommandResult};
+use crate::notifications::Class;
 use crate::store::key::Key;
 
 /// Which members ZADD touches, and what it replies.
@@ -101,6 +102,10 @@ fn add<'a>(
         last = write(context, &key, options, score, member)?;
         added += i64::from(matches!(last, Outcome::Added(_)));
         changed += i64::from(matches!(last, Outcome::Changed(_)));
+    }
+    if added + changed > 0 {
+        let event = if options.increments { "zincr" } else { "zadd" };
+        context.transaction.notify(Class::SortedSet, event, &key);
     }
     match last {
         Outcome::Skipped if options.increments => context.reply.null(),

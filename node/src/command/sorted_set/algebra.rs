@@ -9,6 +9,7 @@ use super::scores::{parse_score, reply_head, reply_member};
 use crate::command::arguments::{integer, is, limit};
 use crate::command::context::Context;
 use crate::error::{CommandError, CommandResult};
+use crate::notifications::Class;
 use crate::store::collection::Collection;
 use crate::store::key::Key;
 use crate::store::rich::rank_order;
@@ -99,7 +100,7 @@ fn reply<'a>(
 fn store<'a>(
     context: &mut Context<'_, 'a>,
     operation: Operation,
-    name: &str,
+    name: &'static str,
     arguments: &[&'a [u8]],
 ) -> CommandResult {
     let (inputs, rest) = inputs(context.transaction, context.client.db, name, &arguments[2..])?;
@@ -108,6 +109,9 @@ fn store<'a>(
     let members = members.map(|(member, score)| (member.to_vec(), score)).collect();
     let target = context.key(arguments[1]);
     let count = replace(context.transaction, &target, members)?;
+    if count > 0 {
+        context.transaction.notify(Class::SortedSet, name, &target);
+    }
     context.reply.integer(count as i64);
     Ok(())
 }
@@ -139,7 +143,7 @@ impl<'c> Input<'c> {
 
 /// The sets whose number stands first, and what stands behind them.
 fn inputs<'c, 'r, 'a>(
-    transaction: &'c Transaction<'_>,
+    transaction: &'c mut Transaction<'_>,
     db: u8,
     name: &str,
     arguments: &'r [&'a [u8]],
@@ -152,6 +156,8 @@ fn inputs<'c, 'r, 'a>(
     }
     let number = usize::try_from(number).unwrap_or(usize::MAX);
     let (keys, rest) = arguments[1..].split_at_checked(number).ok_or(CommandError::Syntax)?;
+    transaction.tell_missing(db, keys);
+    let transaction = &*transaction;
     let input = |key: &&'a [u8]| {
         let key = Key::new(db, key);
         let kind = match transaction.kind(&key) {

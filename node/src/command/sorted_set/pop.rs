@@ -9,6 +9,7 @@ use crate::command::blocking::{Attempt, Wanted, take_or_wait};
 use crate::command::context::Context;
 use crate::command::popping::Popping;
 use crate::error::{CommandError, CommandResult};
+use crate::notifications::Class;
 use crate::store::key::Key;
 
 /// Which end of a sorted set is taken from.
@@ -149,6 +150,10 @@ fn take<'a>(
     context.transaction.reserve_elements(key, popped.iter().map(|(member, _)| member.len()))?;
     for (member, _) in &popped {
         context.transaction.remove(key, Kind::SortedSet, member.clone())?;
+    }
+    if !popped.is_empty() {
+        let event = if end == Extreme::Min { "zpopmin" } else { "zpopmax" };
+        context.transaction.notify_taken(Class::SortedSet, event, key);
     }
     Ok(popped)
 }

@@ -8,6 +8,7 @@ use super::scores::{NameInterval, ScoreInterval, reply_head, reply_member};
 use crate::command::arguments::{integer, is, ranks_between};
 use crate::command::context::Context;
 use crate::error::{CommandError, CommandResult};
+use crate::notifications::Class;
 use crate::store::collection::Collection;
 use crate::store::key::Key;
 use crate::transaction::Transaction;
@@ -62,6 +63,9 @@ pub(super) fn zrangestore<'a>(context: &mut Context<'_, 'a>, arguments: &[&'a [u
         members.extend(set.ranked(ranks).map(|(member, score)| (member.to_vec(), score)));
     }
     let count = replace(context.transaction, &target, members)?;
+    if count > 0 {
+        context.transaction.notify(Class::SortedSet, "zrangestore", &target);
+    }
     context.reply.integer(count as i64);
     Ok(())
 }

@@ -9,6 +9,7 @@ use super::scores::{NameInterval, ScoreInterval};
 use crate::command::arguments::{integer, ranks_between};
 use crate::command::context::Context;
 use crate::error::CommandResult;
+use crate::notifications::Class;
 use crate::store::collection::Collection;
 
 pub(super) fn zrem<'a>(context: &mut Context<'_, 'a>, arguments: &[&'a [u8]]) -> CommandResult {
@@ -22,27 +23,31 @@ pub(super) fn zrem<'a>(context: &mut Context<'_, 'a>, arguments: &[&'a [u8]]) ->
     for member in &gone {
         context.transaction.remove(&key, Kind::SortedSet, *member)?;
     }
+    if !gone.is_empty() {
+        context.transaction.notify_taken(Class::SortedSet, "zrem", &key);
+    }
     context.reply.integer(gone.len() as i64);
     Ok(())
 }
 
 pub(super) fn zremrangebyrank<'a>(context: &mut Context<'_, 'a>, arguments: &[&'a [u8]]) -> CommandResult {
     let (start, stop) = (integer(arguments[2])?, integer(arguments[3])?);
-    remove_range(context, arguments[1], |set| ranks_between(start, stop, set.len()))
+    remove_range(context, "zremrangebyrank", arguments[1], |set| ranks_between(start, stop, set.len()))
 }
 
 pub(super) fn zremrangebyscore<'a>(context: &mut Context<'_, 'a>, arguments: &[&'a [u8]]) -> CommandResult {
     let interval = ScoreInterval::parse(arguments[2], arguments[3])?;
-    remove_range(context, arguments[1], |set| interval.ranks(set))
+    remove_range(context, "zremrangebyscore", arguments[1], |set| interval.ranks(set))
 }
 
 pub(super) fn zremrangebylex<'a>(context: &mut Context<'_, 'a>, arguments: &[&'a [u8]]) -> CommandResult {
     let interval = NameInterval::parse(arguments[2], arguments[3])?;
-    remove_range(context, arguments[1], |set| interval.ranks(set))
+    remove_range(context, "zremrangebylex", arguments[1], |set| interval.ranks(set))
 }
 
 fn remove_range<'a>(
     context: &mut Context<'_, 'a>,
+    event: &'static str,
     key: &'a [u8],
     ranks: impl Fn(Collection<'_>) -> Range<usize>,
 ) -> CommandResult {
@@ -52,5 +57,12 @@ fn remove_range<'a>(
     let members: Vec<Vec<u8>> = members.map(|(member, _)| member.to_vec()).collect();
     context.transaction.reserve_elements(&key, members.iter().map(Vec::len))?;
     context.reply.integer(members.len() as i64);
-    members.into_iter().try_for_each(|member| context.transaction.remove(&key, Kind::SortedSet, member))
+    let takes = !members.is_empty();
+    for member in members {
+        context.transaction.remove(&key, Kind::SortedSet, member)?;
+    }
+    if takes {
+        context.transaction.notify_taken(Class::SortedSet, event, &key);
+    }
+    Ok(())
 }

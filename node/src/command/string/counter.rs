@@ -4,6 +4,7 @@ use super::long_double::LongDouble;
 use crate::command::arguments::integer;
 use crate::command::context::Context;
 use crate::error::{CommandError, CommandResult};
+use crate::notifications::Class;
 
 pub(super) fn incr<'a>(context: &mut Context<'_, 'a>, arguments: &[&'a [u8]]) -> CommandResult {
     add(context, arguments[1], 1)
@@ -24,12 +25,13 @@ pub(super) fn decrby<'a>(context: &mut Context<'_, 'a>, arguments: &[&'a [u8]]) 
 
 fn add<'a>(context: &mut Context<'_, 'a>, key: &'a [u8], by: i64) -> CommandResult {
     let key = context.key(key);
-    let held = match context.transaction.read_string(&key)? {
+    let held = match context.transaction.string(&key)? {
         Some(text) => integer(&text)?,
         None => 0,
     };
     let sum = held.checked_add(by).ok_or(CommandError::Overflow)?;
     context.transaction.increment(&key, by)?;
+    context.transaction.notify(Class::String, "incrby", &key);
     context.reply.integer(sum);
     Ok(())
 }
@@ -38,7 +40,7 @@ fn add<'a>(context: &mut Context<'_, 'a>, key: &'a [u8], by: i64) -> CommandResu
 /// The sum is the text that Redis gives, which the sums of a counter, binary floats, would not come to.
 pub(super) fn incrbyfloat<'a>(context: &mut Context<'_, 'a>, arguments: &[&'a [u8]]) -> CommandResult {
     let key = context.key(arguments[1]);
-    let held = match context.transaction.read_string(&key)? {
+    let held = match context.transaction.string(&key)? {
         Some(text) => LongDouble::parse(&text).ok_or(CommandError::NotFloat)?,
         None => LongDouble::ZERO,
     };
@@ -49,5 +51,7 @@ pub(super) fn incrbyfloat<'a>(context: &mut Context<'_, 'a>, arguments: &[&'a [u
     }
     let text = sum.to_string().into_bytes();
     context.reply.bulk(&text);
-    context.transaction.write_string(&key, text)
+    context.transaction.write_string(&key, text)?;
+    context.transaction.notify(Class::String, "incrbyfloat", &key);
+    Ok(())
 }

@@ -3,6 +3,7 @@
 use super::options::{Options, Ttl, Unit};
 use crate::command::context::Context;
 use crate::error::{CommandError, CommandResult};
+use crate::notifications::Class;
 use crate::store::key::Key;
 
 pub(super) fn get<'a>(context: &mut Context<'_, 'a>, arguments: &[&'a [u8]]) -> CommandResult {
@@ -29,7 +30,9 @@ pub(super) fn getex<'a>(context: &mut Context<'_, 'a>, arguments: &[&'a [u8]]) -
     match options.ttl {
         Some(Ttl::Set(unit, told)) => expire(context, &key, unit, told),
         Some(Ttl::Persist) if context.transaction.expiry(&key).is_some() => {
-            context.transaction.expire(&key, None)
+            context.transaction.expire(&key, None)?;
+            context.transaction.notify(Class::Generic, "persist", &key);
+            Ok(())
         }
         _ => Ok(()),
     }
@@ -43,7 +46,9 @@ fn expire<'a>(context: &mut Context<'_, 'a>, key: &Key<'a>, unit: Unit, told: &[
         context.transaction.delete(key)?;
         return Ok(());
     }
-    context.transaction.expire(key, Some(expiry))
+    context.transaction.expire(key, Some(expiry))?;
+    context.transaction.notify(Class::Generic, "expire", key);
+    Ok(())
 }
 
 /// Replies with the key's string, or with null. Returns whether there is one.

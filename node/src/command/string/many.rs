@@ -4,6 +4,7 @@ use shared::change::CHANGE_OVERHEAD_BYTES;
 
 use crate::command::context::Context;
 use crate::error::{CommandError, CommandResult};
+use crate::notifications::Class;
 use crate::transaction::NewTtl;
 
 pub(super) fn mget<'a>(context: &mut Context<'_, 'a>, arguments: &[&'a [u8]]) -> CommandResult {
@@ -52,6 +53,7 @@ fn set_all<'a>(context: &mut Context<'_, 'a>, pairs: &[[&'a [u8]; 2]]) -> Comman
     for [key, value] in pairs {
         let key = context.key(key);
         context.transaction.set(&key, *value, NewTtl::Clear)?;
+        context.transaction.notify(Class::String, "set", &key);
     }
     Ok(())
 }

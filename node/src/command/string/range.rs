@@ -5,25 +5,29 @@ use std::ops::Range;
 use crate::command::arguments::integer;
 use crate::command::context::Context;
 use crate::error::{CommandError, CommandResult};
+use crate::notifications::Class;
 
 pub(super) fn append<'a>(context: &mut Context<'_, 'a>, arguments: &[&'a [u8]]) -> CommandResult {
     let key = context.key(arguments[1]);
     let tail = arguments[2];
     let limit = context.server.node.settings.bulk_bytes_max();
-    let Some(held) = context.transaction.read_string(&key)? else {
+    let Some(held) = context.transaction.string(&key)? else {
         context.reply.integer(tail.len() as i64);
-        return context.transaction.write_string(&key, tail);
+        context.transaction.write_string(&key, tail)?;
+        context.transaction.notify(Class::String, "append", &key);
+        return Ok(());
     };
     let length = held.len() + tail.len();
     if length > limit {
         return Err(CommandError::StringTooLong);
     }
     context.reply.integer(length as i64);
-    if tail.is_empty() {
-        return Ok(());
+    if !tail.is_empty() {
+        let whole = [&*held, tail].concat();
+        context.transaction.write_string(&key, whole)?;
     }
-    let whole = [&*held, tail].concat();
-    context.transaction.write_string(&key, whole)
+    context.transaction.notify(Class::String, "append", &key);
+    Ok(())
 }
 
 pub(super) fn strlen<'a>(context: &mut Context<'_, 'a>, arguments: &[&'a [u8]]) -> CommandResult {
@@ -62,7 +66,9 @@ pub(super) fn setrange<'a>(context: &mut Context<'_, 'a>, arguments: &[&'a [u8]]
     whole.resize(length, 0);
     whole[offset..end].copy_from_slice(part);
     context.reply.integer(length as i64);
-    context.transaction.write_string(&key, whole)
+    context.transaction.write_string(&key, whole)?;
+    context.transaction.notify(Class::String, "setrange", &key);
+    Ok(())
 }
 
 /// Whether both ends count from the string's end and the first lies behind the last. GETRANGE and BITCOUNT look

@@ -4,6 +4,7 @@ use super::get::reply_value;
 use super::options::{Condition, Options, Ttl, Unit};
 use crate::command::context::Context;
 use crate::error::{CommandError, CommandResult};
+use crate::notifications::Class;
 use crate::store::key::Key;
 use crate::transaction::NewTtl;
 
@@ -37,7 +38,7 @@ pub(super) fn setnx<'a>(context: &mut Context<'_, 'a>, arguments: &[&'a [u8]]) -
     let key = context.key(arguments[1]);
     let absent = !context.transaction.exists(&key);
     if absent {
-        context.transaction.set(&key, arguments[2], NewTtl::Clear)?;
+        write(context, &key, arguments[2], NewTtl::Clear)?;
     }
     context.reply.integer(absent.into());
     Ok(())
@@ -67,7 +68,7 @@ fn set_for<'a>(
 pub(super) fn getset<'a>(context: &mut Context<'_, 'a>, arguments: &[&'a [u8]]) -> CommandResult {
     let key = context.key(arguments[1]);
     reply_value(context, &key)?;
-    context.transaction.set(&key, arguments[2], NewTtl::Clear)
+    write(context, &key, arguments[2], NewTtl::Clear)
 }
 
 /// Writes a string whole. One that has already expired removes the key: that is all that anybody could see of
@@ -81,8 +82,19 @@ fn write<'a>(
     if let NewTtl::At(expiry) = ttl
         && expiry < context.transaction.now()
     {
-        context.transaction.delete(key)?;
+        context.transaction.take_away(key)?;
+        notify(context, key, ttl);
+        context.transaction.notify(Class::Expired, "expired", key);
         return Ok(());
     }
-    context.transaction.set(key, value, ttl)
+    context.transaction.set(key, value, ttl)?;
+    notify(context, key, ttl);
+    Ok(())
+}
+
+fn notify(context: &mut Context<'_, '_>, key: &Key<'_>, ttl: NewTtl) {
+    context.transaction.notify(Class::String, "set", key);
+    if matches!(ttl, NewTtl::At(_)) {
+        context.transaction.notify(Class::Generic, "expire", key);
+    }
 }
