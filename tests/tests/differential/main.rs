@@ -11,6 +11,8 @@ mod contest;
 
 mod dice;
 
+mod events;
+
 mod family;
 
 mod form;
