@@ -10,6 +10,8 @@ mod messages;
 
 mod mixes;
 
+mod notifications;
+
 mod races;
 
 mod resuming;

@@ -13,10 +13,10 @@ use tests::wait::{wait_for, wait_until};
 const MESSAGES: usize = 1_000;
 
 /// A client that listens to a channel.
-struct Listener(Connection);
+pub(crate) struct Listener(Connection);
 
 impl Listener {
-    fn at(host: &Host, channel: &str) -> Self {
+    pub(crate) fn at(host: &Host, channel: &str) -> Self {
         Self::by("SUBSCRIBE", host, channel)
     }
 
@@ -38,7 +38,7 @@ impl Listener {
         T::from_redis_value(parts).expect("three parts")
     }
 
-    fn next_text(&mut self) -> String {
+    pub(crate) fn next_text(&mut self) -> String {
         let (_, _, text): (String, String, String) = self.next();
         text
     }
