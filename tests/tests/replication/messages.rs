@@ -17,15 +17,10 @@ pub(crate) struct Listener(Connection);
 
 impl Listener {
     pub(crate) fn at(host: &Host, channel: &str) -> Self {
-        Self::by("SUBSCRIBE", host, channel)
-    }
-
-    fn by(command: &str, host: &Host, topic: &str) -> Self {
         let mut client = host.client();
-        client.send_packed_command(&redis::cmd(command).arg(topic).get_packed_command()).expect("sent");
+        client.send_packed_command(&redis::cmd("SUBSCRIBE").arg(channel).get_packed_command()).expect("sent");
         let mut listener = Self(client);
-        let confirmed = (command.to_lowercase(), topic.to_owned(), 1);
-        assert_eq!(listener.next::<(String, String, i64)>(), confirmed);
+        assert_eq!(listener.next::<(String, String, i64)>(), ("subscribe".into(), channel.into(), 1));
         listener
     }
 
