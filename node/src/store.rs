@@ -22,6 +22,8 @@ pub(crate) mod origins;
 
 pub(crate) mod rich;
 
+pub(crate) mod block;
+
 pub(crate) mod entry;
 
 pub(crate) mod collection;

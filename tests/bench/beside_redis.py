@@ -115,7 +115,7 @@ def encode(words):
 
 def commands(node):
     return {
-        "tandem": [node, "--memory", "--threads", "1", "--port", "{port}"],
+        "tandem": [node, "--memory", "--log-memory", "1mb", "--threads", "1", "--port", "{port}"],
         "redis": ["redis-server", "--port", "{port}", "--save", "", "--appendonly", "no"],
     }
 

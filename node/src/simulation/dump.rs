@@ -1,6 +1,5 @@
 //! All that a node holds, to compare.
 
-use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
 use shared::change::{DATABASES, Kind};
@@ -11,6 +10,7 @@ use super::SimulatedNode;
 use crate::conversation::receiving::Receiving;
 use crate::store::ShardSet;
 use crate::store::canonical;
+use crate::store::collection::Element;
 use crate::store::key::{Key, SLOTS, SLOTS_PER_SHARD, ShardId};
 use crate::transaction::{Clocks, Transaction};
 
@@ -70,15 +70,15 @@ impl Canonical {
 /// The lines of [`Seen::value`].
 fn elements(reads: &Transaction<'_>, key: &Key<'_>, kind: Kind) -> Vec<u8> {
     let collection = reads.collection(key, kind).expect("it is of this kind").expect("it is there");
-    let line = |(id, value): (&[u8], Cow<'_, [u8]>)| {
+    let line = |(id, value): Element<'_>| {
         let value = match kind {
-            Kind::SortedSet => collection.score(id).unwrap_or_default().to_string().into_bytes(),
+            Kind::SortedSet => collection.score(&id).unwrap_or_default().to_string().into_bytes(),
             _ => value.into_owned(),
         };
-        line_of(id, &value)
+        let line = line_of(&id, &value);
+        (id.into_owned(), line)
     };
-    let mut lines: Vec<(&[u8], Vec<u8>)> =
-        collection.iter().map(|element| (element.0, line(element))).collect();
+    let mut lines: Vec<(Vec<u8>, Vec<u8>)> = collection.iter().map(line).collect();
     assert_eq!(lines.len(), collection.len(), "places count what is live");
     lines.sort();
     lines.into_iter().flat_map(|(_, line)| line).collect()

@@ -2,14 +2,14 @@
 
 use std::collections::BTreeMap;
 
-use shared::change::{DATABASES, Kind, Sum};
+use shared::change::{DATABASES, Kind, Sum, Value};
 use shared::clock::Timestamp;
 use shared::id::Origin;
 use shared::time::WallMillis;
 use shared::version::Version;
 
 use super::key::ShardId;
-use super::rich::{CellValue, RichKey};
+use super::rich::RichKey;
 use super::{ShardSet, Store};
 
 /// What is held of every key, with what each database's flushes have come to.
@@ -29,7 +29,7 @@ pub(crate) struct CanonicalKey {
 }
 
 type CanonicalCell =
-    (Kind, Vec<u8>, Option<(Version, Option<CellValue>)>, Vec<(Origin, Timestamp, Timestamp, Sum)>);
+    (Kind, Vec<u8>, Option<(Version, Option<Value<'static>>)>, Vec<(Origin, Timestamp, Timestamp, Sum)>);
 
 impl Store {
     pub(crate) fn canonical(&self) -> Canonical {

@@ -7,53 +7,84 @@ use std::ops::Range;
 
 use shared::change::{CellId, Kind};
 
-use super::rich::{CellValue, RichKey, cursor_of, rank_order};
+use super::block::{Block, BlockCell, Cells, Text};
+use super::entry::PackedCells;
+use super::rich::{LiveCells, Mark, RichKey, cursor_of, rank_order};
 
 /// An element, and its value: see [`Collection::get`].
-pub(crate) type Element<'s> = (&'s [u8], Cow<'s, [u8]>);
+pub(crate) type Element<'s> = (Text<'s>, Text<'s>);
 
 /// The live elements of a key of this kind.
 #[derive(Clone, Copy)]
 pub(crate) struct Collection<'s> {
-    rich: &'s RichKey,
+    held: Held<'s>,
     kind: Kind,
 }
 
+#[derive(Clone, Copy)]
+enum Held<'s> {
+    Packed(PackedCells<'s>),
+    Rich(&'s RichKey),
+}
+
 impl<'s> Collection<'s> {
-    pub(crate) const fn new(rich: &'s RichKey, kind: Kind) -> Self {
-        Self { rich, kind }
+    pub(crate) const fn packed(cells: PackedCells<'s>, kind: Kind) -> Self {
+        Self { held: Held::Packed(cells), kind }
+    }
+
+    pub(crate) const fn rich(rich: &'s RichKey, kind: Kind) -> Self {
+        Self { held: Held::Rich(rich), kind }
     }
 
     /// How many elements there are: at least one.
     pub(crate) fn len(&self) -> usize {
-        self.rich.live_of(self.kind)
+        match self.held {
+            Held::Packed(cells) => cells.len(),
+            Held::Rich(rich) => rich.live_of(self.kind),
+        }
     }
 
     /// The value of a field, or of a list's element by its id; empty for a member of a set.
-    pub(crate) fn get(&self, element: &[u8]) -> Option<Cow<'s, [u8]>> {
-        self.rich.live_bytes(&self.id(element))
+    pub(crate) fn get(&self, element: &[u8]) -> Option<Text<'s>> {
+        let id = self.id(element);
+        match self.held {
+            Held::Packed(cells) => cells.get(&id)?.text(&cells.block),
+            Held::Rich(rich) => rich.cell(&id)?.bytes(rich.mark).map(Text::from),
+        }
     }
 
     pub(crate) fn contains(&self, element: &[u8]) -> bool {
-        self.rich.is_live(&self.id(element))
+        let id = self.id(element);
+        match self.held {
+            Held::Packed(cells) => cells.get(&id).is_some_and(|cell| cell.is_live()),
+            Held::Rich(rich) => rich.cell(&id).is_some_and(|cell| cell.is_live(rich.mark)),
+        }
     }
 
     /// A member's score.
     pub(crate) fn score(&self, member: &[u8]) -> Option<f64> {
-        self.rich.live_score(&self.id(member))
+        let id = self.id(member);
+        match self.held {
+            Held::Packed(cells) => cells.get(&id)?.score(&cells.block),
+            Held::Rich(rich) => rich.cell(&id)?.score(rich.mark),
+        }
     }
 
     /// The elements with their values. A list's come in its order, with their ids; others in no order that means anything.
-    pub(crate) fn iter(&self) -> impl DoubleEndedIterator<Item = Element<'s>> + use<'s> {
+    pub(crate) fn iter(&self) -> Elements<'s> {
         self.range(0..self.len())
     }
 
     /// As [`Collection::iter`], those at these places.
-    pub(crate) fn range(
-        &self,
-        range: Range<usize>,
-    ) -> impl DoubleEndedIterator<Item = Element<'s>> + use<'s> {
-        self.rich.live_range(self.kind, range)
+    pub(crate) fn range(&self, range: Range<usize>) -> Elements<'s> {
+        match self.held {
+            Held::Packed(cells) => Elements::Packed(PackedElements::new(cells, range)),
+            Held::Rich(rich) => {
+                let (offset, length) = (rich.offset_of(self.kind), rich.live_of(self.kind));
+                let places = offset + range.start.min(length)..offset + range.end.min(length);
+                Elements::Rich(rich.cells.live(places), rich.mark)
+            }
+        }
     }
 
     /// The element at a place.
@@ -65,8 +96,14 @@ impl<'s> Collection<'s> {
     pub(crate) fn ranked(
         &self,
         ranks: Range<usize>,
-    ) -> impl DoubleEndedIterator<Item = (&'s [u8], f64)> + use<'s> {
-        self.rich.ranked(ranks)
+    ) -> impl DoubleEndedIterator<Item = (Text<'s>, f64)> + use<'s> {
+        // A block has its members in the order of ranks.
+        let (packed, rich) = match self.held {
+            Held::Packed(cells) => (Some(PackedElements::new(cells, ranks)), None),
+            Held::Rich(rich) => (None, Some(rich.ranked(ranks))),
+        };
+        let packed = packed.into_iter().flat_map(PackedElements::members);
+        packed.chain(rich.into_iter().flatten().map(|(member, score)| (Text::Borrowed(member), score)))
     }
 
     /// How many members come before this one, if it is there.
@@ -77,30 +114,35 @@ impl<'s> Collection<'s> {
 
     /// How many members come first for which this holds; it must hold for none behind one for which it does not.
     pub(crate) fn rank_where(&self, holds: impl Fn(f64, &[u8]) -> bool) -> usize {
-        self.rich.rank_where(holds)
+        match self.held {
+            Held::Packed(cells) => {
+                let members = PackedElements::new(cells, 0..usize::MAX).members();
+                members.take_while(|(member, score)| holds(*score, member)).count()
+            }
+            Held::Rich(rich) => rich.rank_where(holds),
+        }
     }
 
     /// About `count` elements from `cursor` on, and the cursor to go on from, zero at the end. What is there all the time
     /// while cursors are followed from zero to zero comes at least once. Not for lists.
     pub(crate) fn scan(&self, cursor: u64, count: usize) -> (u64, Vec<Element<'s>>) {
-        let Some(before) = self.rich.cells.live_before(self.kind, cursor) else { return (0, Vec::new()) };
-        let start = before - self.offset();
+        let Held::Rich(rich) = self.held else {
+            // All at once, as Redis does where elements lie side by side.
+            return (0, self.iter().collect());
+        };
+        let Some(before) = rich.cells.live_before(self.kind, cursor) else { return (0, Vec::new()) };
+        let start = before - rich.offset_of(self.kind);
         let mut found: Vec<_> =
             self.range(start..start.saturating_add(count.max(1)).min(self.len())).collect();
         // Those that have the last one's cursor come with it.
         for (element, value) in self.range(start + found.len()..self.len()) {
-            let next = cursor_of(element);
+            let next = cursor_of(&element);
             if found.last().is_none_or(|(last, _)| cursor_of(last) != next) {
                 return (next, found);
             }
             found.push((element, value));
         }
         (0, found)
-    }
-
-    /// The place of the first element among all that the key holds.
-    fn offset(&self) -> usize {
-        self.rich.offset_of(self.kind)
     }
 
     fn id<'e>(&self, element: &'e [u8]) -> CellId<'e> {
@@ -115,33 +157,108 @@ impl RichKey {
         self.tally().live[kind as usize]
     }
 
-    fn is_live(&self, id: &CellId<'_>) -> bool {
-        self.cell(id).is_some_and(|cell| cell.is_live(self.mark))
-    }
-
-    fn live_bytes(&self, id: &CellId<'_>) -> Option<Cow<'_, [u8]>> {
-        self.cell(id)?.bytes(self.mark)
-    }
-
-    fn live_score(&self, id: &CellId<'_>) -> Option<f64> {
-        match self.cell(id)?.value(self.mark)? {
-            CellValue::Float(score) => Some(score),
-            CellValue::Bytes(_) => Some(0.0),
-        }
-    }
-
+    /// How many live cells come before those of the kind.
     fn offset_of(&self, kind: Kind) -> usize {
         self.tally().live[..kind as usize].iter().sum()
     }
+}
 
-    fn live_range(
-        &self,
-        kind: Kind,
-        range: Range<usize>,
-    ) -> impl DoubleEndedIterator<Item = (&[u8], Cow<'_, [u8]>)> + use<'_> {
-        let (offset, length) = (self.offset_of(kind), self.live_of(kind));
-        let live = self.cells.live(offset + range.start.min(length)..offset + range.end.min(length));
-        live.map(|(id, cell)| (&*id.element, cell.bytes(self.mark).unwrap_or_default()))
+/// Elements at some places.
+pub(crate) enum Elements<'s> {
+    Packed(PackedElements<'s>),
+    Rich(LiveCells<'s>, Option<Mark>),
+}
+
+impl<'s> Elements<'s> {
+    fn element(
+        (id, cell): (&'s CellId<'static>, &'s super::rich::Cell<'static>),
+        mark: Option<Mark>,
+    ) -> Element<'s> {
+        (Text::Borrowed(&id.element), cell.bytes(mark).map(Text::from).unwrap_or_default())
+    }
+}
+
+impl<'s> Iterator for Elements<'s> {
+    type Item = Element<'s>;
+
+    fn next(&mut self) -> Option<Element<'s>> {
+        match self {
+            Self::Packed(cells) => cells.next().map(|cell| cells.element(&cell)),
+            Self::Rich(cells, mark) => cells.next().map(|found| Self::element(found, *mark)),
+        }
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        match self {
+            Self::Packed(cells) => (cells.left, Some(cells.left)),
+            Self::Rich(cells, _) => cells.size_hint(),
+        }
+    }
+}
+
+impl ExactSizeIterator for Elements<'_> {}
+
+impl DoubleEndedIterator for Elements<'_> {
+    fn next_back(&mut self) -> Option<Self::Item> {
+        match self {
+            Self::Packed(cells) => cells.next_back().map(|cell| cells.element(&cell)),
+            Self::Rich(cells, mark) => cells.next_back().map(|found| Self::element(found, *mark)),
+        }
+    }
+}
+
+/// Live cells of a block, at some places.
+pub(crate) struct PackedElements<'s> {
+    block: Block<'s>,
+    cells: Cells<'s>,
+    /// So many are still to come.
+    left: usize,
+    /// These, if somebody has asked for the last of them: a block is read forwards.
+    read: Option<Vec<BlockCell<'s>>>,
+}
+
+impl<'s> PackedElements<'s> {
+    fn new(cells: PackedCells<'s>, places: Range<usize>) -> Self {
+        let end = places.end.min(cells.len());
+        let start = places.start.min(end);
+        let mut live = cells.block.iter();
+        if start > 0 {
+            live.by_ref().filter(BlockCell::is_live).nth(start - 1);
+        }
+        Self { block: cells.block, cells: live, left: end - start, read: None }
+    }
+
+    fn element(&self, cell: &BlockCell<'s>) -> Element<'s> {
+        (cell.element(), cell.text(&self.block).unwrap_or_default())
+    }
+
+    /// The members of a sorted set, with their scores.
+    fn members(self) -> impl DoubleEndedIterator<Item = (Text<'s>, f64)> {
+        let block = self.block;
+        self.map(move |cell| (cell.element(), cell.score(&block).unwrap_or_default()))
+    }
+}
+
+impl<'s> Iterator for PackedElements<'s> {
+    type Item = BlockCell<'s>;
+
+    fn next(&mut self) -> Option<BlockCell<'s>> {
+        self.left = self.left.checked_sub(1)?;
+        match &mut self.read {
+            None => self.cells.find(BlockCell::is_live),
+            Some(read) => Some(read.remove(0)),
+        }
+    }
+}
+
+impl DoubleEndedIterator for PackedElements<'_> {
+    fn next_back(&mut self) -> Option<Self::Item> {
+        let left = self.left.checked_sub(1)?;
+        let cells = &mut self.cells;
+        let read =
+            self.read.get_or_insert_with(|| cells.filter(BlockCell::is_live).take(self.left).collect());
+        self.left = left;
+        read.pop()
     }
 }
 
@@ -173,7 +290,7 @@ mod tests {
         let mut rich = merged(Kind::Set, (0..COUNT).map(|n| (n.to_string(), Some(0.0))));
         let (mut cursor, mut told) = (0, Vec::new());
         for at in COUNT.. {
-            let (next, found) = Collection::new(&rich, Kind::Set).scan(cursor, 10);
+            let (next, found) = Collection::rich(&rich, Kind::Set).scan(cursor, 10);
             assert!(found.len() >= 10 || next == 0);
             told.extend(found.into_iter().map(|(element, _)| element.to_vec()));
             // One that was told goes, and another comes.
@@ -205,7 +322,7 @@ mod tests {
         for n in 0..COUNT {
             rich.merge(hash(n), Version::new(Timestamp((COUNT + n) as u64), Origin(1)), Source::Log);
         }
-        let set = Collection::new(&rich, Kind::Set);
+        let set = Collection::rich(&rich, Kind::Set);
         assert!((0..COUNT).all(|n| cursor_of(n.to_string().as_bytes()) < 1 << 53));
         for cursor in [1 << 48, 1 << 61, u64::MAX] {
             assert_eq!(set.scan(cursor, 10), (0, Vec::new()));
@@ -221,19 +338,25 @@ mod tests {
             let rewritten = (0..count).map(|n| (n.to_string(), Some(score(n))));
             let removed = (0..count).step_by(5).map(|n| (n.to_string(), None));
             let rich = merged(Kind::SortedSet, written.chain(rewritten).chain(removed));
-            let set = Collection::new(&rich, Kind::SortedSet);
+            let set = Collection::rich(&rich, Kind::SortedSet);
             let mut expected: Vec<(String, f64)> =
                 (0..count).filter(|n| n % 5 > 0).map(|n| (n.to_string(), score(n))).collect();
             expected.sort_by(|l, r| rank_order((l.1, l.0.as_bytes()), (r.1, r.0.as_bytes())));
-            let all: Vec<(&[u8], f64)> = set.ranked(0..usize::MAX).collect();
+            let all: Vec<(Text<'_>, f64)> = set.ranked(0..usize::MAX).collect();
             assert_eq!(
                 all,
-                expected.iter().map(|(name, score)| (name.as_bytes(), *score)).collect::<Vec<_>>()
+                expected
+                    .iter()
+                    .map(|(name, score)| (Text::Borrowed(name.as_bytes()), *score))
+                    .collect::<Vec<_>>()
             );
             assert_eq!(set.len(), expected.len());
             for (rank, (name, score)) in expected.iter().enumerate() {
                 assert_eq!(set.rank(name.as_bytes()), Some(rank));
-                assert_eq!(set.ranked(rank..rank + 1).next(), Some((name.as_bytes(), *score)));
+                assert_eq!(
+                    set.ranked(rank..rank + 1).next(),
+                    Some((Text::Borrowed(name.as_bytes()), *score))
+                );
             }
             assert_eq!(
                 set.rank_where(|score, _| score < 1.0),

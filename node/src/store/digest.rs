@@ -16,12 +16,12 @@
 //! The mixing is one multiplication to 128 bits whose halves are folded, as in wyhash: a few nanoseconds for a string.
 //! It tells accidents apart; who forges versions can forge digests.
 
-use shared::change::{Kind, Sum};
+use shared::change::{CellId, Kind, Sum, Value};
 use shared::id::Origin;
 use shared::version::Version;
 use xxhash_rust::xxh3::xxh3_64;
 
-use super::rich::{CellValue, OwnContribution};
+use super::rich::{Cell, Mark, OwnContribution, Tally};
 
 /// A key's digest, from the XOR of its parts'. A key that has none has no digest: zero.
 pub(crate) const fn key(db: u8, hash: u64, parts: u64) -> u64 {
@@ -49,10 +49,16 @@ pub(crate) const fn ttl(version: Version) -> u64 {
 }
 
 /// A part together with its value, for the deep digest.
-pub(crate) fn with_value(part: u64, value: &CellValue) -> u64 {
+/// The part of a cell, its written value included.
+pub(crate) fn deep_part(id: &CellId<'_>, cell: &Cell<'_>, mark: Option<Mark>) -> u64 {
+    let part = Tally::of(id, cell, mark).digest;
+    cell.live(mark).0.map_or(part, |value| with_value(part, value))
+}
+
+fn with_value(part: u64, value: &Value<'_>) -> u64 {
     match value {
-        CellValue::Bytes(bytes) => with_bytes(part, bytes),
-        CellValue::Float(float) => fold(part ^ SALTS[3], float.to_bits() ^ SALTS[2]),
+        Value::Bytes(bytes) => with_bytes(part, bytes),
+        Value::Float(float) => fold(part ^ SALTS[3], float.to_bits() ^ SALTS[2]),
     }
 }
 

@@ -1,28 +1,28 @@
 //! What a table holds for a key.
 //!
-//! Nearly all keys of a store are strings written whole, or tombstones of such. Those are packed into one
-//! allocation; everything else is a [`RichKey`]. The two are the same state in different clothes: a packed
-//! entry is a key whose reset is its string's version, with no mark and no contribution.
+//! Nearly all keys of a store are strings written whole, or tombstones of such, or small collections and counters. Those
+//! are packed into one allocation; everything else is a [`RichKey`]. The two are the same state in different clothes.
 
 mod packed;
 
 use std::borrow::Cow;
 
-use shared::change::{CellId, Kind, Op, Sum};
+use shared::change::{CellId, Kind, Op, Value};
 use shared::clock::Timestamp;
 use shared::id::Origin;
 use shared::time::WallMillis;
 use shared::version::Version;
 
+use super::block::BlockCell;
 use super::collection::Collection;
 use super::dead::{Dead, DeadParts};
 use super::digest;
 use super::key::Key;
 use super::origins::{OriginIndex, Origins, TooManyOrigins};
-use super::rich::{CellValue, OwnContribution, RichKey, Source, Ttl, end_of};
+use super::rich::{Cell, OwnContribution, RichKey, Source, Ttl, end_of};
 use super::shard::Flushed;
 
-pub(crate) use self::packed::Packed;
+pub(crate) use self::packed::{Packed, PackedCells};
 
 /// The state of one key.
 #[derive(Debug)]
@@ -35,8 +35,12 @@ const _: () = assert!(size_of::<Entry>() == 16, "two words per key in the tables
 
 impl Entry {
     /// A key of which nothing is known yet, but that a flush up to `flushed` went over it.
-    pub(crate) fn absent(key: &[u8], flushed: Flushed) -> Self {
-        Self::Rich(Box::new(RichKey::absent(key, flushed)))
+    pub(crate) fn absent(key: &[u8], flushed: Flushed, origins: &Origins) -> Result<Self, TooManyOrigins> {
+        if flushed.version != flushed.entry {
+            return Ok(Self::Rich(Box::new(RichKey::absent(key, flushed))));
+        }
+        let index = origins.intern(flushed.version.origin)?;
+        Ok(Self::Packed(Packed::new(key, None, flushed.version.timestamp, index)))
     }
 
     pub(crate) fn key(&self) -> &[u8] {
@@ -64,7 +68,7 @@ impl Entry {
     /// The kind that clients see but for expiry, which is judged by the reader's clock.
     pub(crate) fn kind(&self) -> Option<Kind> {
         match self {
-            Self::Packed(packed) => (!packed.is_tombstone()).then_some(Kind::String),
+            Self::Packed(packed) => packed.kind(),
             Self::Rich(rich) => rich.kind(),
         }
     }
@@ -86,25 +90,51 @@ impl Entry {
     /// The string's bytes. The caller has seen that the visible kind is a string.
     pub(crate) fn string(&self) -> Cow<'_, [u8]> {
         match self {
-            Self::Packed(packed) => Cow::Borrowed(packed.value()),
+            Self::Packed(packed) => match packed.cells() {
+                None => Cow::Borrowed(packed.value()),
+                Some(_) => match self.cell_value(&CellId::STRING) {
+                    Some(Value::Bytes(bytes)) => bytes,
+                    _ => Cow::default(),
+                },
+            },
             Self::Rich(rich) => rich.string().unwrap_or_default(),
         }
     }
 
     /// What clients see of a cell, apart from expiry.
-    pub(crate) fn cell_value(&self, id: &CellId<'_>) -> Option<CellValue> {
+    pub(crate) fn cell_value(&self, id: &CellId<'_>) -> Option<Value<'_>> {
         match self {
-            Self::Packed(packed) if packed.is_tombstone() || *id != CellId::STRING => None,
-            Self::Packed(packed) => Some(CellValue::Bytes(packed.value().to_vec())),
+            Self::Packed(packed) => match packed.cells() {
+                Some(cells) => {
+                    let value = cells.get(id)?.cell(&cells.block).into_value();
+                    value.map(|value| match value {
+                        Value::Bytes(bytes) => Value::Bytes(bytes),
+                        Value::Float(float) => Value::Float(float),
+                    })
+                }
+                None if packed.is_tombstone() || *id != CellId::STRING => None,
+                None => Some(Value::Bytes(Cow::Borrowed(packed.value()))),
+            },
             Self::Rich(rich) => rich.cell_value(id),
+        }
+    }
+
+    /// What is known of a cell.
+    pub(crate) fn cell(&self, id: &CellId<'_>) -> Option<Cow<'_, Cell<'_>>> {
+        match self {
+            Self::Packed(packed) => {
+                let cells = packed.cells()?;
+                Some(Cow::Owned(cells.get(id)?.cell(&cells.block)))
+            }
+            Self::Rich(rich) => rich.cell(id).map(Cow::Borrowed),
         }
     }
 
     /// The elements of this kind. The caller has seen that it is the visible one.
     pub(crate) fn collection(&self, kind: Kind) -> Option<Collection<'_>> {
         match self {
-            Self::Packed(_) => None,
-            Self::Rich(rich) => Some(Collection::new(rich, kind)),
+            Self::Packed(packed) => Some(Collection::packed(packed.cells()?, kind)),
+            Self::Rich(rich) => Some(Collection::rich(rich, kind)),
         }
     }
 
@@ -128,7 +158,8 @@ impl Entry {
         match self {
             Self::Packed(packed) => {
                 let ttl = packed.ttl(origins).map_or(Timestamp::ZERO, |ttl| ttl.version.timestamp);
-                packed.timestamp().max(ttl)
+                let cells = packed.cells().map_or(Timestamp::ZERO, |cells| cells.newest());
+                packed.timestamp().max(ttl).max(cells)
             }
             Self::Rich(rich) => rich.newest(),
         }
@@ -147,6 +178,10 @@ impl Entry {
         match self {
             Self::Packed(packed) => {
                 packed.timestamp() == version.timestamp && packed.version(origins) == version
+                    || packed
+                        .cells()
+                        .and_then(|cells| cells.get(id))
+                        .is_some_and(|cell| cell.base_version() == version)
             }
             Self::Rich(rich) => rich.written_at(id, version),
         }
@@ -155,26 +190,22 @@ impl Entry {
     /// What `origin` has added to a cell, if an increment of its would go on from there.
     pub(crate) fn contribution(&self, id: &CellId<'_>, origin: Origin) -> Option<OwnContribution> {
         match self {
-            Self::Packed(_) => None,
+            Self::Packed(_) => self.contribution_to(id, origin),
             Self::Rich(rich) => rich.contribution(id, origin),
         }
     }
 
     /// What a cell would come to if this were what `origin` has added to it.
     pub(crate) fn score_with(&self, cell: &CellId<'_>, origin: Origin, own: OwnContribution) -> f64 {
-        match (self, own.sum) {
-            (Self::Rich(rich), _) => rich.score_with(cell, origin, own),
-            (Self::Packed(_), Sum::Float(sum)) => sum,
-            (Self::Packed(_), Sum::Int(sum)) => sum as f64,
-        }
+        let mark = if let Self::Rich(rich) = self { rich.mark } else { None };
+        let mut cell = self.cell(cell).map_or_else(Cell::default, Cow::into_owned);
+        cell.replace(origin, own);
+        cell.score(mark).unwrap_or_default()
     }
 
     /// What `origin` has added to a cell, hidden or not.
     pub(crate) fn contribution_to(&self, cell: &CellId<'_>, origin: Origin) -> Option<OwnContribution> {
-        match self {
-            Self::Packed(_) => None,
-            Self::Rich(rich) => rich.contribution_of(cell, origin),
-        }
+        self.cell(cell)?.contribution_of(origin)
     }
 
     pub(crate) fn accessed(&self) -> u32 {
@@ -253,10 +284,13 @@ impl Entry {
         }
         let (live, cells, ttl) = match self {
             Self::Packed(packed) if packed.is_tombstone() => (false, 0, packed.ttl(origins)),
-            Self::Packed(packed) => {
-                let version = packed.version(origins);
-                (true, digest::cell(Kind::String, &[], version), packed.ttl(origins))
-            }
+            Self::Packed(packed) => match packed.cells() {
+                Some(cells) => (cells.len() > 0, cells.digest(), packed.ttl(origins)),
+                None => {
+                    let version = packed.version(origins);
+                    (true, digest::cell(Kind::String, &[], version), packed.ttl(origins))
+                }
+            },
             Self::Rich(rich) => (rich.kind().is_some(), rich.tally().digest, rich.ttl),
         };
         match ttl.filter(|ttl| ttl.expiry.is_some()) {
@@ -281,10 +315,15 @@ impl Entry {
     pub(crate) fn deep_digest(&self, db: u8, hash: u64, origins: &Origins) -> u64 {
         let cells = match self {
             Self::Packed(packed) if packed.is_tombstone() => 0,
-            Self::Packed(packed) => {
-                let part = digest::cell(Kind::String, &[], packed.version(origins));
-                digest::with_bytes(part, packed.value())
-            }
+            Self::Packed(packed) => match packed.cells() {
+                Some(cells) => {
+                    cells.iter().fold(0, |parts, (id, cell)| parts ^ digest::deep_part(&id, &cell, None))
+                }
+                None => {
+                    let part = digest::cell(Kind::String, &[], packed.version(origins));
+                    digest::with_bytes(part, packed.value())
+                }
+            },
             Self::Rich(rich) => rich.deep_parts(),
         };
         let ttl = self.ttl(origins).and_then(|ttl| Some((ttl.version, ttl.expiry?)));
@@ -321,6 +360,29 @@ impl Entry {
         }
     }
 
+    /// The version of the cell's removal, if it was removed.
+    pub(crate) fn tombstone(&self, id: &CellId<'_>) -> Option<Version> {
+        match self {
+            Self::Packed(packed) => {
+                let cell = packed.cells()?.get(id)?;
+                cell.is_tombstone().then(|| cell.base_version())
+            }
+            Self::Rich(rich) => rich.tombstone(id),
+        }
+    }
+
+    /// The cells that are tombstones.
+    pub(crate) fn tombstones(&self) -> Vec<(CellId<'_>, Version)> {
+        match self {
+            Self::Packed(packed) => {
+                let cells = packed.cells().into_iter().flat_map(|cells| cells.block.iter());
+                let dead = cells.filter(BlockCell::is_tombstone);
+                dead.map(|cell| (cell.id(), cell.base_version())).collect()
+            }
+            Self::Rich(rich) => rich.tombstones().map(|(id, version)| (id.clone(), version)).collect(),
+        }
+    }
+
     /// As a whole, leaving it as it is.
     #[cfg(any(test, feature = "simulation"))]
     pub(crate) fn to_rich(&self, origins: &Origins) -> RichKey {
@@ -340,7 +402,7 @@ impl Entry {
             Self::Rich(rich) => {
                 let values = rich.cells.iter_mut().filter_map(|(_, cell)| cell.base.as_mut());
                 let mut bytes = values.filter_map(|(_, value)| match value {
-                    Some(CellValue::Bytes(bytes)) => bytes.first_mut(),
+                    Some(Value::Bytes(bytes)) => bytes.to_mut().first_mut(),
                     _ => None,
                 });
                 bytes.next().map(|byte| *byte ^= 1).is_some()

@@ -8,6 +8,8 @@
 //! the version of the push, for resets, marks and what is issued anew: one that has forgotten a reset would judge otherwise.)
 //! Positions are dense, but kept short: see [`POSITION_BYTES_MAX`].
 
+use shared::clock::Timestamp;
+use shared::id::Origin;
 use shared::version::Version;
 use smallvec::SmallVec;
 
@@ -21,7 +23,7 @@ const SUFFIX_BYTES: usize = 8 + 8 + 4;
 pub(crate) const ID_BYTES_MAX: usize = POSITION_BYTES_MAX + SUFFIX_BYTES;
 
 /// The place of the first element of all.
-const MIDDLE: u64 = 1 << 63;
+pub(super) const MIDDLE: u64 = 1 << 63;
 
 /// Where in a list elements are put.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -59,6 +61,40 @@ impl Position {
     }
 }
 
+/// An id whose position is but the count.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct PlainId {
+    pub(super) position: u64,
+    pub(super) push: Version,
+    pub(super) index: u32,
+}
+
+impl PlainId {
+    pub(super) const BYTES: usize = 8 + SUFFIX_BYTES;
+
+    /// None if it is another.
+    pub(super) fn parse(id: &[u8]) -> Option<Self> {
+        let (position, rest) = id.split_first_chunk()?;
+        let (timestamp, rest) = rest.split_first_chunk()?;
+        let (origin, rest) = rest.split_first_chunk()?;
+        let timestamp = Timestamp(u64::from_be_bytes(*timestamp));
+        Some(Self {
+            position: u64::from_be_bytes(*position),
+            push: Version::new(timestamp, Origin(u64::from_be_bytes(*origin))),
+            index: u32::from_be_bytes(rest.try_into().ok()?),
+        })
+    }
+
+    pub(super) fn bytes(&self) -> [u8; Self::BYTES] {
+        let mut bytes = [0; Self::BYTES];
+        bytes[..8].copy_from_slice(&self.position.to_be_bytes());
+        bytes[8..16].copy_from_slice(&self.push.timestamp.0.to_be_bytes());
+        bytes[16..24].copy_from_slice(&self.push.origin.0.to_be_bytes());
+        bytes[24..].copy_from_slice(&self.index.to_be_bytes());
+        bytes
+    }
+}
+
 fn count_of(id: &[u8]) -> u64 {
     id.first_chunk().map_or(MIDDLE, |count| u64::from_be_bytes(*count))
 }
@@ -90,8 +126,6 @@ fn split(lower: &[u8], upper: Option<&[u8]>) -> Option<SmallVec<[u8; 16]>> {
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
-    use shared::clock::Timestamp;
-    use shared::id::Origin;
 
     use super::*;
 

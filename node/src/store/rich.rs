@@ -31,7 +31,7 @@ mod tally;
 
 use std::borrow::Cow;
 
-use shared::change::{CellId, Contribution, Kind, Op, Value};
+use shared::change::{CellId, Kind, Op, Value};
 use shared::clock::Timestamp;
 use shared::id::Origin;
 use shared::time::WallMillis;
@@ -42,8 +42,8 @@ use super::dead::DeadParts;
 use super::digest;
 use super::shard::Flushed;
 
-pub(crate) use self::cell::{Cell, CellValue, OwnContribution, parse_integer};
-pub(crate) use self::cells::{Cells, cursor_of};
+pub(crate) use self::cell::{Cell, OwnContribution, parse_integer};
+pub(crate) use self::cells::{Cells, LiveCells, cursor_of};
 pub(crate) use self::judge::{Ended, Joining, Judged, Settled};
 pub(crate) use self::scores::{Scores, rank_order};
 pub(crate) use self::tally::Tally;
@@ -109,7 +109,7 @@ impl RichKey {
     }
 
     /// A key with these cells, in any order, and nothing else.
-    pub(crate) fn of_cells(key: &[u8], cells: Vec<(CellId<'static>, Cell)>) -> Self {
+    pub(crate) fn of_cells(key: &[u8], cells: Vec<(CellId<'static>, Cell<'static>)>) -> Self {
         let mut rich = Self { key: key.into(), cells: Cells::of(cells), ..Self::default() };
         rich.count_cells();
         rich
@@ -142,10 +142,8 @@ impl RichKey {
             }
             Op::Reset | Op::FlushDb | Op::FlushAll => self.merge_reset(at, at, source),
             Op::Cell(id, value) => self.merge_cell(id, at, value, source),
-            Op::Count(id, Contribution { first, sum, restates }) => {
-                let Version { timestamp: counted, origin } = restates.unwrap_or(at);
-                let counted = counted.min(at.timestamp);
-                let own = OwnContribution { first, last: at.timestamp, counted, sum, carrier: at.origin };
+            Op::Count(id, contribution) => {
+                let (origin, own) = OwnContribution::of(contribution, at);
                 self.merge_contribution(id, origin, own, source)
             }
             Op::Expire(expiry) => self.merge_ttl(Ttl { version: at, expiry }, source),
@@ -226,22 +224,7 @@ impl RichKey {
             took(Branch::CellBelowReset);
             return false;
         }
-        self.change_cell(id, |cell| {
-            let newer = cell
-                .base
-                .as_ref()
-                .is_none_or(|(old, _)| at > *old || (at == *old && source == Source::Local));
-            took(if newer { Branch::CellStands } else { Branch::CellOlder });
-            if newer {
-                cell.base = Some((at, value.map(CellValue::from)));
-                cell.contributions.retain(|(origin, own)| {
-                    let lives = Version::new(own.first, *origin) > at;
-                    took(if lives { Branch::CellSparesSum } else { Branch::CellKillsSum });
-                    lives
-                });
-            }
-            newer
-        })
+        self.change_cell(id, |cell| cell.write(at, value.map(owned_value), source))
     }
 
     pub(super) fn merge_contribution(
@@ -251,34 +234,11 @@ impl RichKey {
         own: OwnContribution,
         source: Source,
     ) -> bool {
-        let began = Version::new(own.first, origin);
-        let is_below_reset = began < self.reset;
-        if is_below_reset || self.cell(&id).is_some_and(|cell| cell.base_version() >= began) {
-            took(if is_below_reset { Branch::SumBelowReset } else { Branch::SumBelowBase });
+        if Version::new(own.first, origin) < self.reset {
+            took(Branch::SumBelowReset);
             return false;
         }
-        self.change_cell(id, |cell| {
-            let contributions = &mut cell.contributions;
-            match contributions.binary_search_by_key(&origin, |(origin, _)| *origin) {
-                Err(place) => {
-                    took(Branch::SumNew);
-                    contributions.insert(place, (origin, own));
-                }
-                Ok(place) => {
-                    let old = &mut contributions[place].1;
-                    let stays = match source {
-                        Source::Local => old.wins_over(&own),
-                        Source::Log => !own.wins_over(old),
-                    };
-                    took(if stays { Branch::SumOlder } else { Branch::SumGrows });
-                    if stays {
-                        return false;
-                    }
-                    *old = own;
-                }
-            }
-            true
-        })
+        self.change_cell(id, |cell| cell.add(origin, own, source))
     }
 
     pub(super) fn merge_ttl(&mut self, ttl: Ttl, source: Source) -> bool {
@@ -298,7 +258,11 @@ impl RichKey {
     }
 
     /// Changes a cell, an empty one if there was none, and what the cells come to with it.
-    pub(super) fn change_cell(&mut self, id: CellId<'_>, change: impl FnOnce(&mut Cell) -> bool) -> bool {
+    pub(super) fn change_cell(
+        &mut self,
+        id: CellId<'_>,
+        change: impl FnOnce(&mut Cell<'static>) -> bool,
+    ) -> bool {
         let scored = self.scores.before(&self.cells, &id, self.mark);
         let Some((before, after)) = self.cells.change(&id, self.mark, change) else { return false };
         self.tally.subtract(before);
@@ -307,7 +271,7 @@ impl RichKey {
         true
     }
 
-    pub(crate) fn cell(&self, id: &CellId<'_>) -> Option<&Cell> {
+    pub(crate) fn cell(&self, id: &CellId<'_>) -> Option<&Cell<'static>> {
         self.cells.get(id)
     }
 
@@ -322,7 +286,7 @@ impl RichKey {
     }
 
     /// What clients see of a cell, apart from expiry.
-    pub(crate) fn cell_value(&self, id: &CellId<'_>) -> Option<CellValue> {
+    pub(crate) fn cell_value(&self, id: &CellId<'_>) -> Option<Value<'_>> {
         self.cell(id).and_then(|cell| cell.value(self.mark))
     }
 
@@ -330,19 +294,6 @@ impl RichKey {
     pub(crate) fn contribution(&self, id: &CellId<'_>, origin: Origin) -> Option<OwnContribution> {
         let own = self.contribution_of(id, origin)?;
         (!self.mark.is_some_and(|mark| mark.hides(own.first))).then_some(own)
-    }
-
-    /// What a cell would come to if this were what `origin` has added to it.
-    pub(crate) fn score_with(&self, id: &CellId<'_>, origin: Origin, own: OwnContribution) -> f64 {
-        let mut cell = self.cell(id).cloned().unwrap_or_default();
-        match cell.contributions.binary_search_by_key(&origin, |(origin, _)| *origin) {
-            Ok(place) => cell.contributions[place].1 = own,
-            Err(place) => cell.contributions.insert(place, (origin, own)),
-        }
-        match cell.value(self.mark) {
-            Some(CellValue::Float(score)) => score,
-            _ => 0.0,
-        }
     }
 
     /// The newest timestamp held for the key, hidden and dead things included.
@@ -359,7 +310,7 @@ impl RichKey {
 
     /// Drops the tombstone of a cell if `stable` covers it: then nothing older can arrive any more.
     pub(crate) fn drop_tombstone(&mut self, id: &CellId<'_>, stable: &Frontier) {
-        let droppable = |cell: &Cell| cell.is_tombstone() && stable.covers(cell.base_version());
+        let droppable = |cell: &Cell<'_>| cell.is_tombstone() && stable.covers(cell.base_version());
         if self.cell(id).is_some_and(droppable) {
             self.change_cell(id.clone(), |cell| cell.base.take().is_some());
         }
@@ -451,16 +402,20 @@ impl RichKey {
 
     /// The XOR of all that is live, values included.
     pub(crate) fn deep_parts(&self) -> u64 {
-        self.cells.iter().fold(0, |parts, (id, cell)| {
-            let tally = Tally::of(id, cell, self.mark);
-            let value = cell.live(self.mark).0;
-            parts ^ value.map_or(tally.digest, |value| digest::with_value(tally.digest, value))
-        })
+        self.cells.iter().fold(0, |parts, (id, cell)| parts ^ digest::deep_part(id, cell, self.mark))
     }
 
     /// The cells that are tombstones.
     pub(crate) fn tombstones(&self) -> impl Iterator<Item = (&CellId<'static>, Version)> {
         let dead = self.cells.iter().filter(|(_, cell)| cell.is_tombstone());
         dead.map(|(id, cell)| (id, cell.base_version()))
+    }
+}
+
+/// A copy that borrows nothing.
+pub(crate) fn owned_value(value: Value<'_>) -> Value<'static> {
+    match value {
+        Value::Bytes(bytes) => Value::Bytes(Cow::Owned(bytes.into_owned())),
+        Value::Float(float) => Value::Float(float),
     }
 }

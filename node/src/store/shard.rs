@@ -237,8 +237,8 @@ impl Shard {
             let site = Site { db, slot: slot_in_shard(slot_of(hash)) as u8, table_hash };
             let parts = entry.dead_parts(flushed, origins);
             parts.iter().flatten().for_each(|part| self.registry.note(*part, site.whole()));
-            if let Entry::Rich(rich) = &entry {
-                rich.tombstones().for_each(|(id, version)| self.registry.note(version, site.cell(id)));
+            for (id, version) in entry.tombstones() {
+                self.registry.note(version, site.cell(&id));
             }
         }
         self.put(db, hash, table_hash, entry, origins);
@@ -433,7 +433,7 @@ fn fresh(
         Op::Set(value) => (Entry::Packed(Packed::new(key.bytes, Some(&value), at.timestamp, index)), true),
         Op::Reset => (Entry::Packed(Packed::new(key.bytes, None, at.timestamp, index)), true),
         op => {
-            let mut entry = Entry::absent(key.bytes, flushed);
+            let mut entry = Entry::absent(key.bytes, flushed, origins)?;
             let changed = entry.merge(op, at, index, source, origins)?;
             (entry, changed)
         }

@@ -6,9 +6,9 @@ use shared::change::{CellId, Value};
 use shared::state::{CellState, ContributionState, KeyState, MarkState, ResetState, TtlState};
 use shared::version::{Frontier, Version};
 
-use super::entry::{Entry, Packed};
+use super::entry::{Entry, Packed, PackedCells};
 use super::origins::Origins;
-use super::rich::{Cell, CellValue, Mark, OwnContribution, RichKey, Source, Ttl};
+use super::rich::{Cell, Mark, OwnContribution, RichKey, Source, Ttl};
 use super::shard::Flushed;
 
 /// Which parts of keys are asked for.
@@ -43,6 +43,17 @@ impl Entry {
         origins: &Origins,
     ) -> Option<KeyState<'_>> {
         let mut state = match self {
+            Self::Packed(packed) if packed.has_cells() => {
+                let version = packed.version(origins);
+                let reset = (version > flushed).then_some(ResetState { version, entry: version });
+                let cells = packed.cells().into_iter().flat_map(PackedCells::iter);
+                let cells = cells.filter_map(|(id, cell)| cell_state(id, cell, None, what));
+                KeyState {
+                    reset: reset.filter(|reset| what.includes(true, reset.entry)),
+                    cells: sorted(cells),
+                    ..KeyState::new(db, packed.key())
+                }
+            }
             Self::Packed(packed) => packed_state(packed, db, flushed, what, origins),
             Self::Rich(rich) => rich_state(rich, db, flushed, what),
         };
@@ -112,10 +123,12 @@ fn packed_state<'e>(
 
 fn rich_state<'e>(rich: &'e RichKey, db: u8, flushed: Version, what: What<'_>) -> KeyState<'e> {
     let reset = (rich.reset > flushed).then_some(ResetState { version: rich.reset, entry: rich.reset_entry });
-    let cells = rich.cells.iter().filter_map(|(id, cell)| cell_state(id, cell, rich.mark, what));
-    let mut cells: Vec<_> = cells.collect();
-    // Judging looks cells up by their ids.
-    cells.sort_unstable_by(|left, right| left.id.cmp(&right.id));
+    let cells = rich.cells.iter().filter_map(|(id, cell)| {
+        let base = cell.base.as_ref();
+        let base = base.map(|(version, value)| (*version, value.as_ref().map(borrowed_value)));
+        let id = CellId { kind: id.kind, element: Cow::Borrowed(&id.element) };
+        cell_state(id, Cell { base, contributions: cell.contributions.clone() }, rich.mark, what)
+    });
     KeyState {
         reset: reset.filter(|reset| what.includes(true, reset.entry)),
         mark: rich.mark.filter(|mark| what.includes(true, mark.entry)).map(|mark| MarkState {
@@ -123,29 +136,32 @@ fn rich_state<'e>(rich: &'e RichKey, db: u8, flushed: Version, what: What<'_>) -
             expiry: mark.expiry,
             entry: mark.entry,
         }),
-        cells,
+        cells: sorted(cells),
         ..KeyState::new(db, &rich.key)
     }
 }
 
+/// Judging looks cells up by their ids.
+fn sorted<'e>(cells: impl Iterator<Item = CellState<'e>>) -> Vec<CellState<'e>> {
+    let mut cells: Vec<_> = cells.collect();
+    cells.sort_unstable_by(|left, right| left.id.cmp(&right.id));
+    cells
+}
+
 fn cell_state<'e>(
-    id: &'e CellId<'_>,
-    cell: &'e Cell,
+    id: CellId<'e>,
+    cell: Cell<'e>,
     mark: Option<Mark>,
     what: What<'_>,
 ) -> Option<CellState<'e>> {
     let hides = |at| mark.is_some_and(|mark| mark.hides(at));
     let base = cell
         .base
-        .as_ref()
         .filter(|(version, value)| what.includes(value.is_none() || hides(version.timestamp), *version));
     let contributions =
         cell.contributions.iter().filter(|(_, own)| what.includes(hides(own.first), own.entry()));
-    let state = CellState {
-        id: CellId { kind: id.kind, element: Cow::Borrowed(&id.element) },
-        base: base.map(|(version, value)| (*version, value.as_ref().map(borrowed_value))),
-        contributions: contributions.map(|(origin, own)| contribution_state(*origin, *own)).collect(),
-    };
+    let contributions = contributions.map(|(origin, own)| contribution_state(*origin, *own)).collect();
+    let state = CellState { id, base, contributions };
     (state.base.is_some() || !state.contributions.is_empty()).then_some(state)
 }
 
@@ -154,10 +170,10 @@ const fn contribution_state(contributor: shared::id::Origin, own: OwnContributio
     ContributionState { contributor, carrier, first, last, counted, sum }
 }
 
-fn borrowed_value(value: &CellValue) -> Value<'_> {
+fn borrowed_value<'v>(value: &'v Value<'_>) -> Value<'v> {
     match value {
-        CellValue::Bytes(bytes) => Value::Bytes(Cow::Borrowed(bytes)),
-        CellValue::Float(float) => Value::Float(*float),
+        Value::Bytes(bytes) => Value::Bytes(Cow::Borrowed(bytes)),
+        Value::Float(float) => Value::Float(*float),
     }
 }
 
@@ -165,9 +181,7 @@ fn owned_id(id: &CellId<'_>) -> CellId<'static> {
     CellId { kind: id.kind, element: Cow::Owned(id.element.to_vec()) }
 }
 
-fn owned_cell(state: &CellState<'_>) -> Cell {
-    Cell {
-        base: state.base.clone().map(|(version, value)| (version, value.map(CellValue::from))),
-        contributions: state.contributions.iter().map(|own| (own.contributor, own.into())).collect(),
-    }
+fn owned_cell(state: &CellState<'_>) -> Cell<'static> {
+    let contributions = state.contributions.iter().map(|own| (own.contributor, own.into())).collect();
+    Cell { base: state.base.clone(), contributions }.into_owned()
 }

@@ -14,7 +14,7 @@ use shared::version::{Frontier, Version};
 
 use super::Store;
 use super::key::{Key, SLOTS, SLOTS_PER_SHARD, ShardId};
-use super::rich::{CellValue, Judged, RichKey, Source};
+use super::rich::{Judged, RichKey, Source};
 use super::shard::{Shard, Writer, merge_change};
 use super::state::What;
 
@@ -179,8 +179,8 @@ fn seen(store: &Store) -> Seen {
                 for (id, _) in rich.cells.iter() {
                     if let Some(value) = rich.cell_value(id) {
                         let text = match value {
-                            CellValue::Bytes(bytes) => String::from_utf8(bytes).unwrap(),
-                            CellValue::Float(float) => float.to_string(),
+                            Value::Bytes(bytes) => String::from_utf8(bytes.into_owned()).unwrap(),
+                            Value::Float(float) => float.to_string(),
                         };
                         cells.insert((db, rich.key.to_vec(), id.clone()), text);
                     }

@@ -142,7 +142,7 @@ impl<'a> Transaction<'a> {
         let lower = place.checked_sub(1).and_then(|place| list.nth(place));
         let upper = list.nth(place);
         let position =
-            Position::between(lower.as_ref().map(|(id, _)| *id), upper.as_ref().map(|(id, _)| *id));
+            Position::between(lower.as_ref().map(|(id, _)| &**id), upper.as_ref().map(|(id, _)| &**id));
         let Some(position) = position else {
             self.renumber(key)?;
             return self.insert(key, place, value);

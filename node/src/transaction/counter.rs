@@ -9,7 +9,7 @@ use shared::version::Version;
 use super::Transaction;
 use crate::error::CommandError;
 use crate::store::key::Key;
-use crate::store::rich::{CellValue, OwnContribution, parse_integer};
+use crate::store::rich::{OwnContribution, parse_integer};
 
 /// So many times a sum is put right for the total to be the one that was reckoned: once is nearly always enough.
 const CORRECTIONS_MAX: usize = 8;
@@ -48,7 +48,7 @@ impl<'a> Transaction<'a> {
     fn held_integer(&self, key: &Key<'_>, cell: &CellId<'_>) -> i64 {
         let entry = self.locked.of(key).find(key);
         match entry.and_then(|entry| entry.cell_value(cell)) {
-            Some(CellValue::Bytes(text)) => parse_integer(&text).unwrap_or(0),
+            Some(Value::Bytes(text)) => parse_integer(&text).unwrap_or(0),
             _ => 0,
         }
     }

@@ -13,7 +13,7 @@
 
 use std::borrow::Cow;
 
-use shared::change::{CellId, Change, Contribution, Op, Value};
+use shared::change::{CellId, Change, Contribution, Op};
 use shared::clock::Timestamp;
 use shared::id::Origin;
 use shared::state::{CellState, KeyState};
@@ -23,6 +23,7 @@ use super::Transaction;
 use crate::error::CommandError;
 use crate::store::entry::Entry;
 use crate::store::key::Key;
+use crate::store::rich::owned_value;
 use crate::store::shard::Flushed;
 use crate::store::state::{What, entries};
 
@@ -126,7 +127,7 @@ impl<'a> Transaction<'a> {
         let unveiled = entry.mark_end();
         if cell.base.as_ref().is_some_and(|(version, _)| version.timestamp >= unveiled) {
             // With a fresh version it replaces what was added to it since: so that goes into it.
-            let value = entry.cell_value(&id).map(Value::from);
+            let value = entry.cell_value(&id).map(owned_value);
             ops.push(Op::Cell(id, value));
             return;
         }

@@ -24,7 +24,7 @@ pub(super) fn hrandfield<'a>(context: &mut Context<'_, 'a>, arguments: &[&'a [u8
     let reply = &mut context.reply;
     let Some(sample) = sample else {
         match hash.and_then(|hash| hash.nth(random.below(hash.len()))) {
-            Some((field, _)) => reply.bulk(field),
+            Some((field, _)) => reply.bulk(&field),
             None => reply.null(),
         }
         return Ok(());
@@ -39,7 +39,7 @@ pub(super) fn hrandfield<'a>(context: &mut Context<'_, 'a>, arguments: &[&'a [u8
         if with_values && reply.protocol() == Protocol::Resp3 {
             reply.array(2);
         }
-        reply.bulk(field);
+        reply.bulk(&field);
         if with_values {
             reply.bulk(&value);
         }

@@ -56,7 +56,7 @@ pub(super) fn hkeys<'a>(context: &mut Context<'_, 'a>, arguments: &[&'a [u8]]) -
     let hash = context.transaction.read_collection(&key, Kind::Hash)?;
     context.reply.array(hash.map_or(0, |hash| hash.len()));
     for (field, _) in hash.iter().flat_map(|hash| hash.iter()) {
-        context.reply.bulk(field);
+        context.reply.bulk(&field);
     }
     Ok(())
 }
@@ -76,7 +76,7 @@ pub(super) fn hgetall<'a>(context: &mut Context<'_, 'a>, arguments: &[&'a [u8]])
     let hash = context.transaction.read_collection(&key, Kind::Hash)?;
     context.reply.map(hash.map_or(0, |hash| hash.len()));
     for (field, value) in hash.iter().flat_map(|hash| hash.iter()) {
-        context.reply.bulk(field);
+        context.reply.bulk(&field);
         context.reply.bulk(&value);
     }
     Ok(())

@@ -73,7 +73,7 @@ fn collection_encoding(kind: Kind, collection: Collection<'_>, limits: &Encoding
         Kind::String => "raw",
         Kind::List => "quicklist",
         Kind::Set => {
-            let are_integers = || collection.iter().all(|(member, _)| parse_integer(member).is_some());
+            let are_integers = || collection.iter().all(|(member, _)| parse_integer(&member).is_some());
             let is_packed = within(&limits.set_integers, collection.len()) && are_integers();
             if is_packed { "intset" } else { "hashtable" }
         }

@@ -9,6 +9,7 @@ use crate::command::arguments::{integer, is, ranks_between};
 use crate::command::context::Context;
 use crate::error::{CommandError, CommandResult};
 use crate::notifications::Class;
+use crate::store::collection::Element;
 use crate::store::key::Key;
 use crate::store::list_id::ID_BYTES_MAX;
 
@@ -61,8 +62,7 @@ pub(super) fn lrem<'a>(context: &mut Context<'_, 'a>, arguments: &[&'a [u8]]) ->
         context.reply.integer(0);
         return Ok(());
     };
-    let equals =
-        |(id, value): (&[u8], std::borrow::Cow<'_, [u8]>)| (*value == *arguments[3]).then(|| id.to_vec());
+    let equals = |(id, value): Element<'_>| (*value == *arguments[3]).then(|| id.to_vec());
     let ids: Vec<Vec<u8>> = if count < 0 {
         list.iter().rev().filter_map(equals).take(limit).collect()
     } else {

@@ -11,6 +11,7 @@ use crate::command::context::Context;
 use crate::command::popping::Popping;
 use crate::error::{CommandError, CommandResult};
 use crate::notifications::Class;
+use crate::store::collection::Element;
 use crate::store::key::Key;
 use crate::store::list_id::ID_BYTES_MAX;
 use crate::transaction::End;
@@ -144,7 +145,7 @@ fn take_untold<'a>(
     count: usize,
 ) -> Result<Vec<Vec<u8>>, CommandError> {
     let Some(list) = context.transaction.collection(key, Kind::List)? else { return Ok(Vec::new()) };
-    let owned = |(id, value): (&[u8], Cow<'_, [u8]>)| (id.to_vec(), value.into_owned());
+    let owned = |(id, value): Element<'_>| (id.into_owned(), value.into_owned());
     let taken: Vec<(Vec<u8>, Vec<u8>)> = match end {
         End::Head => list.range(0..count).map(owned).collect(),
         End::Tail => list.range(list.len().saturating_sub(count)..list.len()).rev().map(owned).collect(),

@@ -1,14 +1,12 @@
 //! Asking for elements.
 
-use std::borrow::Cow;
-
 use shared::change::Kind;
 
 use super::place;
 use crate::command::arguments::{at_least, integer, is, ranks_between};
 use crate::command::context::Context;
 use crate::error::{CommandError, CommandResult};
-use crate::store::collection::Collection;
+use crate::store::collection::{Collection, Element};
 
 pub(super) fn llen<'a>(context: &mut Context<'_, 'a>, arguments: &[&'a [u8]]) -> CommandResult {
     let key = context.key(arguments[1]);
@@ -103,8 +101,7 @@ impl Search {
             Some(0) => usize::MAX,
             Some(count) => count,
         };
-        let equals =
-            |(place, (_, value)): (usize, (&[u8], Cow<'_, [u8]>))| (*value == *element).then_some(place);
+        let equals = |(place, (_, value)): (usize, Element<'_>)| (*value == *element).then_some(place);
         if self.rank > 0 {
             let compared = (0..).zip(list.iter()).take(self.length_max);
             compared.filter_map(equals).skip(skipped).take(limit).collect()

@@ -33,11 +33,11 @@ pub(in crate::command) fn scan_elements<'a>(
     reply.bulk(itoa::Buffer::new().format(next).as_bytes());
     reply.array(if kind == Kind::Set { found.len() } else { 2 * found.len() });
     for (element, value) in found {
-        reply.bulk(element);
+        reply.bulk(&element);
         match kind {
             Kind::Set => {}
             Kind::SortedSet => {
-                let score = collection.score(element).unwrap_or_default();
+                let score = collection.score(&element).unwrap_or_default();
                 reply.bulk(shared::resp::format_double(score).as_bytes());
             }
             _ => reply.bulk(&value),

@@ -10,6 +10,7 @@ use crate::command::arguments::{key_count, limit};
 use crate::command::context::Context;
 use crate::error::{CommandError, CommandResult};
 use crate::notifications::Class;
+use crate::store::block::Text;
 use crate::store::collection::Collection;
 use crate::store::key::Key;
 use crate::transaction::Transaction;
@@ -62,7 +63,7 @@ fn reply<'a>(context: &mut Context<'_, 'a>, operation: Operation, keys: &[&'a [u
     let members = members(operation, &sets);
     context.reply.set(members.len());
     for member in members {
-        context.reply.bulk(member);
+        context.reply.bulk(&member);
     }
     Ok(())
 }
@@ -74,7 +75,7 @@ fn store<'a>(
     arguments: &[&'a [u8]],
 ) -> CommandResult {
     let sets = sets(context.transaction, context.client.db, &arguments[2..])?;
-    let members = members(operation, &sets).into_iter().map(<[u8]>::to_vec).collect();
+    let members = members(operation, &sets).into_iter().map(Text::into_owned).collect();
     let target = context.key(arguments[1]);
     let count = replace(context.transaction, &target, members)?;
     if count > 0 {
@@ -116,7 +117,7 @@ fn sets<'c>(
     keys.iter().map(|key| transaction.collection(&Key::new(db, key), Kind::Set)).collect()
 }
 
-fn members<'c>(operation: Operation, sets: &[Option<Collection<'c>>]) -> Vec<&'c [u8]> {
+fn members<'c>(operation: Operation, sets: &[Option<Collection<'c>>]) -> Vec<Text<'c>> {
     let all = |set: Option<Collection<'c>>| set.into_iter().flat_map(|set| set.iter()).map(|(name, _)| name);
     match operation {
         Operation::Intersection => intersection(sets).collect(),
@@ -130,7 +131,7 @@ fn members<'c>(operation: Operation, sets: &[Option<Collection<'c>>]) -> Vec<&'c
 }
 
 /// By looking for each member of the smallest set in the others.
-fn intersection<'s, 'c>(sets: &'s [Option<Collection<'c>>]) -> impl Iterator<Item = &'c [u8]> + use<'s, 'c> {
+fn intersection<'s, 'c>(sets: &'s [Option<Collection<'c>>]) -> impl Iterator<Item = Text<'c>> + use<'s, 'c> {
     let smallest = sets.iter().min_by_key(|set| set.map_or(0, |set| set.len()));
     let candidates = smallest.copied().flatten().into_iter().flat_map(|set| set.iter());
     let is_everywhere = move |name: &[u8]| sets.iter().all(|set| set.is_some_and(|set| set.contains(name)));

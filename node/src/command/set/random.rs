@@ -21,7 +21,7 @@ pub(super) fn srandmember<'a>(context: &mut Context<'_, 'a>, arguments: &[&'a [u
     match (sample, set) {
         (None, None) => reply.null(),
         (None, Some(set)) => match set.nth(random.below(set.len())) {
-            Some((member, _)) => reply.bulk(member),
+            Some((member, _)) => reply.bulk(&member),
             None => reply.null(),
         },
         (Some(_), None) => reply.array(0),
@@ -29,7 +29,7 @@ pub(super) fn srandmember<'a>(context: &mut Context<'_, 'a>, arguments: &[&'a [u
             let places = sample.places(set.len(), &mut random);
             reply.array(places.len());
             for (member, _) in places.into_iter().filter_map(|place| set.nth(place)) {
-                reply.bulk(member);
+                reply.bulk(&member);
             }
         }
     }

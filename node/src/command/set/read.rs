@@ -35,7 +35,7 @@ pub(super) fn smembers<'a>(context: &mut Context<'_, 'a>, arguments: &[&'a [u8]]
     let set = context.transaction.read_collection(&key, Kind::Set)?;
     context.reply.set(set.map_or(0, |set| set.len()));
     for (member, _) in set.iter().flat_map(|set| set.iter()) {
-        context.reply.bulk(member);
+        context.reply.bulk(&member);
     }
     Ok(())
 }

@@ -8,6 +8,7 @@
 
 use shared::change::Kind;
 
+use crate::store::block::Text;
 use crate::store::key::Key;
 use crate::transaction::Transaction;
 
@@ -48,7 +49,9 @@ impl<'a> Pattern<'a> {
         let name = [before, element, after].concat();
         let key = Key::new(db, &name);
         let value = match field {
-            Some(field) => transaction.read_collection(&key, Kind::Hash).ok()??.get(field),
+            Some(field) => {
+                transaction.read_collection(&key, Kind::Hash).ok()??.get(field).map(Text::into_cow)
+            }
             None => transaction.read_string(&key).ok()?,
         };
         value.map(|value| value.into_owned())

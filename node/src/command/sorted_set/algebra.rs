@@ -10,6 +10,7 @@ use crate::command::arguments::{integer, is, limit};
 use crate::command::context::Context;
 use crate::error::{CommandError, CommandResult};
 use crate::notifications::Class;
+use crate::store::block::Text;
 use crate::store::collection::Collection;
 use crate::store::key::Key;
 use crate::store::rich::rank_order;
@@ -92,7 +93,7 @@ fn reply<'a>(
     let reply = &mut context.reply;
     reply_head(reply, members.len(), options.with_scores);
     for (member, score) in members {
-        reply_member(reply, member, score, options.with_scores);
+        reply_member(reply, &member, score, options.with_scores);
     }
     Ok(())
 }
@@ -132,7 +133,7 @@ impl<'c> Input<'c> {
         }
     }
 
-    fn members(self) -> Vec<(&'c [u8], f64)> {
+    fn members(self) -> Vec<(Text<'c>, f64)> {
         match self.0 {
             None => Vec::new(),
             Some((set, Kind::SortedSet)) => set.ranked(0..set.len()).collect(),
@@ -218,7 +219,7 @@ impl Options {
 }
 
 /// The members of the result, lowest first.
-fn combine<'c>(operation: Operation, inputs: &[Input<'c>], options: &Options) -> Vec<(&'c [u8], f64)> {
+fn combine<'c>(operation: Operation, inputs: &[Input<'c>], options: &Options) -> Vec<(Text<'c>, f64)> {
     let mut weighed: Vec<(Input<'c>, f64)> =
         inputs.iter().copied().zip(options.weights.iter().copied()).collect();
     if operation != Operation::Difference {
@@ -227,7 +228,7 @@ fn combine<'c>(operation: Operation, inputs: &[Input<'c>], options: &Options) ->
     }
     let Some(((first, first_weight), others)) = weighed.split_first() else { return Vec::new() };
     let weigh = |score: f64, weight: f64| number(score * weight);
-    let mut members: Vec<(&[u8], f64)> = match operation {
+    let mut members: Vec<(Text<'_>, f64)> = match operation {
         Operation::Difference => {
             let is_elsewhere = |name: &[u8]| others.iter().any(|(other, _)| other.score(name).is_some());
             first.members().into_iter().filter(|(name, _)| !is_elsewhere(name)).collect()
@@ -238,10 +239,17 @@ fn combine<'c>(operation: Operation, inputs: &[Input<'c>], options: &Options) ->
                     Some(options.aggregate.of(total, weigh(other.score(name)?, *weight)))
                 })
             };
-            first.members().into_iter().filter_map(|(name, score)| Some((name, all(name, score)?))).collect()
+            first
+                .members()
+                .into_iter()
+                .filter_map(|(name, score)| {
+                    let score = all(&name, score)?;
+                    Some((name, score))
+                })
+                .collect()
         }
         Operation::Union => {
-            let mut scores: HashMap<&[u8], f64> = HashMap::new();
+            let mut scores: HashMap<Text<'_>, f64> = HashMap::new();
             for (input, weight) in &weighed {
                 for (name, score) in input.members() {
                     let score = weigh(score, *weight);
@@ -254,6 +262,6 @@ fn combine<'c>(operation: Operation, inputs: &[Input<'c>], options: &Options) ->
             scores.into_iter().collect()
         }
     };
-    members.sort_unstable_by(|left, right| rank_order((left.1, left.0), (right.1, right.0)));
+    members.sort_unstable_by(|left, right| rank_order((left.1, &left.0), (right.1, &right.0)));
     members
 }

@@ -10,6 +10,7 @@ use crate::command::context::Context;
 use crate::command::popping::Popping;
 use crate::error::{CommandError, CommandResult};
 use crate::notifications::Class;
+use crate::store::block::Text;
 use crate::store::key::Key;
 
 /// Which end of a sorted set is taken from.
@@ -142,7 +143,7 @@ fn take<'a>(
     count: usize,
 ) -> Result<Vec<(Vec<u8>, f64)>, CommandError> {
     let Some(set) = context.transaction.collection(key, Kind::SortedSet)? else { return Ok(Vec::new()) };
-    let owned = |(member, score): (&[u8], f64)| (member.to_vec(), score);
+    let owned = |(member, score): (Text<'_>, f64)| (member.into_owned(), score);
     let popped: Vec<_> = match end {
         Extreme::Min => set.ranked(0..count.min(set.len())).map(owned).collect(),
         Extreme::Max => set.ranked(set.len().saturating_sub(count)..set.len()).rev().map(owned).collect(),

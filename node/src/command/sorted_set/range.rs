@@ -102,9 +102,9 @@ fn reply<'a>(context: &mut Context<'_, 'a>, form: Form, arguments: &[&'a [u8]]) 
     reply_head(reply, ranks.len(), with_scores);
     let members = set.ranked(ranks);
     if request.reversed {
-        members.rev().for_each(|(member, score)| reply_member(reply, member, score, with_scores));
+        members.rev().for_each(|(member, score)| reply_member(reply, &member, score, with_scores));
     } else {
-        members.for_each(|(member, score)| reply_member(reply, member, score, with_scores));
+        members.for_each(|(member, score)| reply_member(reply, &member, score, with_scores));
     }
     Ok(())
 }

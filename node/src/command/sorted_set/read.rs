@@ -97,14 +97,14 @@ pub(super) fn zrandmember<'a>(context: &mut Context<'_, 'a>, arguments: &[&'a [u
         (None, None) => reply.null(),
         (Some(_), None) => reply.array(0),
         (None, Some(set)) => match set.nth(random.below(set.len())) {
-            Some((member, _)) => reply.bulk(member),
+            Some((member, _)) => reply.bulk(&member),
             None => reply.null(),
         },
         (Some(sample), Some(set)) => {
             let places = sample.places(set.len(), &mut random);
             reply_head(reply, places.len(), with_scores);
             for (member, _) in places.into_iter().filter_map(|place| set.nth(place)) {
-                reply_member(reply, member, set.score(member).unwrap_or_default(), with_scores);
+                reply_member(reply, &member, set.score(&member).unwrap_or_default(), with_scores);
             }
         }
     }

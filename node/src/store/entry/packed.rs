@@ -1,24 +1,34 @@
-//! A string written whole, in one allocation.
+//! A key in one allocation: a string written whole, its tombstone, or the few cells of a small collection.
 //!
 //! ```text
 //!  0        8       10      11         12        16       (20)          (38)
-//!  | timestamp | origin | flags | key len | accessed | (key len) | (ttl)    | key | value |
+//!  | timestamp | origin | flags | key len | accessed | (key len) | (ttl)    | key | value, or cells |
+//!  timestamp, origin: of the key's reset, which is a string's version, too
 //!  ttl = expiry in milliseconds 8, timestamp 8, origin 2; present by flag
 //!  key len = one byte at 11, or four at 16 by flag
 //! ```
+//!
+//! There is no mark, and the log entry that made the reset is the reset's own version.
 
-use shared::change::{CellId, Kind, Op};
+mod cells;
+
+use std::borrow::Cow;
+
+use shared::change::{CellId, Kind, Op, Value};
 use shared::clock::Timestamp;
 use shared::time::WallMillis;
 use shared::version::{Frontier, Version};
 
+use self::cells::CellsHeader;
 use super::Entry;
 use crate::store::branch::{Branch, took};
 use crate::store::dead::{Dead, DeadParts};
 use crate::store::origins::{OriginIndex, Origins, TooManyOrigins};
-use crate::store::rich::{Cell, CellValue, RichKey, Source, Ttl};
+use crate::store::rich::{Cell, RichKey, Source, Ttl};
 
-/// A string written whole, or its tombstone, in one allocation. See the module's documentation for its bytes.
+pub(crate) use self::cells::PackedCells;
+
+/// A key in one allocation. See the module's documentation for its bytes.
 #[derive(Debug)]
 pub(crate) struct Packed(Box<[u8]>);
 
@@ -29,9 +39,20 @@ const TTL_BYTES: usize = 18;
 const TOMBSTONE: u8 = 1;
 const HAS_TTL: u8 = 2;
 const LONG_KEY: u8 = 4;
+const HAS_CELLS: u8 = 8;
 
 /// A TTL register that says: does not expire.
 const NO_EXPIRY: u64 = u64::MAX;
+
+/// What lies behind the key.
+#[derive(Clone, Copy)]
+enum Tail<'t> {
+    Nothing,
+    /// A string written whole.
+    Value(&'t [u8]),
+    /// Cells, with what they come to before them.
+    Cells(&'t [u8]),
+}
 
 #[derive(Clone, Copy)]
 struct PackedTtl {
@@ -48,31 +69,32 @@ impl Packed {
 
     /// A string, or a tombstone if there is no value.
     pub(crate) fn new(key: &[u8], value: Option<&[u8]>, timestamp: Timestamp, origin: OriginIndex) -> Self {
-        Self::build(key, value, timestamp, origin, None, 0)
+        Self::build(key, value.map_or(Tail::Nothing, Tail::Value), timestamp, origin, None, 0)
     }
 
     fn build(
         key: &[u8],
-        value: Option<&[u8]>,
+        tail: Tail<'_>,
         timestamp: Timestamp,
         origin: OriginIndex,
         ttl: Option<PackedTtl>,
         accessed: u32,
     ) -> Self {
+        let (flag, tail) = match tail {
+            Tail::Nothing => (TOMBSTONE, &[][..]),
+            Tail::Value(value) => (0, value),
+            Tail::Cells(cells) => (HAS_CELLS, cells),
+        };
         let long = key.len() > usize::from(u8::MAX);
         let length = HEADER_BYTES
             + if long { LONG_KEY_BYTES } else { 0 }
             + if ttl.is_some() { TTL_BYTES } else { 0 }
             + key.len()
-            + value.map_or(0, <[u8]>::len);
+            + tail.len();
         let mut bytes = Vec::with_capacity(length);
         bytes.extend_from_slice(&timestamp.0.to_le_bytes());
         bytes.extend_from_slice(&origin.0.to_le_bytes());
-        bytes.push(
-            if value.is_none() { TOMBSTONE } else { 0 }
-                | if ttl.is_some() { HAS_TTL } else { 0 }
-                | if long { LONG_KEY } else { 0 },
-        );
+        bytes.push(flag | if ttl.is_some() { HAS_TTL } else { 0 } | if long { LONG_KEY } else { 0 });
         bytes.push(if long { 0 } else { key.len() as u8 });
         bytes.extend_from_slice(&accessed.to_le_bytes());
         if long {
@@ -84,23 +106,30 @@ impl Packed {
             bytes.extend_from_slice(&ttl.origin.to_le_bytes());
         }
         bytes.extend_from_slice(key);
-        bytes.extend_from_slice(value.unwrap_or_default());
+        bytes.extend_from_slice(tail);
         Self(bytes.into_boxed_slice())
     }
 
     /// The packed form of a rich key, if it has one.
     pub(super) fn of(rich: &RichKey, origins: &Origins) -> Result<Option<Self>, TooManyOrigins> {
-        if rich.mark.is_some() || rich.reset_entry != rich.reset || rich.reset == Version::ZERO {
+        if rich.mark.is_some() || rich.reset_entry != rich.reset {
             return Ok(None);
         }
-        let value = match rich.cells.only() {
-            None if rich.cells.is_empty() => None,
-            Some((id, Cell { base: Some((version, Some(CellValue::Bytes(bytes)))), contributions }))
+        let cells;
+        let tail = match rich.cells.only() {
+            None if rich.cells.is_empty() => Tail::Nothing,
+            Some((id, Cell { base: Some((version, Some(Value::Bytes(bytes)))), contributions }))
                 if id.kind == Kind::String && *version == rich.reset && contributions.is_empty() =>
             {
-                Some(&bytes[..])
+                Tail::Value(&bytes[..])
             }
-            _ => return Ok(None),
+            _ => match cells::of_rich(rich) {
+                Some(bytes) => {
+                    cells = bytes;
+                    Tail::Cells(&cells)
+                }
+                None => return Ok(None),
+            },
         };
         let ttl = match rich.ttl {
             None => None,
@@ -111,16 +140,18 @@ impl Packed {
             }),
         };
         let origin = origins.intern(rich.reset.origin)?;
-        Ok(Some(Self::build(&rich.key, value, rich.reset.timestamp, origin, ttl, rich.accessed)))
+        Ok(Some(Self::build(&rich.key, tail, rich.reset.timestamp, origin, ttl, rich.accessed)))
     }
 
-    pub(super) fn to_rich(&self, origins: &Origins) -> RichKey {
+    pub(crate) fn to_rich(&self, origins: &Origins) -> RichKey {
         let version = self.version(origins);
-        let cells = if self.is_tombstone() {
-            Vec::new()
-        } else {
-            let value = CellValue::Bytes(self.value().to_vec());
-            vec![(CellId::STRING, Cell { base: Some((version, Some(value))), contributions: Vec::new() })]
+        let cells = match self.tail() {
+            Tail::Nothing => Vec::new(),
+            Tail::Value(value) => {
+                let value = Value::Bytes(Cow::Owned(value.to_vec()));
+                vec![(CellId::STRING, Cell { base: Some((version, Some(value))), contributions: Vec::new() })]
+            }
+            Tail::Cells(cells) => CellsHeader::split(cells).1.owned_cells(),
         };
         let mut rich = RichKey::of_cells(self.key(), cells);
         rich.reset = version;
@@ -135,24 +166,24 @@ impl Packed {
             return Dead::NONE;
         }
         let never_expires = self.has_ttl() && self.expiry().is_none();
-        let is_reset = self.is_tombstone() && self.version(origins) > flushed;
-        let things = usize::from(is_reset) + usize::from(never_expires);
-        let bytes = match (self.is_tombstone(), self.has_ttl(), never_expires) {
+        let is_reset = (self.is_tombstone() || self.has_cells()) && self.version(origins) > flushed;
+        let of_cells = self.cells().map_or(Dead::NONE, |cells| cells.dead());
+        let things = usize::from(is_reset) + usize::from(never_expires) + of_cells.things;
+        let bytes = match (self.kind().is_none(), self.has_ttl(), never_expires) {
             (true, false, _) | (true, true, true) => size_of::<Entry>() + self.0.len(),
-            (false, _, true) => TTL_BYTES,
-            _ => 0,
+            (false, _, true) => TTL_BYTES + of_cells.bytes,
+            _ => of_cells.bytes,
         };
         Dead { things, bytes }
     }
 
     /// Without what is dead and covered by `stable`; none if nothing is left.
     ///
-    /// A tombstone stays as long as a TTL register does, which has no place of its own.
+    /// A tombstone stays as long as a TTL register does, which has no place of its own. Not for one with cells.
     pub(crate) fn without_stable(self, stable: &Frontier, origins: &Origins) -> Option<Self> {
         let never_expires = self.ttl(origins).filter(|ttl| ttl.expiry.is_none());
         let kept = if never_expires.is_some_and(|ttl| stable.covers(ttl.version)) {
-            let value = (!self.is_tombstone()).then(|| self.value());
-            Self::build(self.key(), value, self.timestamp(), self.origin(), None, self.accessed())
+            Self::build(self.key(), self.tail(), self.timestamp(), self.origin(), None, self.accessed())
         } else {
             self
         };
@@ -163,7 +194,8 @@ impl Packed {
     pub(super) fn dead_parts(&self, flushed: Version, origins: &Origins) -> DeadParts {
         let never_expires = self.has_ttl() && self.expiry().is_none();
         let ttl = self.ttl(origins).filter(|_| never_expires);
-        let reset = self.is_tombstone().then(|| self.version(origins)).filter(|version| *version > flushed);
+        let is_reset = self.is_tombstone() || self.has_cells();
+        let reset = is_reset.then(|| self.version(origins)).filter(|version| *version > flushed);
         [reset, ttl.map(|ttl| ttl.version), None]
     }
 
@@ -176,14 +208,18 @@ impl Packed {
         source: Source,
         origins: &Origins,
     ) -> Option<bool> {
-        let value = match op {
-            Op::Set(value) => Some(&**value),
-            Op::Reset => None,
+        let tail = match op {
+            Op::Set(value) => Tail::Value(value),
+            Op::Reset => Tail::Nothing,
             Op::Expire(expiry) => {
                 return Some(self.merge_ttl(Ttl { version: at, expiry: *expiry }, index, source, origins));
             }
+            Op::Cell(..) | Op::Count(..) => return self.merge_cell(op, at, source, origins),
             _ => return None,
         };
+        if self.cells().is_some_and(|cells| cells.newest() >= at.timestamp && source == Source::Log) {
+            return None;
+        }
         if source == Source::Log {
             // A write of the very version held is a part of the same transaction: the reset's, or the cell's.
             // The rich rules tell which.
@@ -201,27 +237,22 @@ impl Packed {
             .packed_ttl()
             .filter(|_| source == Source::Log)
             .filter(|ttl| origins.version(Timestamp(ttl.timestamp), OriginIndex(ttl.origin)) >= at);
-        self.write(value, at.timestamp, index, ttl);
+        self.write(tail, at.timestamp, index, ttl);
         Some(true)
     }
 
-    fn write(
-        &mut self,
-        value: Option<&[u8]>,
-        timestamp: Timestamp,
-        origin: OriginIndex,
-        ttl: Option<PackedTtl>,
-    ) {
+    fn write(&mut self, tail: Tail<'_>, timestamp: Timestamp, origin: OriginIndex, ttl: Option<PackedTtl>) {
         let start = self.value_start();
-        let same_shape = ttl.is_none()
-            && self.flags() & (HAS_TTL | TOMBSTONE) == 0
-            && value.is_some_and(|value| self.0.len() == start + value.len());
-        if same_shape && let Some(value) = value {
+        if ttl.is_none()
+            && self.is_plain()
+            && let Tail::Value(value) = tail
+            && self.0.len() == start + value.len()
+        {
             self.0[..8].copy_from_slice(&timestamp.0.to_le_bytes());
             self.0[8..10].copy_from_slice(&origin.0.to_le_bytes());
             self.0[start..].copy_from_slice(value);
         } else {
-            *self = Self::build(self.key(), value, timestamp, origin, ttl, self.accessed());
+            *self = Self::build(self.key(), tail, timestamp, origin, ttl, self.accessed());
         }
     }
 
@@ -234,10 +265,9 @@ impl Packed {
                 timestamp: ttl.version.timestamp.0,
                 origin: index.0,
             };
-            let value = (!self.is_tombstone()).then(|| self.value());
             *self = Self::build(
                 self.key(),
-                value,
+                self.tail(),
                 self.timestamp(),
                 self.origin(),
                 Some(packed),
@@ -253,7 +283,7 @@ impl Packed {
 
     /// Whether it is a live string of which nothing else is known, dead or alive.
     pub(super) fn is_plain(&self) -> bool {
-        self.flags() & (TOMBSTONE | HAS_TTL) == 0
+        self.flags() & (TOMBSTONE | HAS_TTL | HAS_CELLS) == 0
     }
 
     fn flags(&self) -> u8 {
@@ -267,6 +297,29 @@ impl Packed {
 
     pub(crate) fn is_tombstone(&self) -> bool {
         self.flags() & TOMBSTONE != 0
+    }
+
+    pub(crate) fn has_cells(&self) -> bool {
+        self.flags() & HAS_CELLS != 0
+    }
+
+    /// The kind that clients see but for expiry.
+    pub(crate) fn kind(&self) -> Option<Kind> {
+        match self.tail() {
+            Tail::Nothing => None,
+            Tail::Value(_) => Some(Kind::String),
+            Tail::Cells(cells) => CellsHeader::split(cells).0.kind(),
+        }
+    }
+
+    /// What it holds behind the key.
+    fn tail(&self) -> Tail<'_> {
+        let tail = &self.0[self.value_start()..];
+        match self.flags() & (TOMBSTONE | HAS_CELLS) {
+            0 => Tail::Value(tail),
+            HAS_CELLS => Tail::Cells(tail),
+            _ => Tail::Nothing,
+        }
     }
 
     pub(crate) fn timestamp(&self) -> Timestamp {
@@ -307,7 +360,14 @@ impl Packed {
 
     #[cfg(any(test, feature = "simulation"))]
     pub(super) fn flip_a_bit(&mut self) -> bool {
-        let at = self.value_start();
+        let at = match self.cells() {
+            None => self.value_start(),
+            // The bytes of the last one's value lie at the end.
+            Some(cells) if cells.block.iter().last().is_some_and(|cell| cell.ends_with_bytes()) => {
+                self.0.len() - 1
+            }
+            Some(_) => return false,
+        };
         self.0.get_mut(at).map(|byte| *byte ^= 1).is_some()
     }
 
@@ -319,6 +379,7 @@ impl Packed {
         &self.0[self.key_start()..self.value_start()]
     }
 
+    /// The bytes of a string written whole.
     pub(crate) fn value(&self) -> &[u8] {
         &self.0[self.value_start()..]
     }
@@ -347,3 +408,6 @@ impl Packed {
         })
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -2,45 +2,21 @@
 
 use std::borrow::Cow;
 
-use shared::change::{Sum, Value};
+use shared::change::{Contribution, Sum, Value};
 use shared::clock::Timestamp;
 use shared::id::Origin;
 use shared::version::Version;
 
-use super::Mark;
+use super::{Mark, Source};
+use crate::store::branch::{Branch, took};
 
 /// A cell: its newest write, and what origins have added to it since.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Cell {
+pub(crate) struct Cell<'c> {
     /// The newest write and its version; a removal holds no value.
-    pub(crate) base: Option<(Version, Option<CellValue>)>,
+    pub(crate) base: Option<(Version, Option<Value<'c>>)>,
     /// At most one per origin, in order of origins, so that floats add up alike everywhere.
     pub(crate) contributions: Vec<(Origin, OwnContribution)>,
-}
-
-/// A cell's written value.
-#[derive(Clone, Debug, PartialEq)]
-pub(crate) enum CellValue {
-    Bytes(Vec<u8>),
-    Float(f64),
-}
-
-impl From<Value<'_>> for CellValue {
-    fn from(value: Value<'_>) -> Self {
-        match value {
-            Value::Bytes(bytes) => Self::Bytes(bytes.into_owned()),
-            Value::Float(float) => Self::Float(float),
-        }
-    }
-}
-
-impl From<CellValue> for Value<'_> {
-    fn from(value: CellValue) -> Self {
-        match value {
-            CellValue::Bytes(bytes) => Self::Bytes(Cow::Owned(bytes)),
-            CellValue::Float(float) => Self::Float(float),
-        }
-    }
 }
 
 /// What one origin has added to a cell.
@@ -56,6 +32,14 @@ pub(crate) struct OwnContribution {
 }
 
 impl OwnContribution {
+    /// What an increment says, with whose it is.
+    pub(crate) fn of(contribution: Contribution, at: Version) -> (Origin, Self) {
+        let Contribution { first, sum, restates } = contribution;
+        let Version { timestamp: counted, origin } = restates.unwrap_or(at);
+        let counted = counted.min(at.timestamp);
+        (origin, Self { first, last: at.timestamp, counted, sum, carrier: at.origin })
+    }
+
     /// The log entry that made it.
     pub(crate) const fn entry(&self) -> Version {
         Version::new(self.last, self.carrier)
@@ -71,16 +55,78 @@ impl OwnContribution {
     }
 }
 
-impl Cell {
-    pub(super) fn is_empty(&self) -> bool {
+impl<'c> Cell<'c> {
+    /// Takes in a write, a removal being one of nothing. Returns whether it changed anything.
+    pub(in crate::store) fn write(&mut self, at: Version, value: Option<Value<'c>>, source: Source) -> bool {
+        let old = self.base.as_ref().map(|(version, _)| *version);
+        let newer = old.is_none_or(|old| at > old || (at == old && source == Source::Local));
+        took(if newer { Branch::CellStands } else { Branch::CellOlder });
+        if newer {
+            self.base = Some((at, value));
+            self.contributions.retain(|(origin, own)| {
+                let lives = Version::new(own.first, *origin) > at;
+                took(if lives { Branch::CellSparesSum } else { Branch::CellKillsSum });
+                lives
+            });
+        }
+        newer
+    }
+
+    /// Takes in what an origin has added to it. Returns whether it changed anything.
+    pub(in crate::store) fn add(&mut self, origin: Origin, own: OwnContribution, source: Source) -> bool {
+        if self.base_version() >= Version::new(own.first, origin) {
+            took(Branch::SumBelowBase);
+            return false;
+        }
+        match self.contributions.binary_search_by_key(&origin, |(origin, _)| *origin) {
+            Err(place) => {
+                took(Branch::SumNew);
+                self.contributions.insert(place, (origin, own));
+            }
+            Ok(place) => {
+                let old = &mut self.contributions[place].1;
+                let stays = match source {
+                    Source::Local => old.wins_over(&own),
+                    Source::Log => !own.wins_over(old),
+                };
+                took(if stays { Branch::SumOlder } else { Branch::SumGrows });
+                if stays {
+                    return false;
+                }
+                *old = own;
+            }
+        }
+        true
+    }
+
+    /// What an origin has added to it.
+    pub(in crate::store) fn contribution_of(&self, origin: Origin) -> Option<OwnContribution> {
+        let place = self.contributions.binary_search_by_key(&origin, |(origin, _)| *origin).ok()?;
+        Some(self.contributions[place].1)
+    }
+
+    /// Puts what an origin has added to it in the place of what was held of that.
+    pub(in crate::store) fn replace(&mut self, origin: Origin, own: OwnContribution) {
+        match self.contributions.binary_search_by_key(&origin, |(origin, _)| *origin) {
+            Ok(place) => self.contributions[place].1 = own,
+            Err(place) => self.contributions.insert(place, (origin, own)),
+        }
+    }
+
+    pub(in crate::store) fn into_owned(self) -> Cell<'static> {
+        let base = self.base.map(|(version, value)| (version, value.map(super::owned_value)));
+        Cell { base, contributions: self.contributions }
+    }
+
+    pub(in crate::store) fn is_empty(&self) -> bool {
         self.base.is_none() && self.contributions.is_empty()
     }
 
     /// The base that no mark hides, and such contributions, with whose they are.
-    pub(super) fn live(
+    pub(in crate::store) fn live(
         &self,
         mark: Option<Mark>,
-    ) -> (Option<&CellValue>, impl Iterator<Item = (Origin, &OwnContribution)>) {
+    ) -> (Option<&Value<'c>>, impl Iterator<Item = (Origin, &OwnContribution)>) {
         let hides = move |at: Timestamp| mark.is_some_and(|mark| mark.hides(at));
         let base = self.base.as_ref().filter(|(version, _)| !hides(version.timestamp));
         let sums = self.contributions.iter().map(|(contributor, own)| (*contributor, own));
@@ -96,7 +142,7 @@ impl Cell {
     /// What it takes of memory beside itself, in bytes.
     pub(crate) fn memory(&self) -> usize {
         let value = match &self.base {
-            Some((_, Some(CellValue::Bytes(bytes)))) => bytes.capacity(),
+            Some((_, Some(Value::Bytes(bytes)))) => bytes.len(),
             _ => 0,
         };
         value + self.contributions.capacity() * size_of::<(Origin, OwnContribution)>()
@@ -107,17 +153,17 @@ impl Cell {
         let (base, mut sums) = self.live(mark);
         let Some(first) = sums.next() else {
             return match base? {
-                CellValue::Bytes(bytes) => Some(Cow::Borrowed(bytes)),
-                CellValue::Float(float) => Some(Cow::Owned(float.to_string().into_bytes())),
+                Value::Bytes(bytes) => Some(Cow::Borrowed(bytes)),
+                Value::Float(float) => Some(Cow::Owned(float.to_string().into_bytes())),
             };
         };
         let start = match base {
             None => 0,
-            Some(CellValue::Bytes(bytes)) => match parse_integer(bytes) {
+            Some(Value::Bytes(bytes)) => match parse_integer(bytes) {
                 Some(integer) => integer,
                 None => return Some(Cow::Borrowed(bytes)),
             },
-            Some(CellValue::Float(_)) => return None,
+            Some(Value::Float(_)) => return None,
         };
         let total =
             std::iter::once(first).chain(sums).fold(i128::from(start), |total, (_, own)| match own.sum {
@@ -129,12 +175,12 @@ impl Cell {
     }
 
     /// What a client sees: the base, plus the sums.
-    pub(in crate::store) fn value(&self, mark: Option<Mark>) -> Option<CellValue> {
+    pub(in crate::store) fn value(&self, mark: Option<Mark>) -> Option<Value<'_>> {
         let (base, sums) = self.live(mark);
         let start = match base {
-            Some(CellValue::Float(float)) => *float,
+            Some(Value::Float(float)) => *float,
             None if self.contributions.iter().any(|(_, own)| matches!(own.sum, Sum::Float(_))) => 0.0,
-            _ => return self.bytes(mark).map(|bytes| CellValue::Bytes(bytes.into_owned())),
+            _ => return self.bytes(mark).map(Value::Bytes),
         };
         let mut sums = sums.peekable();
         if base.is_none() && sums.peek().is_none() {
@@ -145,22 +191,38 @@ impl Cell {
             Sum::Float(float) => total + float,
         });
         // Of infinities that two nodes have added, one each way, nothing is left.
-        Some(CellValue::Float(if total.is_nan() { 0.0 } else { total }))
+        Some(Value::Float(if total.is_nan() { 0.0 } else { total }))
+    }
+
+    /// What a client sees of one that no mark hides.
+    pub(in crate::store) fn into_value(self) -> Option<Value<'c>> {
+        if self.contributions.is_empty() {
+            return self.base.and_then(|(_, value)| value);
+        }
+        self.value(None).map(super::owned_value)
+    }
+
+    /// What it counts as a sorted set's member.
+    pub(in crate::store) fn score(&self, mark: Option<Mark>) -> Option<f64> {
+        match self.value(mark)? {
+            Value::Float(score) => Some(score),
+            Value::Bytes(_) => Some(0.0),
+        }
     }
 
     /// The newest version in it, hidden ones included.
-    pub(super) fn newest(&self) -> Timestamp {
+    pub(in crate::store) fn newest(&self) -> Timestamp {
         let base = self.base.as_ref().map_or(Timestamp::ZERO, |(version, _)| version.timestamp);
         self.contributions.iter().map(|(_, own)| own.last).fold(base, Timestamp::max)
     }
 
     /// The version of its newest write.
-    pub(super) fn base_version(&self) -> Version {
+    pub(in crate::store) fn base_version(&self) -> Version {
         self.base.as_ref().map_or(Version::ZERO, |(version, _)| *version)
     }
 
     /// Whether it was removed, and nothing has been written to it since.
-    pub(super) const fn is_tombstone(&self) -> bool {
+    pub(in crate::store) const fn is_tombstone(&self) -> bool {
         matches!(self.base, Some((_, None)))
     }
 }

@@ -20,7 +20,7 @@ pub(crate) struct Cells(CountedTree<Element>);
 struct Element {
     prefix: u64,
     id: CellId<'static>,
-    cell: Cell,
+    cell: Cell<'static>,
     is_live: bool,
 }
 
@@ -84,7 +84,7 @@ impl tree::Target<Element> for Target<'_> {
 
 impl Cells {
     /// These cells, in any order.
-    pub(crate) fn of(cells: Vec<(CellId<'static>, Cell)>) -> Self {
+    pub(crate) fn of(cells: Vec<(CellId<'static>, Cell<'static>)>) -> Self {
         let mut elements: Vec<Element> = cells
             .into_iter()
             .map(|(id, cell)| Element { prefix: prefix_of(id.kind, &id.element), id, cell, is_live: false })
@@ -106,28 +106,28 @@ impl Cells {
     }
 
     /// The only cell, if there is but one.
-    pub(crate) fn only(&self) -> Option<(&CellId<'static>, &Cell)> {
+    pub(crate) fn only(&self) -> Option<(&CellId<'static>, &Cell<'static>)> {
         match self.0.as_slice() {
             Some([element]) => Some((&element.id, &element.cell)),
             _ => None,
         }
     }
 
-    pub(crate) fn get(&self, id: &CellId<'_>) -> Option<&Cell> {
+    pub(crate) fn get(&self, id: &CellId<'_>) -> Option<&Cell<'static>> {
         self.0.get(&Target::new(id)).map(|element| &element.cell)
     }
 
-    pub(crate) fn iter(&self) -> impl Iterator<Item = (&CellId<'static>, &Cell)> {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&CellId<'static>, &Cell<'static>)> {
         self.0.iter().map(|element| (&element.id, &element.cell))
     }
 
     /// Every cell, to be changed. They are to be [counted](Cells::count) afterwards.
-    pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = (&CellId<'static>, &mut Cell)> {
+    pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = (&CellId<'static>, &mut Cell<'static>)> {
         self.0.iter_mut().map(|element| (&element.id, &mut element.cell))
     }
 
     /// Keeps the cells for which this holds. They are to be [counted](Cells::count) afterwards.
-    pub(crate) fn retain_mut(&mut self, mut keep: impl FnMut(&CellId<'static>, &mut Cell) -> bool) {
+    pub(crate) fn retain_mut(&mut self, mut keep: impl FnMut(&CellId<'static>, &mut Cell<'static>) -> bool) {
         self.0.retain_mut(|element| keep(&element.id, &mut element.cell));
     }
 
@@ -148,7 +148,7 @@ impl Cells {
         &mut self,
         id: &CellId<'_>,
         mark: Option<Mark>,
-        change: impl FnOnce(&mut Cell) -> bool,
+        change: impl FnOnce(&mut Cell<'static>) -> bool,
     ) -> Option<(Tally, Tally)> {
         let target = Target::new(id);
         let make = || Element {
@@ -172,16 +172,36 @@ impl Cells {
     }
 
     /// The live cells at these places among all live ones.
-    pub(crate) fn live(
-        &self,
-        places: std::ops::Range<usize>,
-    ) -> impl DoubleEndedIterator<Item = (&CellId<'static>, &Cell)> + ExactSizeIterator {
-        self.0.range(places).map(|element| (&element.id, &element.cell))
+    pub(crate) fn live(&self, places: std::ops::Range<usize>) -> LiveCells<'_> {
+        LiveCells(self.0.range(places))
     }
 
     /// How many live cells come before those of this kind from this cursor on; nothing if no cell has such a cursor.
     pub(crate) fn live_before(&self, kind: Kind, cursor: u64) -> Option<usize> {
         let prefix = prefix_at(kind, cursor << (u64::BITS - CURSOR_BITS - KIND_BITS));
         (cursor >> CURSOR_BITS == 0).then(|| self.0.weight_before(|element| element.prefix < prefix))
+    }
+}
+
+/// Live cells at some places, with their ids.
+pub(crate) struct LiveCells<'t>(tree::Range<'t, Element>);
+
+impl<'t> Iterator for LiveCells<'t> {
+    type Item = (&'t CellId<'static>, &'t Cell<'static>);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        self.0.next().map(|element| (&element.id, &element.cell))
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        self.0.size_hint()
+    }
+}
+
+impl ExactSizeIterator for LiveCells<'_> {}
+
+impl DoubleEndedIterator for LiveCells<'_> {
+    fn next_back(&mut self) -> Option<Self::Item> {
+        self.0.next_back().map(|element| (&element.id, &element.cell))
     }
 }

@@ -13,7 +13,7 @@ use shared::state::{CellState, ContributionState, KeyState, MarkState};
 use shared::time::WallMillis;
 use shared::version::{Frontier, Version};
 
-use super::{CellId, CellValue, Mark, OwnContribution, RichKey, Source, Ttl, end_of};
+use super::{CellId, Mark, OwnContribution, RichKey, Source, Ttl, end_of};
 use crate::store::shard::Flushed;
 
 /// What judging has changed.
@@ -374,9 +374,7 @@ impl RichKey {
 
     /// What a contributor has added to a cell.
     pub(crate) fn contribution_of(&self, id: &CellId<'_>, contributor: Origin) -> Option<OwnContribution> {
-        let contributions = &self.cell(id)?.contributions;
-        let place = contributions.binary_search_by_key(&contributor, |(origin, _)| *origin).ok()?;
-        Some(contributions[place].1)
+        self.cell(id)?.contribution_of(contributor)
     }
 
     /// Whether the cell holds exactly this write.
@@ -386,8 +384,8 @@ impl RichKey {
             *held == version
                 && match (ours, value) {
                     (None, None) => true,
-                    (Some(CellValue::Bytes(ours)), Some(Value::Bytes(theirs))) => **ours == **theirs,
-                    (Some(CellValue::Float(ours)), Some(Value::Float(theirs))) => ours == theirs,
+                    (Some(Value::Bytes(ours)), Some(Value::Bytes(theirs))) => **ours == **theirs,
+                    (Some(Value::Float(ours)), Some(Value::Float(theirs))) => ours == theirs,
                     _ => false,
                 }
         })
@@ -415,6 +413,6 @@ fn ends_live(state: &KeyState<'_>, reset: Version) -> bool {
 }
 
 /// Whether a write, not a removal, lies within the frontier.
-fn covered_base(base: &(Version, Option<CellValue>), frontier: &Frontier) -> bool {
+fn covered_base(base: &(Version, Option<Value>), frontier: &Frontier) -> bool {
     base.1.is_some() && frontier.covers(base.0)
 }

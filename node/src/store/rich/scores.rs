@@ -8,7 +8,6 @@ use std::ops::Range;
 
 use shared::change::{CellId, Kind};
 
-use super::cell::{Cell, CellValue};
 use super::cells::Cells;
 use super::tally::Tally;
 use super::{Mark, RichKey};
@@ -79,7 +78,7 @@ impl Scores {
         if self.0.is_none() || id.kind != Kind::SortedSet {
             return None;
         }
-        cells.get(id).and_then(|cell| score_of(cell, mark))
+        cells.get(id).and_then(|cell| cell.score(mark))
     }
 
     /// Takes in a change of a member, whose score was `before`.
@@ -98,7 +97,7 @@ impl Scores {
             *self = Self::of(cells, mark, tally);
             return;
         };
-        let after = cells.get(id).and_then(|cell| score_of(cell, mark));
+        let after = cells.get(id).and_then(|cell| cell.score(mark));
         if before == after {
             return;
         }
@@ -153,14 +152,7 @@ fn sorted(cells: &Cells, mark: Option<Mark>, tally: Tally) -> Vec<(&[u8], f64)> 
     let below: usize = tally.live[..Kind::SortedSet as usize].iter().sum();
     let live = cells.live(below..below + tally.live[Kind::SortedSet as usize]);
     let mut members: Vec<_> =
-        live.map(|(id, cell)| (&*id.element, score_of(cell, mark).unwrap_or_default())).collect();
+        live.map(|(id, cell)| (&*id.element, cell.score(mark).unwrap_or_default())).collect();
     members.sort_unstable_by(|left, right| rank_order((left.1, left.0), (right.1, right.0)));
     members
-}
-
-fn score_of(cell: &Cell, mark: Option<Mark>) -> Option<f64> {
-    match cell.value(mark)? {
-        CellValue::Float(score) => Some(score),
-        CellValue::Bytes(_) => Some(0.0),
-    }
 }

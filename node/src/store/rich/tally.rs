@@ -19,14 +19,14 @@ pub(crate) struct Tally {
 }
 
 impl Tally {
-    pub(super) fn of(id: &CellId<'_>, cell: &Cell, mark: Option<Mark>) -> Self {
+    pub(in crate::store) fn of(id: &CellId<'_>, cell: &Cell<'_>, mark: Option<Mark>) -> Self {
         let (base, sums) = cell.live(mark);
         let written = base.map_or(0, |_| digest::cell(id.kind, &id.element, cell.base_version()));
         let (count, added) = sums.fold((0, 0), |(count, added), (contributor, own)| {
             (count + 1, added ^ digest::contribution(id.kind, &id.element, contributor, own))
         });
         let live = base.is_some() || count > 0;
-        let bytes = if live { 0 } else { size_of::<(CellId<'_>, Cell)>() + id.element.len() };
+        let bytes = if live { 0 } else { size_of::<(CellId<'_>, Cell<'_>)>() + id.element.len() };
         let dead = Dead { things: usize::from(cell.is_tombstone()), bytes };
         let mut tally = Self { live: [0; Kind::COUNT], dead, digest: written ^ added };
         tally.live[id.kind as usize] = usize::from(live);

@@ -45,7 +45,7 @@ impl Shard {
         let dies = |version: &Version| stable.covers(*version);
         let droppable = match &place.cell {
             None => entry.dead_parts(flushed.version, origins).iter().flatten().any(dies),
-            Some(id) => matches!(entry, Entry::Rich(rich) if rich.tombstone(id).as_ref().is_some_and(dies)),
+            Some(id) => entry.tombstone(id).as_ref().is_some_and(dies),
         };
         if !droppable {
             return;
@@ -54,7 +54,18 @@ impl Shard {
         let key = Key { db: place.db, bytes: &bytes, hash: key_hash(&bytes) };
         let Some(entry) = self.take(&key, origins) else { return };
         let left = match entry {
-            Entry::Packed(packed) => packed.without_stable(stable, origins).map(Entry::Packed),
+            Entry::Packed(mut packed) => match &place.cell {
+                Some(id) => {
+                    packed.drop_tombstone(id);
+                    Some(Entry::Packed(packed))
+                }
+                None if packed.has_cells() => {
+                    let mut rich = packed.to_rich(origins);
+                    rich.drop_stable(stable, flushed);
+                    Some(Entry::of_rich(rich, origins))
+                }
+                None => packed.without_stable(stable, origins).map(Entry::Packed),
+            },
             Entry::Rich(mut rich) => {
                 match &place.cell {
                     None => rich.drop_stable(stable, flushed),
@@ -84,7 +95,7 @@ impl Shard {
             let held = at(databases, hasher, place);
             held.is_some_and(|held| match &place.cell {
                 None => held.dead_parts(flushed, origins).contains(&Some(entry)),
-                Some(id) => matches!(held, Entry::Rich(rich) if rich.tombstone(id) == Some(entry)),
+                Some(id) => held.tombstone(id) == Some(entry),
             })
         });
     }

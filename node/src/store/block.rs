@@ -1,0 +1,582 @@
+//! Cells of a key, side by side in few bytes.
+//!
+//! A cell says only in what it differs from the one before: most were written by one command, or one after the other. So
+//! whoever changes a cell writes the one behind it anew, too, and nothing else, for what a cell leaves out depends on the
+//! one before it alone.
+//!
+//! ```text
+//! block  = count of origins 1, origin 8 each, cell...
+//! cell   = (FULL, tag, (timestamp's difference, origin's number) if it was written | LATER, timestamp's difference)?,
+//!          name, value if it has one, (length, sums) if there are any
+//! tag    = kind, 3 bits; what was written, 3 bits; whether there are sums
+//! name   of a list's element:  NEXT_INDEX | NEXT_POSITION | POSITION, position's difference, index | RAW_ID, length, bytes
+//!        of all others:        length below 128 | LONG, length; bytes
+//!                              INT + n, n bytes | INT_NEAR + 16 g + low bits, g bytes: a whole number's difference
+//! value  of bytes:             length below 128 | LONG, length; bytes
+//!                              INT + n, n bytes | INT_SMALL + a whole number of at most 95
+//! ```
+//!
+//! Lengths and differences are LEB128, what may be negative folded in a zigzag. The order of cells: a list's are in its own, a
+//! set's whole numbers come first, in theirs, a sorted set's members in that of ranks, the dead ones last; all others, and a
+//! hash's fields, come as they came.
+
+mod bytes;
+
+mod name;
+
+mod sums;
+
+use std::borrow::Cow;
+use std::ops::Range;
+
+use shared::change::{CellId, Kind, Value};
+use shared::clock::Timestamp;
+use shared::id::Origin;
+use shared::version::Version;
+use smallvec::SmallVec;
+
+use self::bytes::{Reader, put_signed, put_varint};
+use self::name::Name;
+use super::rich::{Cell, parse_integer, rank_order};
+
+pub(crate) use self::name::Text;
+
+/// A block has at most so many cells: each is looked at to find one.
+pub(crate) const CELLS_MAX: usize = 128;
+
+/// A block takes at most so many bytes: they are moved when one changes.
+pub(crate) const BYTES_MAX: usize = 4096;
+
+/// A cell with another tag or origin than the one before.
+const FULL: u8 = 0xff;
+/// A cell that was written at another time than the one before.
+const LATER: u8 = 0xfe;
+
+const KIND_BITS: u32 = 3;
+const HAS_SUMS: u8 = 1 << 6;
+
+const LONG: u8 = 0x80;
+const VALUE_INT: u8 = 0x80;
+const VALUE_INT_SMALL: u8 = 0xa0;
+const VALUE_SMALL_MAX: i64 = 0xff - 0xa0;
+
+/// What was written to a cell.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Written<'b> {
+    /// Nothing: it has but sums.
+    Nothing,
+    Removed,
+    Empty,
+    Bytes(&'b [u8]),
+    Int(i64),
+    Float(f64),
+    /// A score that is a whole number.
+    WholeFloat(i64),
+}
+
+/// Scores up to this are kept as whole numbers.
+const WHOLE_FLOAT_MAX: f64 = (1_i64 << 50) as f64;
+
+impl<'b> Written<'b> {
+    fn of(value: Option<&'b Value<'_>>) -> Self {
+        match value {
+            None => Self::Removed,
+            Some(Value::Bytes(bytes)) if bytes.is_empty() => Self::Empty,
+            Some(Value::Bytes(bytes)) => parse_integer(bytes).map_or(Self::Bytes(bytes), Self::Int),
+            Some(Value::Float(float)) => {
+                let is_whole = float.abs() <= WHOLE_FLOAT_MAX && float.fract() == 0.0;
+                // The two zeros differ in their bits, and are told apart by peers.
+                if is_whole && !(*float == 0.0 && float.is_sign_negative()) {
+                    Self::WholeFloat(*float as i64)
+                } else {
+                    Self::Float(*float)
+                }
+            }
+        }
+    }
+
+    const fn code(self) -> u8 {
+        match self {
+            Self::Nothing => 0,
+            Self::Removed => 1,
+            Self::Empty => 2,
+            Self::Bytes(_) | Self::Int(_) => 3,
+            Self::Float(_) => 4,
+            Self::WholeFloat(_) => 5,
+        }
+    }
+
+    fn read(code: u8, reader: &mut Reader<'b>) -> Self {
+        match code {
+            0 => Self::Nothing,
+            1 => Self::Removed,
+            2 => Self::Empty,
+            3 => match reader.byte() {
+                LONG => {
+                    let length = reader.varint() as usize;
+                    Self::Bytes(reader.take(length))
+                }
+                length if length < LONG => Self::Bytes(reader.take(usize::from(length))),
+                small if small >= VALUE_INT_SMALL => Self::Int(i64::from(small - VALUE_INT_SMALL)),
+                lead => Self::Int(reader.int(usize::from(lead - VALUE_INT))),
+            },
+            4 => Self::Float(f64::from_bits(reader.int(8) as u64)),
+            _ => Self::WholeFloat(reader.signed()),
+        }
+    }
+
+    fn put(self, out: &mut Bytes) {
+        match self {
+            Self::Nothing | Self::Removed | Self::Empty => {}
+            Self::Bytes(bytes) => {
+                if bytes.len() < usize::from(LONG) {
+                    out.push(bytes.len() as u8);
+                } else {
+                    out.push(LONG);
+                    put_varint(out, bytes.len() as u64);
+                }
+                out.extend_from_slice(bytes);
+            }
+            Self::Int(int @ 0..=VALUE_SMALL_MAX) => out.push(VALUE_INT_SMALL + int as u8),
+            Self::Int(int) => {
+                let length = bytes::int_length(int);
+                out.push(VALUE_INT + length as u8);
+                out.extend_from_slice(&int.to_le_bytes()[..length]);
+            }
+            Self::Float(float) => out.extend_from_slice(&float.to_bits().to_le_bytes()),
+            Self::WholeFloat(whole) => put_signed(out, whole),
+        }
+    }
+}
+
+type Bytes = SmallVec<[u8; 96]>;
+
+/// When a cell was written: a timestamp, and the number of the origin in the block.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Stamp {
+    timestamp: u64,
+    origin: u8,
+}
+
+/// What a cell's bytes leave out of it: what it has in common with the one before. Says nothing of any other cell.
+#[derive(Clone, Copy, Debug)]
+struct Context {
+    tag: u8,
+    stamp: Stamp,
+    name: name::Context,
+}
+
+impl Context {
+    /// Before the first cell.
+    const START: Self =
+        Self { tag: u8::MAX, stamp: Stamp { timestamp: 0, origin: 0 }, name: name::Context::START };
+}
+
+/// A cell as it lies in a block.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct BlockCell<'b> {
+    pub(crate) kind: Kind,
+    name: Name<'b>,
+    /// Means nothing if nothing was written.
+    stamp: Stamp,
+    origin: Origin,
+    written: Written<'b>,
+    sums: &'b [u8],
+}
+
+impl<'b> BlockCell<'b> {
+    /// Whether clients see it, for nothing in a block is hidden.
+    pub(crate) const fn is_live(&self) -> bool {
+        !matches!(self.written, Written::Removed | Written::Nothing) || !self.sums.is_empty()
+    }
+
+    pub(crate) fn id(&self) -> CellId<'b> {
+        CellId { kind: self.kind, element: self.element().into_cow() }
+    }
+
+    pub(crate) fn element(&self) -> Text<'b> {
+        self.name.text(self.version())
+    }
+
+    /// The version of what was written.
+    fn version(&self) -> Version {
+        Version::new(Timestamp(self.stamp.timestamp), self.origin)
+    }
+
+    /// The version of what was written, if anything was.
+    pub(crate) fn base_version(&self) -> Version {
+        if self.written == Written::Nothing { Version::ZERO } else { self.version() }
+    }
+
+    pub(crate) fn is_tombstone(&self) -> bool {
+        self.written == Written::Removed
+    }
+
+    #[cfg(any(test, feature = "simulation"))]
+    pub(crate) const fn ends_with_bytes(&self) -> bool {
+        matches!(self.written, Written::Bytes(_)) && self.sums.is_empty()
+    }
+
+    /// What a client sees of it.
+    pub(crate) fn text(&self, block: &Block<'b>) -> Option<Text<'b>> {
+        if !self.sums.is_empty() {
+            return self.cell(block).bytes(None).map(|bytes| Text::Owned(bytes.into_owned()));
+        }
+        match self.written {
+            Written::Nothing | Written::Removed => None,
+            Written::Empty => Some(Text::Borrowed(&[])),
+            Written::Bytes(bytes) => Some(Text::Borrowed(bytes)),
+            Written::Int(int) => Some(Text::of_int(int)),
+            Written::Float(_) | Written::WholeFloat(_) => {
+                self.cell(block).bytes(None).map(|bytes| Text::Owned(bytes.into_owned()))
+            }
+        }
+    }
+
+    /// A member's score.
+    pub(crate) fn score(&self, block: &Block<'b>) -> Option<f64> {
+        if !self.sums.is_empty() {
+            return self.cell(block).score(None);
+        }
+        match self.written {
+            Written::Nothing | Written::Removed => None,
+            Written::Float(float) => Some(float),
+            Written::WholeFloat(whole) => Some(whole as f64),
+            Written::Empty | Written::Bytes(_) | Written::Int(_) => Some(0.0),
+        }
+    }
+
+    /// The whole of it.
+    pub(crate) fn cell(&self, block: &Block<'b>) -> Cell<'b> {
+        let value = match self.written {
+            Written::Nothing | Written::Removed => None,
+            Written::Empty => Some(Value::Bytes(Cow::Borrowed(&[][..]))),
+            Written::Bytes(bytes) => Some(Value::Bytes(Cow::Borrowed(bytes))),
+            Written::Int(int) => {
+                Some(Value::Bytes(Cow::Owned(itoa::Buffer::new().format(int).as_bytes().to_vec())))
+            }
+            Written::Float(float) => Some(Value::Float(float)),
+            Written::WholeFloat(whole) => Some(Value::Float(whole as f64)),
+        };
+        let base = (self.written != Written::Nothing).then(|| (self.version(), value));
+        Cell { base, contributions: sums::read(self.sums, block) }
+    }
+
+    const fn tag(&self) -> u8 {
+        let sums = if self.sums.is_empty() { 0 } else { HAS_SUMS };
+        self.kind as u8 | self.written.code() << KIND_BITS | sums
+    }
+
+    fn put(&self, before: &Context, out: &mut Bytes) -> Context {
+        let tag = self.tag();
+        let has_stamp = self.written != Written::Nothing;
+        let stamp = if has_stamp { self.stamp } else { Context::START.stamp };
+        let later = stamp.timestamp.wrapping_sub(before.stamp.timestamp) as i64;
+        if tag != before.tag || stamp.origin != before.stamp.origin {
+            out.extend_from_slice(&[FULL, tag]);
+            if has_stamp {
+                put_signed(out, later);
+                out.push(stamp.origin);
+            }
+        } else if later != 0 {
+            out.push(LATER);
+            put_signed(out, later);
+        }
+        let name = self.name.put(&before.name, out);
+        self.written.put(out);
+        if !self.sums.is_empty() {
+            put_varint(out, self.sums.len() as u64);
+            out.extend_from_slice(self.sums);
+        }
+        Context { tag, stamp, name }
+    }
+}
+
+/// A cell, and where in the block its bytes are.
+#[derive(Clone)]
+struct Spot<'b> {
+    cell: BlockCell<'b>,
+    place: Range<usize>,
+    before: Context,
+}
+
+/// Cells side by side: see the module's documentation.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Block<'b>(&'b [u8]);
+
+/// A block without cells.
+pub(crate) const EMPTY: &[u8] = &[0];
+
+impl<'b> Block<'b> {
+    pub(crate) const fn new(bytes: &'b [u8]) -> Self {
+        Self(bytes)
+    }
+
+    fn origin_count(self) -> usize {
+        usize::from(self.0[0])
+    }
+
+    fn origin(&self, number: u8) -> Origin {
+        let start = 1 + 8 * usize::from(number);
+        let bytes = self.0[start..start + 8].try_into().expect("the slice is as long as the array");
+        Origin(u64::from_le_bytes(bytes))
+    }
+
+    fn cells_start(self) -> usize {
+        1 + 8 * self.origin_count()
+    }
+
+    fn spots(self) -> Spots<'b> {
+        Spots { block: self, at: self.cells_start(), before: Context::START }
+    }
+
+    pub(crate) fn iter(self) -> Cells<'b> {
+        Cells(self.spots())
+    }
+
+    pub(crate) fn find(self, id: &CellId<'_>) -> Option<BlockCell<'b>> {
+        Some(self.spot(id)?.cell)
+    }
+
+    fn spot(self, id: &CellId<'_>) -> Option<Spot<'b>> {
+        let wanted = name::Wanted::new(id);
+        self.spots()
+            .find(|Spot { cell, .. }| cell.kind == id.kind && wanted.is(&cell.name, || cell.version()))
+    }
+
+    /// Before which bytes a cell that is not there comes.
+    fn place_of(self, id: &CellId<'_>, cell: &Cell<'_>) -> Option<Spot<'b>> {
+        match id.kind {
+            Kind::String | Kind::Hash => None,
+            Kind::List => self.spots().find(|spot| *spot.cell.element() > *id.element),
+            Kind::Set => {
+                let int = parse_integer(&id.element)?;
+                let comes_after = |other: &Text<'_>| parse_integer(other).is_none_or(|other| other > int);
+                self.spots().find(|spot| comes_after(&spot.cell.element()))
+            }
+            Kind::SortedSet => {
+                let score = cell.score(None)?;
+                let new = (score, &*id.element);
+                self.spots().find(|spot| {
+                    let other = spot.cell.score(&self);
+                    other.is_none_or(|other| rank_order((other, &spot.cell.element()), new).is_gt())
+                })
+            }
+        }
+    }
+
+    /// The bytes of a block of these cells, after `prefix`; none if a block cannot hold them.
+    pub(crate) fn of<'c>(
+        cells: impl IntoIterator<Item = (CellId<'c>, Cell<'c>)>,
+        prefix: &[u8],
+    ) -> Option<Vec<u8>> {
+        let mut cells: Vec<_> = cells.into_iter().collect();
+        order(&mut cells);
+        let mut origins = OriginTable::default();
+        let mut out = Bytes::new();
+        let mut before = Context::START;
+        for (id, cell) in &cells {
+            let sums = sums::bytes_of(cell, &mut origins)?;
+            before = origins.cell(id, cell, &sums)?.put(&before, &mut out);
+        }
+        let mut bytes = Vec::with_capacity(prefix.len() + 1 + 8 * origins.0.len() + out.len());
+        bytes.extend_from_slice(prefix);
+        origins.put(&mut bytes);
+        bytes.extend_from_slice(&out);
+        Some(bytes)
+    }
+
+    /// Puts a cell in the place of the one with its name, if there is one, or takes that away. Returns the bytes of the block
+    /// with `prefix` before it; none if a block cannot hold the cell.
+    pub(crate) fn with(self, id: &CellId<'_>, cell: Option<&Cell<'_>>, prefix: &[u8]) -> Option<Vec<u8>> {
+        let old = self.spot(id);
+        let Some(cell) = cell else {
+            let Some(old) = old else { return Some([prefix, self.0].concat()) };
+            return Some(self.splice(old.before, old.place, None, &OriginTable::of(self), prefix));
+        };
+        let moves = id.kind == Kind::SortedSet && old.is_some();
+        if moves {
+            let without = self.with(id, None, &[])?;
+            return Block(&without).with(id, Some(cell), prefix);
+        }
+        let mut origins = OriginTable::of(self);
+        let sums = sums::bytes_of(cell, &mut origins)?;
+        let new = origins.cell(id, cell, &sums)?;
+        let (before, place) = match old.or_else(|| {
+            let next = self.place_of(id, cell)?;
+            Some(Spot { place: next.place.start..next.place.start, ..next })
+        }) {
+            Some(spot) => (spot.before, spot.place),
+            None => {
+                let mut spots = self.spots();
+                spots.by_ref().for_each(drop);
+                (spots.before, self.0.len()..self.0.len())
+            }
+        };
+        Some(self.splice(before, place, Some(&new), &origins, prefix))
+    }
+
+    fn splice(
+        self,
+        before: Context,
+        place: Range<usize>,
+        new: Option<&BlockCell<'_>>,
+        origins: &OriginTable,
+        prefix: &[u8],
+    ) -> Vec<u8> {
+        // What stood there is what the next one's bytes refer to.
+        let old = if place.is_empty() { before } else { self.context_after(before, place.start) };
+        let mut between = Bytes::new();
+        let after = new.map_or(before, |new| new.put(&before, &mut between));
+        let mut rest = place.end;
+        if let Some(next) = (Spots { block: self, at: place.end, before: old }).next() {
+            next.cell.put(&after, &mut between);
+            rest = next.place.end;
+        }
+        let (head, tail) = (&self.0[self.cells_start()..place.start], &self.0[rest..]);
+        let length = prefix.len() + 1 + 8 * origins.0.len() + head.len() + between.len() + tail.len();
+        let mut bytes = Vec::with_capacity(length);
+        bytes.extend_from_slice(prefix);
+        origins.put(&mut bytes);
+        bytes.extend_from_slice(head);
+        bytes.extend_from_slice(&between);
+        bytes.extend_from_slice(tail);
+        bytes
+    }
+
+    fn context_after(self, before: Context, at: usize) -> Context {
+        let mut spots = Spots { block: self, at, before };
+        spots.next();
+        spots.before
+    }
+}
+
+/// The cells of a block.
+pub(crate) struct Cells<'b>(Spots<'b>);
+
+impl<'b> Iterator for Cells<'b> {
+    type Item = BlockCell<'b>;
+
+    #[inline]
+    fn next(&mut self) -> Option<BlockCell<'b>> {
+        self.0.next().map(|spot| spot.cell)
+    }
+}
+
+/// The cells of a block with where they are.
+struct Spots<'b> {
+    block: Block<'b>,
+    at: usize,
+    before: Context,
+}
+
+impl<'b> Iterator for Spots<'b> {
+    type Item = Spot<'b>;
+
+    #[inline]
+    fn next(&mut self) -> Option<Spot<'b>> {
+        if self.at == self.block.0.len() {
+            return None;
+        }
+        let before = self.before;
+        let mut reader = Reader::new(&self.block.0[self.at..]);
+        let (mut tag, mut stamp) = (before.tag, before.stamp);
+        match reader.peek() {
+            FULL => {
+                reader.byte();
+                tag = reader.byte();
+                if tag >> KIND_BITS & 7 == Written::Nothing.code() {
+                    stamp = Context::START.stamp;
+                } else {
+                    stamp.timestamp = stamp.timestamp.wrapping_add(reader.signed() as u64);
+                    stamp.origin = reader.byte();
+                }
+            }
+            LATER => {
+                reader.byte();
+                stamp.timestamp = stamp.timestamp.wrapping_add(reader.signed() as u64);
+            }
+            _ => {}
+        }
+        let kind = Kind::ALL[usize::from(tag & 7)];
+        let (name, name_context) = Name::read(kind, &before.name, &mut reader);
+        let written = Written::read(tag >> KIND_BITS & 7, &mut reader);
+        let sums: &[u8] = if tag & HAS_SUMS == 0 {
+            &[]
+        } else {
+            let length = reader.varint() as usize;
+            reader.take(length)
+        };
+        let start = self.at;
+        self.at = self.block.0.len() - reader.left();
+        self.before = Context { tag, stamp, name: name_context };
+        let origin = if written == Written::Nothing { Origin::NONE } else { self.block.origin(stamp.origin) };
+        Some(Spot {
+            cell: BlockCell { kind, name, stamp, origin, written, sums },
+            place: start..self.at,
+            before,
+        })
+    }
+}
+
+/// The origins that a block's cells name.
+#[derive(Clone, Debug, Default)]
+struct OriginTable(SmallVec<[Origin; 4]>);
+
+impl OriginTable {
+    fn of(block: Block<'_>) -> Self {
+        Self((0..block.0[0]).map(|number| block.origin(number)).collect())
+    }
+
+    /// The origin's number; none if there are too many.
+    fn number(&mut self, origin: Origin) -> Option<u8> {
+        let known = self.0.iter().position(|known| *known == origin);
+        let number = known.unwrap_or_else(|| {
+            self.0.push(origin);
+            self.0.len() - 1
+        });
+        u8::try_from(number).ok().filter(|number| *number < u8::MAX)
+    }
+
+    fn cell<'c>(&mut self, id: &'c CellId<'_>, cell: &'c Cell<'_>, sums: &'c [u8]) -> Option<BlockCell<'c>> {
+        let (version, written) = match &cell.base {
+            None => (Version::ZERO, Written::Nothing),
+            Some((version, value)) => (*version, Written::of(value.as_ref())),
+        };
+        let origin = if cell.base.is_some() { self.number(version.origin)? } else { 0 };
+        Some(BlockCell {
+            kind: id.kind,
+            name: Name::of(id, cell.base.as_ref().map(|(version, _)| *version)),
+            stamp: Stamp { timestamp: version.timestamp.0, origin },
+            origin: version.origin,
+            written,
+            sums,
+        })
+    }
+
+    fn put(&self, out: &mut Vec<u8>) {
+        out.push(self.0.len() as u8);
+        self.0.iter().for_each(|origin| out.extend_from_slice(&origin.0.to_le_bytes()));
+    }
+}
+
+/// Brings cells into the order of a block.
+fn order(cells: &mut [(CellId<'_>, Cell<'_>)]) {
+    cells.sort_by(|(left, left_cell), (right, right_cell)| {
+        left.kind.cmp(&right.kind).then_with(|| match left.kind {
+            Kind::String | Kind::Hash => std::cmp::Ordering::Equal,
+            Kind::List => left.element.cmp(&right.element),
+            Kind::Set => {
+                let key = |id: &CellId<'_>| parse_integer(&id.element).map_or((1, 0), |int| (0, int));
+                key(left).cmp(&key(right))
+            }
+            Kind::SortedSet => match (left_cell.score(None), right_cell.score(None)) {
+                (Some(l), Some(r)) => rank_order((l, &left.element), (r, &right.element)),
+                (left, right) => left.is_none().cmp(&right.is_none()),
+            },
+        })
+    });
+}
+
+#[cfg(test)]
+mod tests;

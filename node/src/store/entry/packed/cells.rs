@@ -1,0 +1,227 @@
+//! The cells of a packed key: of one kind, and few.
+//!
+//! ```text
+//! cells = digest 8, live 1, tombstones 1, kind 1, block
+//! ```
+
+use shared::change::{CellId, Kind, Op, Value};
+use shared::clock::Timestamp;
+use shared::version::Version;
+
+use super::{HAS_CELLS, Packed, TOMBSTONE, Tail};
+use crate::store::block::{self, Block, BlockCell};
+use crate::store::branch::{Branch, took};
+use crate::store::dead::Dead;
+use crate::store::origins::Origins;
+use crate::store::rich::{Cell, OwnContribution, RichKey, Source, Tally};
+
+const HEADER_BYTES: usize = 11;
+
+/// A dead cell is said to take so many bytes.
+const DEAD_BYTES: usize = 32;
+
+/// A large key is packed when it has become so small by that much, so that it does not go back and forth.
+const SLACK: usize = 2;
+
+/// What the cells come to.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct CellsHeader {
+    digest: u64,
+    live: u8,
+    dead: u8,
+    kind: Kind,
+}
+
+impl CellsHeader {
+    pub(super) fn split(cells: &[u8]) -> (Self, PackedCells<'_>) {
+        let (header, block) = cells.split_at(HEADER_BYTES);
+        let digest = header[..8].try_into().expect("the slice is as long as the array");
+        let (live, dead, kind) = (header[8], header[9], Kind::ALL[usize::from(header[10])]);
+        let header = Self { digest: u64::from_le_bytes(digest), live, dead, kind };
+        (header, PackedCells { header, block: Block::new(block) })
+    }
+
+    pub(super) fn kind(self) -> Option<Kind> {
+        (self.live > 0).then_some(self.kind)
+    }
+
+    fn bytes(self) -> [u8; HEADER_BYTES] {
+        let mut bytes = [0; HEADER_BYTES];
+        bytes[..8].copy_from_slice(&self.digest.to_le_bytes());
+        bytes[8..].copy_from_slice(&[self.live, self.dead, self.kind as u8]);
+        bytes
+    }
+
+    fn of(tally: &Tally, kind: Kind) -> Self {
+        let (live, dead) = (tally.live[kind as usize], tally.dead.things);
+        Self { digest: tally.digest, live: live as u8, dead: dead as u8, kind }
+    }
+
+    fn count(self) -> usize {
+        usize::from(self.live) + usize::from(self.dead)
+    }
+
+    /// With a cell that has become another.
+    fn changed(self, before: &Tally, after: &Tally) -> Self {
+        let kind = self.kind as usize;
+        Self {
+            digest: self.digest ^ before.digest ^ after.digest,
+            live: self.live + after.live[kind] as u8 - before.live[kind] as u8,
+            dead: self.dead + after.dead.things as u8 - before.dead.things as u8,
+            kind: self.kind,
+        }
+    }
+}
+
+const _: () = assert!(block::CELLS_MAX < u8::MAX as usize, "cells are counted in a byte");
+
+/// The cells of a packed key, and what they come to.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct PackedCells<'p> {
+    header: CellsHeader,
+    pub(crate) block: Block<'p>,
+}
+
+impl<'p> PackedCells<'p> {
+    /// How many are live.
+    pub(crate) fn len(&self) -> usize {
+        usize::from(self.header.live)
+    }
+
+    /// The XOR of the parts of the key's digest.
+    pub(crate) fn digest(&self) -> u64 {
+        self.header.digest
+    }
+
+    pub(super) fn dead(&self) -> Dead {
+        let things = usize::from(self.header.dead);
+        Dead { things, bytes: things * DEAD_BYTES }
+    }
+
+    /// The newest timestamp in them.
+    pub(crate) fn newest(&self) -> Timestamp {
+        let cells = self.block.iter().map(|cell| cell.cell(&self.block).newest());
+        cells.fold(Timestamp::ZERO, Timestamp::max)
+    }
+
+    pub(crate) fn get(&self, id: &CellId<'_>) -> Option<BlockCell<'p>> {
+        self.block.find(id).filter(|_| id.kind == self.header.kind)
+    }
+
+    /// All of them, with their ids.
+    pub(crate) fn iter(self) -> impl Iterator<Item = (CellId<'p>, Cell<'p>)> {
+        self.block.iter().map(move |cell| (cell.id(), cell.cell(&self.block)))
+    }
+
+    pub(super) fn owned_cells(self) -> Vec<(CellId<'static>, Cell<'static>)> {
+        let owned = |id: CellId<'_>| CellId { kind: id.kind, element: id.element.into_owned().into() };
+        self.iter().map(|(id, cell)| (owned(id), cell.into_owned())).collect()
+    }
+}
+
+/// The cells of a key, if there are so few that they can be packed.
+pub(super) fn of_rich(rich: &RichKey) -> Option<Vec<u8>> {
+    let tally = rich.tally();
+    let kind = rich.cells.iter().next()?.0.kind;
+    let count = tally.live.iter().sum::<usize>() + tally.dead.things;
+    if count > block::CELLS_MAX / SLACK || rich.cells.iter().any(|(id, _)| id.kind != kind) {
+        return None;
+    }
+    let cells = rich.cells.iter().map(|(id, cell)| (id.clone(), cell.clone()));
+    let bytes = Block::of(cells, &CellsHeader::of(&tally, kind).bytes())?;
+    (bytes.len() <= block::BYTES_MAX / SLACK).then_some(bytes)
+}
+
+impl Packed {
+    /// The cells, if it holds any.
+    pub(crate) fn cells(&self) -> Option<PackedCells<'_>> {
+        match self.tail() {
+            Tail::Cells(cells) => Some(CellsHeader::split(cells).1),
+            Tail::Nothing | Tail::Value(_) => None,
+        }
+    }
+
+    /// Merges a change of one cell; none if that needs the key as a whole.
+    pub(super) fn merge_cell(
+        &mut self,
+        op: &Op<'_>,
+        at: Version,
+        source: Source,
+        origins: &Origins,
+    ) -> Option<bool> {
+        let reset = self.version(origins);
+        match op {
+            Op::Cell(id, value) => {
+                if at < reset {
+                    took(Branch::CellBelowReset);
+                    return Some(false);
+                }
+                let value = value.as_ref().map(|value| match value {
+                    Value::Bytes(bytes) => Value::Bytes(bytes[..].into()),
+                    Value::Float(float) => Value::Float(*float),
+                });
+                self.change_cell(id, |cell| cell.write(at, value, source))
+            }
+            Op::Count(id, contribution) => {
+                let (origin, own) = OwnContribution::of(*contribution, at);
+                if Version::new(own.first, origin) < reset {
+                    took(Branch::SumBelowReset);
+                    return Some(false);
+                }
+                self.change_cell(id, |cell| cell.add(origin, own, source))
+            }
+            _ => None,
+        }
+    }
+
+    /// Drops the tombstone of a cell.
+    pub(crate) fn drop_tombstone(&mut self, id: &CellId<'_>) {
+        self.change_cell(id, |cell| cell.is_tombstone() && cell.base.take().is_some());
+    }
+
+    fn change_cell<'c>(&mut self, id: &CellId<'_>, change: impl FnOnce(&mut Cell<'c>) -> bool) -> Option<bool>
+    where
+        Self: 'c,
+    {
+        let empty = (CellsHeader { digest: 0, live: 0, dead: 0, kind: id.kind }, Block::new(block::EMPTY));
+        let (header, block) = match self.tail() {
+            Tail::Nothing => empty,
+            Tail::Cells(cells) => {
+                let (header, cells) = CellsHeader::split(cells);
+                (header, cells.block)
+            }
+            Tail::Value(_) => return None,
+        };
+        if header.kind != id.kind {
+            return None;
+        }
+        let held = block.find(id);
+        let mut cell = held.map_or_else(Cell::default, |held| held.cell(&block).into_owned());
+        let before = held.map_or_else(Tally::default, |_| Tally::of(id, &cell, None));
+        if !change(&mut cell) {
+            return Some(false);
+        }
+        if held.is_none() && header.count() == block::CELLS_MAX {
+            return None;
+        }
+        let left = (!cell.is_empty()).then_some(&cell);
+        let after = left.map_or_else(Tally::default, |cell| Tally::of(id, cell, None));
+        let header = header.changed(&before, &after);
+        let start = self.value_start();
+        let prefix = [&self.0[..start], &header.bytes()].concat();
+        let mut bytes = block.with(id, left, &prefix)?;
+        if bytes.len() - prefix.len() > block::BYTES_MAX && header.count() > 1 {
+            return None;
+        }
+        const FLAGS: usize = 10;
+        bytes[FLAGS] &= !(TOMBSTONE | HAS_CELLS);
+        if header.count() == 0 {
+            bytes.truncate(start);
+            bytes[FLAGS] |= TOMBSTONE;
+        } else {
+            bytes[FLAGS] |= HAS_CELLS;
+        }
+        self.0 = bytes.into_boxed_slice();
+        Some(true)
+    }
+}
