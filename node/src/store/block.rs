@@ -106,6 +106,7 @@ impl<'b> Written<'b> {
         }
     }
 
+    #[inline(always)]
     fn read(code: u8, reader: &mut Reader<'b>) -> Self {
         match code {
             0 => Self::Nothing,
@@ -160,7 +161,7 @@ struct Stamp {
 
 /// What a cell's bytes leave out of it: what it has in common with the one before. Says nothing of any other cell.
 #[derive(Clone, Copy, Debug)]
-struct Context {
+pub(crate) struct Context {
     tag: u8,
     stamp: Stamp,
     name: name::Context,
@@ -294,10 +295,26 @@ impl<'b> BlockCell<'b> {
 
 /// A cell, and where in the block its bytes are.
 #[derive(Clone)]
-struct Spot<'b> {
+pub(crate) struct Spot<'b> {
     cell: BlockCell<'b>,
     place: Range<usize>,
     before: Context,
+}
+
+/// Where a cell lies in a block, or would.
+pub(crate) enum Seat<'b> {
+    Held(Spot<'b>),
+    /// None has its name. With what comes before the block's end.
+    Free(Context),
+}
+
+impl<'b> Seat<'b> {
+    pub(crate) fn held(&self) -> Option<BlockCell<'b>> {
+        match self {
+            Self::Held(spot) => Some(spot.cell),
+            Self::Free(_) => None,
+        }
+    }
 }
 
 /// Cells side by side: see the module's documentation.
@@ -335,13 +352,19 @@ impl<'b> Block<'b> {
     }
 
     pub(crate) fn find(self, id: &CellId<'_>) -> Option<BlockCell<'b>> {
-        Some(self.spot(id)?.cell)
+        self.seat(id).held()
     }
 
-    fn spot(self, id: &CellId<'_>) -> Option<Spot<'b>> {
+    /// Where a cell of this name lies, or would.
+    pub(crate) fn seat(self, id: &CellId<'_>) -> Seat<'b> {
         let wanted = name::Wanted::new(id);
-        self.spots()
-            .find(|Spot { cell, .. }| cell.kind == id.kind && wanted.is(&cell.name, || cell.version()))
+        let mut spots = self.spots();
+        while let Some(spot) = spots.next() {
+            if wanted.is(&spot.cell.name, || spot.cell.version()) && spot.cell.kind == id.kind {
+                return Seat::Held(spot);
+            }
+        }
+        Seat::Free(spots.before)
     }
 
     /// Before which bytes a cell that is not there comes.
@@ -386,33 +409,36 @@ impl<'b> Block<'b> {
         Some(bytes)
     }
 
-    /// Puts a cell in the place of the one with its name, if there is one, or takes that away. Returns the bytes of the block
-    /// with `prefix` before it; none if a block cannot hold the cell.
-    pub(crate) fn with(self, id: &CellId<'_>, cell: Option<&Cell<'_>>, prefix: &[u8]) -> Option<Vec<u8>> {
-        let old = self.spot(id);
-        let Some(cell) = cell else {
-            let Some(old) = old else { return Some([prefix, self.0].concat()) };
-            return Some(self.splice(old.before, old.place, None, &OriginTable::of(self), prefix));
+    /// Puts a cell into its seat, or takes away what is there. Returns the bytes of the block with `prefix` before it; none if
+    /// a block cannot hold the cell.
+    pub(crate) fn with(
+        self,
+        seat: Seat<'b>,
+        id: &CellId<'_>,
+        cell: Option<&Cell<'_>>,
+        prefix: &[u8],
+    ) -> Option<Vec<u8>> {
+        let (before, place) = match (seat, cell) {
+            (Seat::Free(_), None) => return Some([prefix, self.0].concat()),
+            (Seat::Held(old), None) => {
+                return Some(self.splice(old.before, old.place, None, &OriginTable::of(self), prefix));
+            }
+            (Seat::Held(old), Some(_)) if id.kind == Kind::SortedSet => {
+                // Its rank may be another.
+                let without = self.splice(old.before, old.place, None, &OriginTable::of(self), &[]);
+                let without = Block(&without);
+                return without.with(without.seat(id), id, cell, prefix);
+            }
+            (Seat::Held(old), Some(_)) => (old.before, old.place),
+            (Seat::Free(end), Some(cell)) => match self.place_of(id, cell) {
+                Some(next) => (next.before, next.place.start..next.place.start),
+                None => (end, self.0.len()..self.0.len()),
+            },
         };
-        let moves = id.kind == Kind::SortedSet && old.is_some();
-        if moves {
-            let without = self.with(id, None, &[])?;
-            return Block(&without).with(id, Some(cell), prefix);
-        }
+        let cell = cell?;
         let mut origins = OriginTable::of(self);
         let sums = sums::bytes_of(cell, &mut origins)?;
         let new = origins.cell(id, cell, &sums)?;
-        let (before, place) = match old.or_else(|| {
-            let next = self.place_of(id, cell)?;
-            Some(Spot { place: next.place.start..next.place.start, ..next })
-        }) {
-            Some(spot) => (spot.before, spot.place),
-            None => {
-                let mut spots = self.spots();
-                spots.by_ref().for_each(drop);
-                (spots.before, self.0.len()..self.0.len())
-            }
-        };
         Some(self.splice(before, place, Some(&new), &origins, prefix))
     }
 
@@ -473,7 +499,8 @@ struct Spots<'b> {
 impl<'b> Iterator for Spots<'b> {
     type Item = Spot<'b>;
 
-    #[inline]
+    // A block is searched from its start: this is nearly all that takes.
+    #[inline(always)]
     fn next(&mut self) -> Option<Spot<'b>> {
         if self.at == self.block.0.len() {
             return None;

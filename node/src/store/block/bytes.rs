@@ -18,12 +18,14 @@ impl<'b> Reader<'b> {
         self.0[0]
     }
 
+    #[inline(always)]
     pub(super) fn byte(&mut self) -> u8 {
         let byte = self.0[0];
         self.0 = &self.0[1..];
         byte
     }
 
+    #[inline(always)]
     pub(super) fn take(&mut self, length: usize) -> &'b [u8] {
         let (taken, left) = self.0.split_at(length);
         self.0 = left;
@@ -38,8 +40,22 @@ impl<'b> Reader<'b> {
         i64::from_le_bytes(bytes)
     }
 
+    #[inline(always)]
     pub(super) fn varint(&mut self) -> u64 {
-        self.varint_128() as u64
+        let byte = self.byte();
+        if byte < 0x80 { u64::from(byte) } else { self.long_varint(byte) }
+    }
+
+    fn long_varint(&mut self, first: u8) -> u64 {
+        let (mut value, mut shift) = (u64::from(first & 0x7f), 7);
+        loop {
+            let byte = self.byte();
+            value |= u64::from(byte & 0x7f) << shift;
+            if byte < 0x80 {
+                return value;
+            }
+            shift += 7;
+        }
     }
 
     pub(super) fn varint_128(&mut self) -> u128 {
@@ -54,6 +70,7 @@ impl<'b> Reader<'b> {
         }
     }
 
+    #[inline(always)]
     pub(super) fn signed(&mut self) -> i64 {
         let folded = self.varint();
         (folded >> 1) as i64 ^ -((folded & 1) as i64)

@@ -173,7 +173,7 @@ impl<'b> Name<'b> {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     pub(super) fn read(kind: Kind, before: &Context, reader: &mut Reader<'b>) -> (Self, Context) {
         let lead = reader.byte();
         if kind == Kind::List {
@@ -283,7 +283,7 @@ impl<'w> Wanted<'w> {
     }
 
     /// Whether it is the name of a cell of this version.
-    #[inline]
+    #[inline(always)]
     pub(super) fn is(&self, name: &Name<'_>, version: impl FnOnce() -> Version) -> bool {
         match *name {
             Name::Raw(bytes) | Name::RawId(bytes) => bytes == self.raw,

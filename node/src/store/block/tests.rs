@@ -110,7 +110,7 @@ proptest! {
         for act in acts {
             let (id, cell) = (id(kind, &act), cell(kind, &act));
             let block = Block::new(&bytes[prefix.len()..]);
-            bytes = block.with(&id, (!act.goes).then_some(&cell), prefix).unwrap();
+            bytes = block.with(block.seat(&id), &id, (!act.goes).then_some(&cell), prefix).unwrap();
             if act.goes {
                 model.remove(&id);
             } else {

@@ -33,6 +33,7 @@ pub(crate) use self::cells::PackedCells;
 pub(crate) struct Packed(Box<[u8]>);
 
 const HEADER_BYTES: usize = 16;
+const FLAGS_AT: usize = 10;
 const LONG_KEY_BYTES: usize = 4;
 const TTL_BYTES: usize = 18;
 
@@ -287,7 +288,7 @@ impl Packed {
     }
 
     fn flags(&self) -> u8 {
-        self.0[10]
+        self.0[FLAGS_AT]
     }
 
     /// Whether a register says when it expires, or that it does not.

@@ -7,8 +7,9 @@
 use shared::change::{CellId, Kind, Op, Value};
 use shared::clock::Timestamp;
 use shared::version::Version;
+use smallvec::SmallVec;
 
-use super::{HAS_CELLS, Packed, TOMBSTONE, Tail};
+use super::{FLAGS_AT, HAS_CELLS, Packed, TOMBSTONE, Tail};
 use crate::store::block::{self, Block, BlockCell};
 use crate::store::branch::{Branch, took};
 use crate::store::dead::Dead;
@@ -122,9 +123,12 @@ impl<'p> PackedCells<'p> {
 /// The cells of a key, if there are so few that they can be packed.
 pub(super) fn of_rich(rich: &RichKey) -> Option<Vec<u8>> {
     let tally = rich.tally();
+    // Asked after each change of a large key: nothing but this is looked at then.
+    if tally.live.iter().sum::<usize>() + tally.dead.things > block::CELLS_MAX / SLACK {
+        return None;
+    }
     let kind = rich.cells.iter().next()?.0.kind;
-    let count = tally.live.iter().sum::<usize>() + tally.dead.things;
-    if count > block::CELLS_MAX / SLACK || rich.cells.iter().any(|(id, _)| id.kind != kind) {
+    if rich.cells.iter().any(|(id, _)| id.kind != kind) {
         return None;
     }
     let cells = rich.cells.iter().map(|(id, cell)| (id.clone(), cell.clone()));
@@ -150,7 +154,7 @@ impl Packed {
         origins: &Origins,
     ) -> Option<bool> {
         let reset = self.version(origins);
-        match op {
+        let changed = match op {
             Op::Cell(id, value) => {
                 if at < reset {
                     took(Branch::CellBelowReset);
@@ -160,7 +164,7 @@ impl Packed {
                     Value::Bytes(bytes) => Value::Bytes(bytes[..].into()),
                     Value::Float(float) => Value::Float(*float),
                 });
-                self.change_cell(id, |cell| cell.write(at, value, source))
+                self.with_cell(id, |cell| cell.write(at, value, source))?
             }
             Op::Count(id, contribution) => {
                 let (origin, own) = OwnContribution::of(*contribution, at);
@@ -168,21 +172,33 @@ impl Packed {
                     took(Branch::SumBelowReset);
                     return Some(false);
                 }
-                self.change_cell(id, |cell| cell.add(origin, own, source))
+                self.with_cell(id, |cell| cell.add(origin, own, source))?
             }
-            _ => None,
-        }
+            _ => return None,
+        };
+        Some(self.replace(changed))
     }
 
     /// Drops the tombstone of a cell.
     pub(crate) fn drop_tombstone(&mut self, id: &CellId<'_>) {
-        self.change_cell(id, |cell| cell.is_tombstone() && cell.base.take().is_some());
+        if let Some(changed) = self.with_cell(id, |cell| cell.is_tombstone() && cell.base.take().is_some()) {
+            self.replace(changed);
+        }
     }
 
-    fn change_cell<'c>(&mut self, id: &CellId<'_>, change: impl FnOnce(&mut Cell<'c>) -> bool) -> Option<bool>
-    where
-        Self: 'c,
-    {
+    /// Returns whether it is another now.
+    fn replace(&mut self, changed: Option<Vec<u8>>) -> bool {
+        let Some(bytes) = changed else { return false };
+        self.0 = bytes.into_boxed_slice();
+        true
+    }
+
+    /// Its bytes with a cell changed, if `change` says that it has changed it; none if it cannot be packed then.
+    fn with_cell<'c>(
+        &'c self,
+        id: &CellId<'_>,
+        change: impl FnOnce(&mut Cell<'c>) -> bool,
+    ) -> Option<Option<Vec<u8>>> {
         let empty = (CellsHeader { digest: 0, live: 0, dead: 0, kind: id.kind }, Block::new(block::EMPTY));
         let (header, block) = match self.tail() {
             Tail::Nothing => empty,
@@ -195,11 +211,12 @@ impl Packed {
         if header.kind != id.kind {
             return None;
         }
-        let held = block.find(id);
-        let mut cell = held.map_or_else(Cell::default, |held| held.cell(&block).into_owned());
+        let seat = block.seat(id);
+        let held = seat.held();
+        let mut cell = held.map_or_else(Cell::default, |held| held.cell(&block));
         let before = held.map_or_else(Tally::default, |_| Tally::of(id, &cell, None));
         if !change(&mut cell) {
-            return Some(false);
+            return Some(None);
         }
         if held.is_none() && header.count() == block::CELLS_MAX {
             return None;
@@ -208,20 +225,19 @@ impl Packed {
         let after = left.map_or_else(Tally::default, |cell| Tally::of(id, cell, None));
         let header = header.changed(&before, &after);
         let start = self.value_start();
-        let prefix = [&self.0[..start], &header.bytes()].concat();
-        let mut bytes = block.with(id, left, &prefix)?;
+        let mut prefix: SmallVec<[u8; 96]> = SmallVec::from_slice(&self.0[..start]);
+        prefix.extend_from_slice(&header.bytes());
+        let mut bytes = block.with(seat, id, left, &prefix)?;
         if bytes.len() - prefix.len() > block::BYTES_MAX && header.count() > 1 {
             return None;
         }
-        const FLAGS: usize = 10;
-        bytes[FLAGS] &= !(TOMBSTONE | HAS_CELLS);
+        bytes[FLAGS_AT] &= !(TOMBSTONE | HAS_CELLS);
         if header.count() == 0 {
             bytes.truncate(start);
-            bytes[FLAGS] |= TOMBSTONE;
+            bytes[FLAGS_AT] |= TOMBSTONE;
         } else {
-            bytes[FLAGS] |= HAS_CELLS;
+            bytes[FLAGS_AT] |= HAS_CELLS;
         }
-        self.0 = bytes.into_boxed_slice();
-        Some(true)
+        Some(Some(bytes))
     }
 }
