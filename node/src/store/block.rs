@@ -5,7 +5,7 @@
 //! one before it alone.
 //!
 //! ```text
-//! block  = count of origins 1, origin 8 each, cell...
+//! block  = count of origins, origin 8 each, cell...
 //! cell   = (FULL, tag, (timestamp's difference, origin's number) if it was written | LATER, timestamp's difference)?,
 //!          name, value if it has one, (length, sums) if there are any
 //! tag    = kind, 3 bits; what was written, 3 bits; whether there are sums
@@ -16,7 +16,7 @@
 //!                              INT + n, n bytes | INT_SMALL + a whole number of at most 95
 //! ```
 //!
-//! Lengths and differences are LEB128, what may be negative folded in a zigzag. The order of cells: a list's are in its own, a
+//! Counts, numbers, lengths and differences are LEB128, what may be negative folded in a zigzag. The order of cells: a list's are in its own, a
 //! set's whole numbers come first, in theirs, a sorted set's members in that of ranks, the dead ones last; all others, and a
 //! hash's fields, come as they came.
 
@@ -156,7 +156,7 @@ type Bytes = SmallVec<[u8; 96]>;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Stamp {
     timestamp: u64,
-    origin: u8,
+    origin: u16,
 }
 
 /// What a cell's bytes leave out of it: what it has in common with the one before. Says nothing of any other cell.
@@ -277,7 +277,7 @@ impl<'b> BlockCell<'b> {
             out.extend_from_slice(&[FULL, tag]);
             if has_stamp {
                 put_signed(out, later);
-                out.push(stamp.origin);
+                put_varint(out, u64::from(stamp.origin));
             }
         } else if later != 0 {
             out.push(LATER);
@@ -319,32 +319,33 @@ impl<'b> Seat<'b> {
 
 /// Cells side by side: see the module's documentation.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Block<'b>(&'b [u8]);
+pub(crate) struct Block<'b> {
+    origins: &'b [u8],
+    cells: &'b [u8],
+}
+
+const ORIGIN_BYTES: usize = 8;
 
 /// A block without cells.
 pub(crate) const EMPTY: &[u8] = &[0];
 
 impl<'b> Block<'b> {
-    pub(crate) const fn new(bytes: &'b [u8]) -> Self {
-        Self(bytes)
+    #[inline(always)]
+    pub(crate) fn new(bytes: &'b [u8]) -> Self {
+        let mut reader = Reader::new(bytes);
+        let count = reader.varint() as usize;
+        let (origins, cells) = bytes[bytes.len() - reader.left()..].split_at(ORIGIN_BYTES * count);
+        Self { origins, cells }
     }
 
-    fn origin_count(self) -> usize {
-        usize::from(self.0[0])
-    }
-
-    fn origin(&self, number: u8) -> Origin {
-        let start = 1 + 8 * usize::from(number);
-        let bytes = self.0[start..start + 8].try_into().expect("the slice is as long as the array");
-        Origin(u64::from_le_bytes(bytes))
-    }
-
-    fn cells_start(self) -> usize {
-        1 + 8 * self.origin_count()
+    fn origin(&self, number: u16) -> Origin {
+        let start = ORIGIN_BYTES * usize::from(number);
+        let bytes = self.origins[start..start + ORIGIN_BYTES].try_into();
+        Origin(u64::from_le_bytes(bytes.expect("the slice is as long as the array")))
     }
 
     fn spots(self) -> Spots<'b> {
-        Spots { block: self, at: self.cells_start(), before: Context::START }
+        Spots { block: self, at: 0, before: Context::START }
     }
 
     pub(crate) fn iter(self) -> Cells<'b> {
@@ -388,58 +389,49 @@ impl<'b> Block<'b> {
         }
     }
 
-    /// The bytes of a block of these cells, after `prefix`; none if a block cannot hold them.
-    pub(crate) fn of<'c>(
-        cells: impl IntoIterator<Item = (CellId<'c>, Cell<'c>)>,
-        prefix: &[u8],
-    ) -> Option<Vec<u8>> {
+    /// The bytes of a block of these cells, after `prefix`.
+    pub(crate) fn of<'c>(cells: impl IntoIterator<Item = (CellId<'c>, Cell<'c>)>, prefix: &[u8]) -> Vec<u8> {
         let mut cells: Vec<_> = cells.into_iter().collect();
         order(&mut cells);
         let mut origins = OriginTable::default();
         let mut out = Bytes::new();
         let mut before = Context::START;
         for (id, cell) in &cells {
-            let sums = sums::bytes_of(cell, &mut origins)?;
-            before = origins.cell(id, cell, &sums)?.put(&before, &mut out);
+            let sums = sums::bytes_of(cell, &mut origins);
+            before = origins.cell(id, cell, &sums).put(&before, &mut out);
         }
-        let mut bytes = Vec::with_capacity(prefix.len() + 1 + 8 * origins.0.len() + out.len());
-        bytes.extend_from_slice(prefix);
-        origins.put(&mut bytes);
-        bytes.extend_from_slice(&out);
-        Some(bytes)
+        origins.block(prefix, [&out])
     }
 
-    /// Puts a cell into its seat, or takes away what is there. Returns the bytes of the block with `prefix` before it; none if
-    /// a block cannot hold the cell.
+    /// Puts a cell into its seat, or takes away what is there. Returns the bytes of the block with `prefix` before it.
     pub(crate) fn with(
         self,
         seat: Seat<'b>,
         id: &CellId<'_>,
         cell: Option<&Cell<'_>>,
         prefix: &[u8],
-    ) -> Option<Vec<u8>> {
-        let (before, place) = match (seat, cell) {
-            (Seat::Free(_), None) => return Some([prefix, self.0].concat()),
+    ) -> Vec<u8> {
+        let (before, place, cell) = match (seat, cell) {
+            (Seat::Free(_), None) => return OriginTable::of(self).block(prefix, [self.cells]),
             (Seat::Held(old), None) => {
-                return Some(self.splice(old.before, old.place, None, &OriginTable::of(self), prefix));
+                return self.splice(old.before, old.place, None, &OriginTable::of(self), prefix);
             }
-            (Seat::Held(old), Some(_)) if id.kind == Kind::SortedSet => {
+            (Seat::Held(old), Some(cell)) if id.kind == Kind::SortedSet => {
                 // Its rank may be another.
                 let without = self.splice(old.before, old.place, None, &OriginTable::of(self), &[]);
-                let without = Block(&without);
-                return without.with(without.seat(id), id, cell, prefix);
+                let without = Block::new(&without);
+                return without.with(without.seat(id), id, Some(cell), prefix);
             }
-            (Seat::Held(old), Some(_)) => (old.before, old.place),
+            (Seat::Held(old), Some(cell)) => (old.before, old.place, cell),
             (Seat::Free(end), Some(cell)) => match self.place_of(id, cell) {
-                Some(next) => (next.before, next.place.start..next.place.start),
-                None => (end, self.0.len()..self.0.len()),
+                Some(next) => (next.before, next.place.start..next.place.start, cell),
+                None => (end, self.cells.len()..self.cells.len(), cell),
             },
         };
-        let cell = cell?;
         let mut origins = OriginTable::of(self);
-        let sums = sums::bytes_of(cell, &mut origins)?;
-        let new = origins.cell(id, cell, &sums)?;
-        Some(self.splice(before, place, Some(&new), &origins, prefix))
+        let sums = sums::bytes_of(cell, &mut origins);
+        let new = origins.cell(id, cell, &sums);
+        self.splice(before, place, Some(&new), &origins, prefix)
     }
 
     fn splice(
@@ -459,15 +451,7 @@ impl<'b> Block<'b> {
             next.cell.put(&after, &mut between);
             rest = next.place.end;
         }
-        let (head, tail) = (&self.0[self.cells_start()..place.start], &self.0[rest..]);
-        let length = prefix.len() + 1 + 8 * origins.0.len() + head.len() + between.len() + tail.len();
-        let mut bytes = Vec::with_capacity(length);
-        bytes.extend_from_slice(prefix);
-        origins.put(&mut bytes);
-        bytes.extend_from_slice(head);
-        bytes.extend_from_slice(&between);
-        bytes.extend_from_slice(tail);
-        bytes
+        origins.block(prefix, [&self.cells[..place.start], &between, &self.cells[rest..]])
     }
 
     fn context_after(self, before: Context, at: usize) -> Context {
@@ -502,11 +486,11 @@ impl<'b> Iterator for Spots<'b> {
     // A block is searched from its start: this is nearly all that takes.
     #[inline(always)]
     fn next(&mut self) -> Option<Spot<'b>> {
-        if self.at == self.block.0.len() {
+        if self.at == self.block.cells.len() {
             return None;
         }
         let before = self.before;
-        let mut reader = Reader::new(&self.block.0[self.at..]);
+        let mut reader = Reader::new(&self.block.cells[self.at..]);
         let (mut tag, mut stamp) = (before.tag, before.stamp);
         match reader.peek() {
             FULL => {
@@ -516,7 +500,7 @@ impl<'b> Iterator for Spots<'b> {
                     stamp = Context::START.stamp;
                 } else {
                     stamp.timestamp = stamp.timestamp.wrapping_add(reader.signed() as u64);
-                    stamp.origin = reader.byte();
+                    stamp.origin = reader.varint() as u16;
                 }
             }
             LATER => {
@@ -535,7 +519,7 @@ impl<'b> Iterator for Spots<'b> {
             reader.take(length)
         };
         let start = self.at;
-        self.at = self.block.0.len() - reader.left();
+        self.at = self.block.cells.len() - reader.left();
         self.before = Context { tag, stamp, name: name_context };
         let origin = if written == Written::Nothing { Origin::NONE } else { self.block.origin(stamp.origin) };
         Some(Spot {
@@ -552,38 +536,48 @@ struct OriginTable(SmallVec<[Origin; 4]>);
 
 impl OriginTable {
     fn of(block: Block<'_>) -> Self {
-        Self((0..block.0[0]).map(|number| block.origin(number)).collect())
+        let count = block.origins.len() / ORIGIN_BYTES;
+        Self((0..count as u16).map(|number| block.origin(number)).collect())
     }
 
-    /// The origin's number; none if there are too many.
-    fn number(&mut self, origin: Origin) -> Option<u8> {
+    /// The origin's number. A node knows fewer origins than there are numbers.
+    fn number(&mut self, origin: Origin) -> u16 {
         let known = self.0.iter().position(|known| *known == origin);
         let number = known.unwrap_or_else(|| {
             self.0.push(origin);
             self.0.len() - 1
         });
-        u8::try_from(number).ok().filter(|number| *number < u8::MAX)
+        number as u16
     }
 
-    fn cell<'c>(&mut self, id: &'c CellId<'_>, cell: &'c Cell<'_>, sums: &'c [u8]) -> Option<BlockCell<'c>> {
+    fn cell<'c>(&mut self, id: &'c CellId<'_>, cell: &'c Cell<'_>, sums: &'c [u8]) -> BlockCell<'c> {
         let (version, written) = match &cell.base {
             None => (Version::ZERO, Written::Nothing),
             Some((version, value)) => (*version, Written::of(value.as_ref())),
         };
-        let origin = if cell.base.is_some() { self.number(version.origin)? } else { 0 };
-        Some(BlockCell {
+        let origin = if cell.base.is_some() { self.number(version.origin) } else { 0 };
+        BlockCell {
             kind: id.kind,
             name: Name::of(id, cell.base.as_ref().map(|(version, _)| *version)),
             stamp: Stamp { timestamp: version.timestamp.0, origin },
             origin: version.origin,
             written,
             sums,
-        })
+        }
     }
 
-    fn put(&self, out: &mut Vec<u8>) {
-        out.push(self.0.len() as u8);
-        self.0.iter().for_each(|origin| out.extend_from_slice(&origin.0.to_le_bytes()));
+    /// The bytes of a block whose cells name these origins.
+    fn block<const N: usize>(&self, prefix: &[u8], cells: [&[u8]; N]) -> Vec<u8> {
+        let mut count = Bytes::new();
+        put_varint(&mut count, self.0.len() as u64);
+        let of_cells: usize = cells.iter().map(|cells| cells.len()).sum();
+        let length = prefix.len() + count.len() + ORIGIN_BYTES * self.0.len() + of_cells;
+        let mut bytes = Vec::with_capacity(length);
+        bytes.extend_from_slice(prefix);
+        bytes.extend_from_slice(&count);
+        self.0.iter().for_each(|origin| bytes.extend_from_slice(&origin.0.to_le_bytes()));
+        cells.iter().for_each(|cells| bytes.extend_from_slice(cells));
+        bytes
     }
 }
 

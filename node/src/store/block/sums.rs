@@ -9,22 +9,21 @@ use shared::change::Sum;
 use shared::clock::Timestamp;
 use shared::id::Origin;
 
-use super::bytes::{Reader, put_signed, put_signed_128};
+use super::bytes::{Reader, put_signed, put_signed_128, put_varint};
 use super::{Block, Bytes, OriginTable};
 use crate::store::rich::{Cell, OwnContribution};
 
 const INT: u8 = 0;
 const FLOAT: u8 = 1;
 
-/// None if there are too many origins.
-pub(super) fn bytes_of(cell: &Cell<'_>, origins: &mut OriginTable) -> Option<Bytes> {
+pub(super) fn bytes_of(cell: &Cell<'_>, origins: &mut OriginTable) -> Bytes {
     let mut out = Bytes::new();
     for (origin, own) in &cell.contributions {
-        out.push(origins.number(*origin)?);
+        put_varint(&mut out, u64::from(origins.number(*origin)));
         out.extend_from_slice(&own.first.0.to_le_bytes());
         put_signed(&mut out, own.last.0.wrapping_sub(own.first.0) as i64);
         put_signed(&mut out, own.counted.0.wrapping_sub(own.last.0) as i64);
-        out.push(origins.number(own.carrier)?);
+        put_varint(&mut out, u64::from(origins.number(own.carrier)));
         match own.sum {
             Sum::Int(int) => {
                 out.push(INT);
@@ -36,18 +35,18 @@ pub(super) fn bytes_of(cell: &Cell<'_>, origins: &mut OriginTable) -> Option<Byt
             }
         }
     }
-    Some(out)
+    out
 }
 
 pub(super) fn read(bytes: &[u8], block: &Block<'_>) -> Vec<(Origin, OwnContribution)> {
     let mut reader = Reader::new(bytes);
     let mut sums = Vec::new();
     while reader.left() > 0 {
-        let origin = block.origin(reader.byte());
+        let origin = block.origin(reader.varint() as u16);
         let first = reader.int(8) as u64;
         let last = first.wrapping_add(reader.signed() as u64);
         let counted = last.wrapping_add(reader.signed() as u64);
-        let carrier = block.origin(reader.byte());
+        let carrier = block.origin(reader.varint() as u16);
         let sum = match reader.byte() {
             INT => Sum::Int(reader.signed_128()),
             _ => Sum::Float(f64::from_bits(reader.int(8) as u64)),

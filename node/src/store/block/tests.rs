@@ -110,7 +110,7 @@ proptest! {
         for act in acts {
             let (id, cell) = (id(kind, &act), cell(kind, &act));
             let block = Block::new(&bytes[prefix.len()..]);
-            bytes = block.with(block.seat(&id), &id, (!act.goes).then_some(&cell), prefix).unwrap();
+            bytes = block.with(block.seat(&id), &id, (!act.goes).then_some(&cell), prefix);
             if act.goes {
                 model.remove(&id);
             } else {
@@ -130,7 +130,7 @@ proptest! {
                 prop_assert_eq!(cell.score(&block), whole.score(None));
                 prop_assert_eq!(cell.text(&block).map(Text::into_owned), whole.bytes(None).map(Cow::into_owned));
             }
-            let again = Block::of(held.clone(), prefix).unwrap();
+            let again = Block::of(held.clone(), prefix);
             let again = Block::new(&again[prefix.len()..]);
             if !matches!(kind, Kind::Hash | Kind::String) {
                 let ordered: Vec<_> = again.iter().map(|cell| (cell.id(), cell.cell(&again))).collect();
@@ -153,7 +153,7 @@ fn what_one_command_wrote_takes_few_bytes() {
             let cell = Cell { base: Some((at, Some(value))), contributions: Vec::new() };
             (CellId { kind, element: element.into() }, cell)
         });
-        Block::of(cells, &[]).unwrap().len()
+        Block::of(cells, &[]).len()
     };
     let bytes = |text: String| Value::Bytes(text.into_bytes().into());
     let integers = (0..100).map(|n: u32| (n.to_string().into_bytes(), bytes(String::new()))).collect();

@@ -132,7 +132,7 @@ pub(super) fn of_rich(rich: &RichKey) -> Option<Vec<u8>> {
         return None;
     }
     let cells = rich.cells.iter().map(|(id, cell)| (id.clone(), cell.clone()));
-    let bytes = Block::of(cells, &CellsHeader::of(&tally, kind).bytes())?;
+    let bytes = Block::of(cells, &CellsHeader::of(&tally, kind).bytes());
     (bytes.len() <= block::BYTES_MAX / SLACK).then_some(bytes)
 }
 
@@ -227,7 +227,7 @@ impl Packed {
         let start = self.value_start();
         let mut prefix: SmallVec<[u8; 96]> = SmallVec::from_slice(&self.0[..start]);
         prefix.extend_from_slice(&header.bytes());
-        let mut bytes = block.with(seat, id, left, &prefix)?;
+        let mut bytes = block.with(seat, id, left, &prefix);
         if bytes.len() - prefix.len() > block::BYTES_MAX && header.count() > 1 {
             return None;
         }
