@@ -184,8 +184,8 @@ impl SimulatedNode {
                 for entry in shard.entries(db) {
                     let rich = entry.to_rich(&node.store.origins);
                     let of_cells = rich.cells.iter().flat_map(|(_, cell)| {
-                        let base = cell.base.iter().map(|(version, _)| (Part::Value, *version));
-                        base.chain(cell.contributions.iter().map(|(_, own)| (Part::Sum, own.entry())))
+                        let base = cell.base.into_iter().map(|(version, _)| (Part::Value, version));
+                        base.chain(cell.contributions.into_iter().map(|(_, own)| (Part::Sum, own.entry())))
                     });
                     let of_key = [(Part::Reset, rich.reset_entry)].into_iter();
                     let of_key = of_key.chain(rich.mark.map(|mark| (Part::Mark, mark.entry)));

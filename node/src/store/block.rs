@@ -360,7 +360,7 @@ impl<'b> Block<'b> {
     pub(crate) fn seat(self, id: &CellId<'_>) -> Seat<'b> {
         let wanted = name::Wanted::new(id);
         let mut spots = self.spots();
-        while let Some(spot) = spots.next() {
+        for spot in spots.by_ref() {
             if wanted.is(&spot.cell.name, || spot.cell.version()) && spot.cell.kind == id.kind {
                 return Seat::Held(spot);
             }
@@ -400,6 +400,15 @@ impl<'b> Block<'b> {
             let sums = sums::bytes_of(cell, &mut origins);
             before = origins.cell(id, cell, &sums).put(&before, &mut out);
         }
+        origins.block(prefix, [&out])
+    }
+
+    /// The bytes of a block of one cell, after `prefix`.
+    pub(crate) fn single(id: &CellId<'_>, cell: &Cell<'_>, prefix: &[u8]) -> Vec<u8> {
+        let mut origins = OriginTable::default();
+        let sums = sums::bytes_of(cell, &mut origins);
+        let mut out = Bytes::new();
+        origins.cell(id, cell, &sums).put(&Context::START, &mut out);
         origins.block(prefix, [&out])
     }
 

@@ -57,7 +57,7 @@ fn canonical_key(rich: RichKey, flushed: Version) -> CanonicalKey {
     let cells = rich.cells.iter().map(|(id, cell)| {
         let contributions = cell.contributions.iter();
         let contributions = contributions.map(|(origin, own)| (*origin, own.first, own.last, own.sum));
-        (id.kind, id.element.to_vec(), cell.base.clone(), contributions.collect())
+        (id.kind, id.element.to_vec(), cell.clone().into_owned().base, contributions.collect())
     });
     CanonicalKey {
         reset: rich.reset.max(flushed),

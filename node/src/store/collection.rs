@@ -9,7 +9,7 @@ use shared::change::{CellId, Kind};
 
 use super::block::{Block, BlockCell, Cells, Text};
 use super::entry::PackedCells;
-use super::rich::{LiveCells, Mark, RichKey, cursor_of, rank_order};
+use super::rich::{Found, LiveCells, Mark, RichKey, cursor_of, rank_order};
 
 /// An element, and its value: see [`Collection::get`].
 pub(crate) type Element<'s> = (Text<'s>, Text<'s>);
@@ -49,7 +49,7 @@ impl<'s> Collection<'s> {
         let id = self.id(element);
         match self.held {
             Held::Packed(cells) => cells.get(&id)?.text(&cells.block),
-            Held::Rich(rich) => rich.cell(&id)?.bytes(rich.mark).map(Text::from),
+            Held::Rich(rich) => rich.cells.find(&id)?.text(rich.mark),
         }
     }
 
@@ -66,7 +66,7 @@ impl<'s> Collection<'s> {
         let id = self.id(member);
         match self.held {
             Held::Packed(cells) => cells.get(&id)?.score(&cells.block),
-            Held::Rich(rich) => rich.cell(&id)?.score(rich.mark),
+            Held::Rich(rich) => rich.cells.find(&id)?.score(rich.mark),
         }
     }
 
@@ -103,7 +103,7 @@ impl<'s> Collection<'s> {
             Held::Rich(rich) => (None, Some(rich.ranked(ranks))),
         };
         let packed = packed.into_iter().flat_map(PackedElements::members);
-        packed.chain(rich.into_iter().flatten().map(|(member, score)| (Text::Borrowed(member), score)))
+        packed.chain(rich.into_iter().flatten())
     }
 
     /// How many members come before this one, if it is there.
@@ -170,11 +170,8 @@ pub(crate) enum Elements<'s> {
 }
 
 impl<'s> Elements<'s> {
-    fn element(
-        (id, cell): (&'s CellId<'static>, &'s super::rich::Cell<'static>),
-        mark: Option<Mark>,
-    ) -> Element<'s> {
-        (Text::Borrowed(&id.element), cell.bytes(mark).map(Text::from).unwrap_or_default())
+    fn element(found: Found<'s>, mark: Option<Mark>) -> Element<'s> {
+        (found.cell.element(), found.text(mark).unwrap_or_default())
     }
 }
 

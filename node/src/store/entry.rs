@@ -105,13 +105,7 @@ impl Entry {
     pub(crate) fn cell_value(&self, id: &CellId<'_>) -> Option<Value<'_>> {
         match self {
             Self::Packed(packed) => match packed.cells() {
-                Some(cells) => {
-                    let value = cells.get(id)?.cell(&cells.block).into_value();
-                    value.map(|value| match value {
-                        Value::Bytes(bytes) => Value::Bytes(bytes),
-                        Value::Float(float) => Value::Float(float),
-                    })
-                }
+                Some(cells) => cells.get(id)?.cell(&cells.block).into_value(None),
                 None if packed.is_tombstone() || *id != CellId::STRING => None,
                 None => Some(Value::Bytes(Cow::Borrowed(packed.value()))),
             },
@@ -120,13 +114,13 @@ impl Entry {
     }
 
     /// What is known of a cell.
-    pub(crate) fn cell(&self, id: &CellId<'_>) -> Option<Cow<'_, Cell<'_>>> {
+    pub(crate) fn cell(&self, id: &CellId<'_>) -> Option<Cell<'_>> {
         match self {
             Self::Packed(packed) => {
                 let cells = packed.cells()?;
-                Some(Cow::Owned(cells.get(id)?.cell(&cells.block)))
+                Some(cells.get(id)?.cell(&cells.block))
             }
-            Self::Rich(rich) => rich.cell(id).map(Cow::Borrowed),
+            Self::Rich(rich) => rich.cell(id),
         }
     }
 
@@ -198,7 +192,7 @@ impl Entry {
     /// What a cell would come to if this were what `origin` has added to it.
     pub(crate) fn score_with(&self, cell: &CellId<'_>, origin: Origin, own: OwnContribution) -> f64 {
         let mark = if let Self::Rich(rich) = self { rich.mark } else { None };
-        let mut cell = self.cell(cell).map_or_else(Cell::default, Cow::into_owned);
+        let mut cell = self.cell(cell).unwrap_or_default();
         cell.replace(origin, own);
         cell.score(mark).unwrap_or_default()
     }
@@ -379,7 +373,7 @@ impl Entry {
                 let dead = cells.filter(BlockCell::is_tombstone);
                 dead.map(|cell| (cell.id(), cell.base_version())).collect()
             }
-            Self::Rich(rich) => rich.tombstones().map(|(id, version)| (id.clone(), version)).collect(),
+            Self::Rich(rich) => rich.tombstones().collect(),
         }
     }
 
@@ -400,12 +394,17 @@ impl Entry {
         match self {
             Self::Packed(packed) => packed.flip_a_bit(),
             Self::Rich(rich) => {
-                let values = rich.cells.iter_mut().filter_map(|(_, cell)| cell.base.as_mut());
-                let mut bytes = values.filter_map(|(_, value)| match value {
-                    Some(Value::Bytes(bytes)) => bytes.to_mut().first_mut(),
-                    _ => None,
+                let mut is_flipped = false;
+                rich.cells.change_all(|_, cell| {
+                    if !is_flipped
+                        && let Some((_, Some(Value::Bytes(bytes)))) = &mut cell.base
+                        && let Some(byte) = bytes.to_mut().first_mut()
+                    {
+                        *byte ^= 1;
+                        is_flipped = true;
+                    }
                 });
-                bytes.next().map(|byte| *byte ^= 1).is_some()
+                is_flipped
             }
         }
     }

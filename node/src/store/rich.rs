@@ -43,7 +43,7 @@ use super::digest;
 use super::shard::Flushed;
 
 pub(crate) use self::cell::{Cell, OwnContribution, parse_integer};
-pub(crate) use self::cells::{Cells, LiveCells, cursor_of};
+pub(crate) use self::cells::{Cells, Found, LiveCells, cursor_of};
 pub(crate) use self::judge::{Ended, Joining, Judged, Settled};
 pub(crate) use self::scores::{Scores, rank_order};
 pub(crate) use self::tally::Tally;
@@ -109,8 +109,8 @@ impl RichKey {
     }
 
     /// A key with these cells, in any order, and nothing else.
-    pub(crate) fn of_cells(key: &[u8], cells: Vec<(CellId<'static>, Cell<'static>)>) -> Self {
-        let mut rich = Self { key: key.into(), cells: Cells::of(cells), ..Self::default() };
+    pub(crate) fn of_cells(key: &[u8], cells: Vec<(CellId<'_>, Cell<'_>)>) -> Self {
+        let mut rich = Self { key: key.into(), cells: Cells::of(cells.into_iter()), ..Self::default() };
         rich.count_cells();
         rich
     }
@@ -181,7 +181,7 @@ impl RichKey {
             self.mark.filter(|mark| noted(mark.reset >= reset, Branch::MarkStands, Branch::ResetEndsMark));
         self.ttl =
             self.ttl.filter(|ttl| noted(survives(ttl.version), Branch::TtlStands, Branch::ResetEndsTtl));
-        self.cells.retain_mut(|_, cell| {
+        self.cells.change_all(|_, cell| {
             cell.base = cell.base.take_if(|(version, _)| {
                 noted(survives(*version), Branch::ResetSparesCell, Branch::ResetKillsCell)
             });
@@ -189,7 +189,6 @@ impl RichKey {
                 let began = Version::new(own.first, *origin);
                 noted(survives(began), Branch::ResetSparesSum, Branch::ResetKillsSum)
             });
-            !cell.is_empty()
         });
         self.count_cells();
         true
@@ -258,11 +257,7 @@ impl RichKey {
     }
 
     /// Changes a cell, an empty one if there was none, and what the cells come to with it.
-    pub(super) fn change_cell(
-        &mut self,
-        id: CellId<'_>,
-        change: impl FnOnce(&mut Cell<'static>) -> bool,
-    ) -> bool {
+    pub(super) fn change_cell(&mut self, id: CellId<'_>, change: impl FnOnce(&mut Cell<'_>) -> bool) -> bool {
         let scored = self.scores.before(&self.cells, &id, self.mark);
         let Some((before, after)) = self.cells.change(&id, self.mark, change) else { return false };
         self.tally.subtract(before);
@@ -271,7 +266,7 @@ impl RichKey {
         true
     }
 
-    pub(crate) fn cell(&self, id: &CellId<'_>) -> Option<&Cell<'static>> {
+    pub(crate) fn cell(&self, id: &CellId<'_>) -> Option<Cell<'_>> {
         self.cells.get(id)
     }
 
@@ -282,12 +277,12 @@ impl RichKey {
 
     /// The string's bytes, if that has a live cell.
     pub(crate) fn string(&self) -> Option<Cow<'_, [u8]>> {
-        self.cell(&CellId::STRING).and_then(|cell| cell.bytes(self.mark))
+        self.cell(&CellId::STRING)?.into_bytes(self.mark)
     }
 
     /// What clients see of a cell, apart from expiry.
     pub(crate) fn cell_value(&self, id: &CellId<'_>) -> Option<Value<'_>> {
-        self.cell(id).and_then(|cell| cell.value(self.mark))
+        self.cell(id)?.into_value(self.mark)
     }
 
     /// What `origin` has added to a cell, if an increment of its would go on from there.
@@ -311,7 +306,7 @@ impl RichKey {
     /// Drops the tombstone of a cell if `stable` covers it: then nothing older can arrive any more.
     pub(crate) fn drop_tombstone(&mut self, id: &CellId<'_>, stable: &Frontier) {
         let droppable = |cell: &Cell<'_>| cell.is_tombstone() && stable.covers(cell.base_version());
-        if self.cell(id).is_some_and(droppable) {
+        if self.cell(id).is_some_and(|cell| droppable(&cell)) {
             self.change_cell(id.clone(), |cell| cell.base.take().is_some());
         }
     }
@@ -331,12 +326,11 @@ impl RichKey {
 
     /// Drops what a mark hides, but for what `stays`. Tombstones do: they go when they are stable themselves.
     fn drop_hidden(&mut self, mark: Mark, stays: impl Fn(Version) -> bool) {
-        self.cells.retain_mut(|_, cell| {
+        self.cells.change_all(|_, cell| {
             cell.base = cell.base.take_if(|(version, value)| {
                 value.is_none() || !mark.hides(version.timestamp) || stays(*version)
             });
             cell.contributions.retain(|(_, own)| !mark.hides(own.first) || stays(own.entry()));
-            !cell.is_empty()
         });
         self.count_cells();
     }
@@ -352,10 +346,9 @@ impl RichKey {
         if !stays(self.reset_entry) {
             (self.reset, self.reset_entry) = (flushed.version, flushed.entry);
         }
-        self.cells.retain_mut(|_, cell| {
+        self.cells.change_all(|_, cell| {
             cell.base = cell.base.take_if(|(version, _)| stays(*version));
             cell.contributions.retain(|(_, own)| stays(own.entry()));
-            !cell.is_empty()
         });
         self.count_cells();
     }
@@ -397,16 +390,16 @@ impl RichKey {
 
     /// The version of the cell's removal, if it was removed.
     pub(crate) fn tombstone(&self, id: &CellId<'_>) -> Option<Version> {
-        self.cell(id).filter(|cell| cell.is_tombstone()).map(Cell::base_version)
+        self.cell(id).filter(Cell::is_tombstone).map(|cell| cell.base_version())
     }
 
     /// The XOR of all that is live, values included.
     pub(crate) fn deep_parts(&self) -> u64 {
-        self.cells.iter().fold(0, |parts, (id, cell)| parts ^ digest::deep_part(id, cell, self.mark))
+        self.cells.iter().fold(0, |parts, (id, cell)| parts ^ digest::deep_part(&id, &cell, self.mark))
     }
 
     /// The cells that are tombstones.
-    pub(crate) fn tombstones(&self) -> impl Iterator<Item = (&CellId<'static>, Version)> {
+    pub(crate) fn tombstones(&self) -> impl Iterator<Item = (CellId<'_>, Version)> {
         let dead = self.cells.iter().filter(|(_, cell)| cell.is_tombstone());
         dead.map(|(id, cell)| (id, cell.base_version()))
     }

@@ -123,12 +123,7 @@ fn packed_state<'e>(
 
 fn rich_state<'e>(rich: &'e RichKey, db: u8, flushed: Version, what: What<'_>) -> KeyState<'e> {
     let reset = (rich.reset > flushed).then_some(ResetState { version: rich.reset, entry: rich.reset_entry });
-    let cells = rich.cells.iter().filter_map(|(id, cell)| {
-        let base = cell.base.as_ref();
-        let base = base.map(|(version, value)| (*version, value.as_ref().map(borrowed_value)));
-        let id = CellId { kind: id.kind, element: Cow::Borrowed(&id.element) };
-        cell_state(id, Cell { base, contributions: cell.contributions.clone() }, rich.mark, what)
-    });
+    let cells = rich.cells.iter().filter_map(|(id, cell)| cell_state(id, cell, rich.mark, what));
     KeyState {
         reset: reset.filter(|reset| what.includes(true, reset.entry)),
         mark: rich.mark.filter(|mark| what.includes(true, mark.entry)).map(|mark| MarkState {
@@ -170,14 +165,7 @@ const fn contribution_state(contributor: shared::id::Origin, own: OwnContributio
     ContributionState { contributor, carrier, first, last, counted, sum }
 }
 
-fn borrowed_value<'v>(value: &'v Value<'_>) -> Value<'v> {
-    match value {
-        Value::Bytes(bytes) => Value::Bytes(Cow::Borrowed(bytes)),
-        Value::Float(float) => Value::Float(*float),
-    }
-}
-
-fn owned_id(id: &CellId<'_>) -> CellId<'static> {
+pub(super) fn owned_id(id: &CellId<'_>) -> CellId<'static> {
     CellId { kind: id.kind, element: Cow::Owned(id.element.to_vec()) }
 }
 

@@ -177,12 +177,12 @@ fn seen(store: &Store) -> Seen {
             for entry in shard.entries(db) {
                 let rich: RichKey = entry.to_rich(&store.origins);
                 for (id, _) in rich.cells.iter() {
-                    if let Some(value) = rich.cell_value(id) {
+                    if let Some(value) = rich.cell_value(&id) {
                         let text = match value {
                             Value::Bytes(bytes) => String::from_utf8(bytes.into_owned()).unwrap(),
                             Value::Float(float) => float.to_string(),
                         };
-                        cells.insert((db, rich.key.to_vec(), id.clone()), text);
+                        cells.insert((db, rich.key.to_vec(), super::state::owned_id(&id)), text);
                     }
                 }
                 expiries.extend(entry.expiry().map(|expiry| ((db, rich.key.to_vec()), expiry)));

@@ -168,13 +168,6 @@ impl<T: Item> CountedTree<T> {
         leaves.into_iter().flatten()
     }
 
-    /// Every item, in order, to be changed, but for what decides its order or whether it counts.
-    pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = &mut T> {
-        let mut leaves = Vec::new();
-        self.root.collect_leaves_mut(&mut leaves);
-        leaves.into_iter().flatten()
-    }
-
     /// Keeps the items that `keep`, which may change them, says to keep.
     pub(crate) fn retain_mut(&mut self, keep: impl FnMut(&mut T) -> bool) {
         let mut items = Vec::new();
@@ -247,15 +240,6 @@ impl<T: Item> Node<T> {
         }
     }
 
-    fn collect_leaves_mut<'t>(&'t mut self, leaves: &mut Vec<&'t mut [T]>) {
-        match self {
-            Self::Leaf(items) => leaves.push(items),
-            Self::Inner(branches) => {
-                branches.iter_mut().for_each(|branch| branch.node.collect_leaves_mut(leaves));
-            }
-        }
-    }
-
     fn drain_into(self, all: &mut Vec<T>) {
         match self {
             Self::Leaf(items) => all.extend(items),
@@ -299,6 +283,11 @@ fn change_leaf<T: Item, R>(
             let mut item = make();
             let (result, stays) = change(&mut item);
             if stays {
+                // Not twice as much as before: a leaf never holds more than so many.
+                if items.len() == items.capacity() {
+                    let more = (items.len() / 4).max(4).min(LEAF_MAX + 1 - items.len());
+                    items.reserve_exact(more);
+                }
                 items.insert(place, item);
             }
             (place, 0, result, stays)

@@ -116,13 +116,14 @@ impl Packed {
         if rich.mark.is_some() || rich.reset_entry != rich.reset {
             return Ok(None);
         }
-        let cells;
+        let (cells, value);
         let tail = match rich.cells.only() {
             None if rich.cells.is_empty() => Tail::Nothing,
             Some((id, Cell { base: Some((version, Some(Value::Bytes(bytes)))), contributions }))
-                if id.kind == Kind::String && *version == rich.reset && contributions.is_empty() =>
+                if id.kind == Kind::String && version == rich.reset && contributions.is_empty() =>
             {
-                Tail::Value(&bytes[..])
+                value = bytes;
+                Tail::Value(&value)
             }
             _ => match cells::of_rich(rich) {
                 Some(bytes) => {

@@ -139,15 +139,6 @@ impl<'c> Cell<'c> {
         base.is_some() || sums.next().is_some()
     }
 
-    /// What it takes of memory beside itself, in bytes.
-    pub(crate) fn memory(&self) -> usize {
-        let value = match &self.base {
-            Some((_, Some(Value::Bytes(bytes)))) => bytes.len(),
-            _ => 0,
-        };
-        value + self.contributions.capacity() * size_of::<(Origin, OwnContribution)>()
-    }
-
     /// The bytes that a client sees: the base, plus the sums if that is a whole number.
     pub(in crate::store) fn bytes(&self, mark: Option<Mark>) -> Option<Cow<'_, [u8]>> {
         let (base, mut sums) = self.live(mark);
@@ -194,12 +185,22 @@ impl<'c> Cell<'c> {
         Some(Value::Float(if total.is_nan() { 0.0 } else { total }))
     }
 
-    /// What a client sees of one that no mark hides.
-    pub(in crate::store) fn into_value(self) -> Option<Value<'c>> {
-        if self.contributions.is_empty() {
+    /// As [`Cell::value`], not copied if it need not be.
+    pub(in crate::store) fn into_value(self, mark: Option<Mark>) -> Option<Value<'c>> {
+        if self.contributions.is_empty() && mark.is_none() {
             return self.base.and_then(|(_, value)| value);
         }
-        self.value(None).map(super::owned_value)
+        self.value(mark).map(super::owned_value)
+    }
+
+    /// As [`Cell::bytes`], not copied if it need not be.
+    pub(in crate::store) fn into_bytes(self, mark: Option<Mark>) -> Option<Cow<'c, [u8]>> {
+        match self.base {
+            Some((_, Some(Value::Bytes(bytes)))) if self.contributions.is_empty() && mark.is_none() => {
+                Some(bytes)
+            }
+            _ => self.bytes(mark).map(|bytes| Cow::Owned(bytes.into_owned())),
+        }
     }
 
     /// What it counts as a sorted set's member.

@@ -1,6 +1,5 @@
 //! A key's cells, in an order in which each is found quickly, and those of one kind by their places.
 
-use std::borrow::Cow;
 use std::cmp::Ordering;
 
 use shared::change::{CellId, Kind};
@@ -9,6 +8,7 @@ use xxhash_rust::xxh3::xxh3_64;
 use super::Mark;
 use super::cell::Cell;
 use super::tally::Tally;
+use crate::store::block::{Block, BlockCell, Text};
 use crate::store::tree::{self, CountedTree};
 
 /// The cells of a key. Those of a kind lie together: a list's in its order, others by a hash of their names, so that a
@@ -16,12 +16,64 @@ use crate::store::tree::{self, CountedTree};
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Cells(CountedTree<Element>);
 
+/// A cell: a block of its own, behind a byte that tells whether it is live.
 #[derive(Clone, Debug)]
 struct Element {
     prefix: u64,
-    id: CellId<'static>,
-    cell: Cell<'static>,
-    is_live: bool,
+    /// Empty until the cell is made.
+    bytes: Box<[u8]>,
+}
+
+impl Element {
+    fn bytes_of(id: &CellId<'_>, cell: &Cell<'_>, is_live: bool) -> Box<[u8]> {
+        if cell.is_empty() {
+            return Box::default();
+        }
+        Block::single(id, cell, &[u8::from(is_live)]).into_boxed_slice()
+    }
+
+    fn is_live(&self) -> bool {
+        self.bytes.first() == Some(&1)
+    }
+
+    fn found(&self) -> Option<Found<'_>> {
+        let block = Block::new(self.bytes.get(1..)?);
+        Some(Found { block, cell: block.iter().next()? })
+    }
+
+    fn parts(&self) -> Option<(CellId<'_>, Cell<'_>)> {
+        self.found().map(|found| (found.cell.id(), found.cell()))
+    }
+}
+
+/// A cell as it is held.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Found<'t> {
+    block: Block<'t>,
+    pub(crate) cell: BlockCell<'t>,
+}
+
+impl<'t> Found<'t> {
+    /// The whole of it.
+    pub(crate) fn cell(&self) -> Cell<'t> {
+        self.cell.cell(&self.block)
+    }
+
+    /// What a client sees of it.
+    pub(crate) fn text(&self, mark: Option<Mark>) -> Option<Text<'t>> {
+        match mark {
+            None => self.cell.text(&self.block),
+            Some(_) => self.cell().bytes(mark).map(|bytes| Text::Owned(bytes.into_owned())),
+        }
+    }
+
+    /// A member's score.
+    pub(crate) fn score(&self, mark: Option<Mark>) -> Option<f64> {
+        match mark {
+            None => self.cell.score(&self.block),
+            Some(_) => self.cell().score(mark),
+        }
+    }
 }
 
 /// The kind stands in so many of a prefix's bits.
@@ -57,7 +109,7 @@ impl tree::Item for Element {
     }
 
     fn counts(&self) -> bool {
-        self.is_live
+        self.is_live()
     }
 }
 
@@ -78,27 +130,30 @@ impl tree::Target<Element> for Target<'_> {
     }
 
     fn order(&self, item: &Element) -> Ordering {
-        item.prefix.cmp(&self.prefix).then_with(|| (*item.id.element).cmp(self.element))
+        item.prefix.cmp(&self.prefix).then_with(|| match item.found() {
+            Some(found) => (*found.cell.element()).cmp(self.element),
+            None => Ordering::Equal,
+        })
     }
 }
 
 impl Cells {
-    /// These cells, in any order.
-    pub(crate) fn of(cells: Vec<(CellId<'static>, Cell<'static>)>) -> Self {
-        let mut elements: Vec<Element> = cells
-            .into_iter()
-            .map(|(id, cell)| Element { prefix: prefix_of(id.kind, &id.element), id, cell, is_live: false })
-            .collect();
-        elements.sort_unstable_by(|left, right| {
-            left.prefix.cmp(&right.prefix).then_with(|| left.id.element.cmp(&right.id.element))
+    /// These cells, in any order, none of them hidden.
+    pub(crate) fn of<'c>(cells: impl Iterator<Item = (CellId<'c>, Cell<'c>)>) -> Self {
+        let mut cells: Vec<_> = cells.map(|(id, cell)| (prefix_of(id.kind, &id.element), id, cell)).collect();
+        cells.sort_unstable_by(|left, right| {
+            left.0.cmp(&right.0).then_with(|| left.1.element.cmp(&right.1.element))
         });
-        Self(CountedTree::of_sorted(elements))
+        let elements = cells.into_iter().map(|(prefix, id, cell)| Element {
+            prefix,
+            bytes: Element::bytes_of(&id, &cell, cell.is_live(None)),
+        });
+        Self(CountedTree::of_sorted(elements.collect()))
     }
 
     /// What they take of memory, in bytes, as far as it can be told without the allocator.
     pub(crate) fn memory(&self) -> usize {
-        let of = |element: &Element| size_of::<Element>() + element.id.element.len() + element.cell.memory();
-        self.0.iter().map(of).sum()
+        self.0.iter().map(|element| size_of::<Element>() + element.bytes.len()).sum()
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -106,37 +161,43 @@ impl Cells {
     }
 
     /// The only cell, if there is but one.
-    pub(crate) fn only(&self) -> Option<(&CellId<'static>, &Cell<'static>)> {
+    pub(crate) fn only(&self) -> Option<(CellId<'_>, Cell<'_>)> {
         match self.0.as_slice() {
-            Some([element]) => Some((&element.id, &element.cell)),
+            Some([element]) => element.parts(),
             _ => None,
         }
     }
 
-    pub(crate) fn get(&self, id: &CellId<'_>) -> Option<&Cell<'static>> {
-        self.0.get(&Target::new(id)).map(|element| &element.cell)
+    pub(crate) fn find(&self, id: &CellId<'_>) -> Option<Found<'_>> {
+        self.0.get(&Target::new(id))?.found()
     }
 
-    pub(crate) fn iter(&self) -> impl Iterator<Item = (&CellId<'static>, &Cell<'static>)> {
-        self.0.iter().map(|element| (&element.id, &element.cell))
+    pub(crate) fn get(&self, id: &CellId<'_>) -> Option<Cell<'_>> {
+        self.find(id).map(|found| found.cell())
     }
 
-    /// Every cell, to be changed. They are to be [counted](Cells::count) afterwards.
-    pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = (&CellId<'static>, &mut Cell<'static>)> {
-        self.0.iter_mut().map(|element| (&element.id, &mut element.cell))
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (CellId<'_>, Cell<'_>)> {
+        self.0.iter().filter_map(Element::parts)
     }
 
-    /// Keeps the cells for which this holds. They are to be [counted](Cells::count) afterwards.
-    pub(crate) fn retain_mut(&mut self, mut keep: impl FnMut(&CellId<'static>, &mut Cell<'static>) -> bool) {
-        self.0.retain_mut(|element| keep(&element.id, &mut element.cell));
+    /// Lets every cell be changed; an empty one does not stay. They are to be [counted](Cells::count) afterwards.
+    pub(crate) fn change_all(&mut self, mut change: impl FnMut(&CellId<'_>, &mut Cell<'_>)) {
+        self.0.retain_mut(|element| {
+            let Some((id, mut cell)) = element.parts() else { return false };
+            change(&id, &mut cell);
+            element.bytes = Element::bytes_of(&id, &cell, element.is_live());
+            !element.bytes.is_empty()
+        });
     }
 
     /// Looks at all cells for what they come to.
     pub(super) fn count(&mut self, mark: Option<Mark>) -> Tally {
         let mut tally = Tally::default();
         self.0.retain_mut(|element| {
-            element.is_live = element.cell.is_live(mark);
-            tally.add(Tally::of(&element.id, &element.cell, mark));
+            let Some((id, cell)) = element.parts() else { return false };
+            tally.add(Tally::of(&id, &cell, mark));
+            let is_live = cell.is_live(mark);
+            element.bytes[0] = u8::from(is_live);
             true
         });
         tally
@@ -148,26 +209,22 @@ impl Cells {
         &mut self,
         id: &CellId<'_>,
         mark: Option<Mark>,
-        change: impl FnOnce(&mut Cell<'static>) -> bool,
+        change: impl FnOnce(&mut Cell<'_>) -> bool,
     ) -> Option<(Tally, Tally)> {
         let target = Target::new(id);
-        let make = || Element {
-            prefix: target.prefix,
-            id: CellId { kind: id.kind, element: Cow::Owned(id.element.to_vec()) },
-            cell: Cell::default(),
-            is_live: false,
-        };
-        let tally_of = |element: &Element| match element.cell.is_empty() {
+        let make = || Element { prefix: target.prefix, bytes: Box::default() };
+        let tally_of = |cell: &Cell<'_>| match cell.is_empty() {
             true => Tally::default(),
-            false => Tally::of(&element.id, &element.cell, mark),
+            false => Tally::of(id, cell, mark),
         };
         self.0.change(&target, make, |element| {
-            let before = tally_of(element);
-            let changed = change(&mut element.cell).then(|| {
-                element.is_live = element.cell.is_live(mark);
-                (before, tally_of(element))
-            });
-            (changed, !element.cell.is_empty())
+            let mut cell = element.found().map_or_else(Cell::default, |found| found.cell());
+            let before = tally_of(&cell);
+            let changed = change(&mut cell).then(|| (before, tally_of(&cell)));
+            if changed.is_some() {
+                element.bytes = Element::bytes_of(id, &cell, cell.is_live(mark));
+            }
+            (changed, !element.bytes.is_empty())
         })
     }
 
@@ -183,14 +240,14 @@ impl Cells {
     }
 }
 
-/// Live cells at some places, with their ids.
+/// Live cells at some places.
 pub(crate) struct LiveCells<'t>(tree::Range<'t, Element>);
 
 impl<'t> Iterator for LiveCells<'t> {
-    type Item = (&'t CellId<'static>, &'t Cell<'static>);
+    type Item = Found<'t>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        self.0.next().map(|element| (&element.id, &element.cell))
+        self.0.next().and_then(Element::found)
     }
 
     fn size_hint(&self) -> (usize, Option<usize>) {
@@ -202,6 +259,6 @@ impl ExactSizeIterator for LiveCells<'_> {}
 
 impl DoubleEndedIterator for LiveCells<'_> {
     fn next_back(&mut self) -> Option<Self::Item> {
-        self.0.next_back().map(|element| (&element.id, &element.cell))
+        self.0.next_back().and_then(Element::found)
     }
 }

@@ -177,7 +177,7 @@ impl RichKey {
     /// Drops what is live here, absent there, and covered by their frontier.
     fn drop_absent(&mut self, theirs: &KeyState<'_>, theirs_frontier: &Frontier) -> usize {
         let mut dropped = 0;
-        self.cells.retain_mut(|id, cell| {
+        self.cells.change_all(|id, cell| {
             let other = theirs.cells.binary_search_by(|other| other.id.cmp(id));
             let other = other.ok().map(|place| &theirs.cells[place]);
             let has_base = other.is_some_and(|other| other.base.is_some());
@@ -190,7 +190,6 @@ impl RichKey {
                 dropped += usize::from(!stays);
                 stays
             });
-            !cell.is_empty()
         });
         if dropped > 0 {
             self.count_cells();
@@ -272,7 +271,7 @@ impl RichKey {
         let mark = theirs.mark.map(Mark::from).filter(|mark| mark.reset < reset);
         let is_hidden = |at: Timestamp| mark.is_some_and(|mark| mark.hides(at));
         let mut has_own = false;
-        for (_, cell) in self.cells.iter_mut() {
+        self.cells.change_all(|_, cell| {
             if let Some((version, Some(_))) = &mut cell.base
                 && !theirs_frontier.covers(*version)
             {
@@ -291,7 +290,7 @@ impl RichKey {
                     }
                 }
             }
-        }
+        });
         if has_own && self.ttl.is_none() && theirs.ttl.is_some_and(|ttl| ttl.version < reset) {
             self.ttl = Some(Ttl { version: now, expiry: None });
         }
@@ -379,13 +378,13 @@ impl RichKey {
 
     /// Whether the cell holds exactly this write.
     fn holds(&self, id: &CellId<'_>, version: Version, value: Option<&Value<'_>>) -> bool {
-        let base = self.cell(id).and_then(|cell| cell.base.as_ref());
+        let base = self.cell(id).and_then(|cell| cell.base);
         base.is_some_and(|(held, ours)| {
-            *held == version
+            held == version
                 && match (ours, value) {
                     (None, None) => true,
-                    (Some(Value::Bytes(ours)), Some(Value::Bytes(theirs))) => **ours == **theirs,
-                    (Some(Value::Float(ours)), Some(Value::Float(theirs))) => ours == theirs,
+                    (Some(Value::Bytes(ours)), Some(Value::Bytes(theirs))) => *ours == **theirs,
+                    (Some(Value::Float(ours)), Some(Value::Float(theirs))) => ours == *theirs,
                     _ => false,
                 }
         })
@@ -413,6 +412,6 @@ fn ends_live(state: &KeyState<'_>, reset: Version) -> bool {
 }
 
 /// Whether a write, not a removal, lies within the frontier.
-fn covered_base(base: &(Version, Option<Value>), frontier: &Frontier) -> bool {
+fn covered_base(base: &(Version, Option<Value<'_>>), frontier: &Frontier) -> bool {
     base.1.is_some() && frontier.covers(base.0)
 }

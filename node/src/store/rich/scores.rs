@@ -11,6 +11,7 @@ use shared::change::{CellId, Kind};
 use super::cells::Cells;
 use super::tally::Tally;
 use super::{Mark, RichKey};
+use crate::store::block::Text;
 use crate::store::tree::{self, CountedTree};
 
 /// A set of more members than this has a tree.
@@ -69,7 +70,8 @@ impl Scores {
             return Self::default();
         }
         let sorted = sorted(cells, mark, tally);
-        let scored = sorted.into_iter().map(|(member, score)| Scored { score, member: member.into() });
+        let scored =
+            sorted.into_iter().map(|(member, score)| Scored { score, member: member.into_owned().into() });
         Self(Some(Box::new(CountedTree::of_sorted(scored.collect()))))
     }
 
@@ -122,7 +124,7 @@ impl RichKey {
     pub(crate) fn ranked(
         &self,
         ranks: Range<usize>,
-    ) -> impl DoubleEndedIterator<Item = (&[u8], f64)> + use<'_> {
+    ) -> impl DoubleEndedIterator<Item = (Text<'_>, f64)> + use<'_> {
         let (few, many) = match &self.scores.0 {
             Some(tree) => (Vec::new(), Some(tree.range(ranks))),
             None => {
@@ -132,7 +134,7 @@ impl RichKey {
                 (members, None)
             }
         };
-        let many = many.into_iter().flatten().map(|scored| (&*scored.member, scored.score));
+        let many = many.into_iter().flatten().map(|scored| (Text::Borrowed(&scored.member), scored.score));
         few.into_iter().chain(many)
     }
 
@@ -148,11 +150,11 @@ impl RichKey {
     }
 }
 
-fn sorted(cells: &Cells, mark: Option<Mark>, tally: Tally) -> Vec<(&[u8], f64)> {
+fn sorted(cells: &Cells, mark: Option<Mark>, tally: Tally) -> Vec<(Text<'_>, f64)> {
     let below: usize = tally.live[..Kind::SortedSet as usize].iter().sum();
     let live = cells.live(below..below + tally.live[Kind::SortedSet as usize]);
     let mut members: Vec<_> =
-        live.map(|(id, cell)| (&*id.element, cell.score(mark).unwrap_or_default())).collect();
-    members.sort_unstable_by(|left, right| rank_order((left.1, left.0), (right.1, right.0)));
+        live.map(|found| (found.cell.element(), found.score(mark).unwrap_or_default())).collect();
+    members.sort_unstable_by(|left, right| rank_order((left.1, &left.0), (right.1, &right.0)));
     members
 }

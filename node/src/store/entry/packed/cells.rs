@@ -131,7 +131,7 @@ pub(super) fn of_rich(rich: &RichKey) -> Option<Vec<u8>> {
     if rich.cells.iter().any(|(id, _)| id.kind != kind) {
         return None;
     }
-    let cells = rich.cells.iter().map(|(id, cell)| (id.clone(), cell.clone()));
+    let cells = rich.cells.iter();
     let bytes = Block::of(cells, &CellsHeader::of(&tally, kind).bytes());
     (bytes.len() <= block::BYTES_MAX / SLACK).then_some(bytes)
 }
