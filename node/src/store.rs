@@ -38,6 +38,8 @@ mod lasts;
 
 mod dead;
 
+mod aside;
+
 pub(crate) mod watchers;
 
 mod waiters;

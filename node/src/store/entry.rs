@@ -147,7 +147,7 @@ impl Entry {
         }
     }
 
-    /// The newest timestamp held for the key.
+    /// The newest timestamp held for the key, or a later one.
     pub(crate) fn newest(&self, origins: &Origins) -> Timestamp {
         match self {
             Self::Packed(packed) => {

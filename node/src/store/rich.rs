@@ -37,6 +37,7 @@ use shared::id::Origin;
 use shared::time::WallMillis;
 use shared::version::{Frontier, Version};
 
+use super::aside::drop_aside;
 use super::branch::{Branch, took};
 use super::dead::DeadParts;
 use super::digest;
@@ -47,6 +48,9 @@ pub(crate) use self::cells::{Cells, Found, LiveCells, cursor_of};
 pub(crate) use self::judge::{Ended, Joining, Judged, Settled};
 pub(crate) use self::scores::{Scores, rank_order};
 pub(crate) use self::tally::Tally;
+
+/// More cells than this are freed aside when all of them end.
+const FREED_HERE_MAX: usize = 1_000;
 
 /// Where a change comes from, which decides between equal versions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -98,6 +102,8 @@ pub(crate) struct RichKey {
     pub(crate) accessed: u32,
     /// What the cells come to.
     tally: Tally,
+    /// No version in the cells is later. So a reset above it ends all of them at once.
+    latest: Version,
     /// The order of a large sorted set's members.
     pub(crate) scores: Scores,
 }
@@ -128,7 +134,7 @@ impl RichKey {
     }
 
     fn count_cells(&mut self) {
-        self.tally = self.cells.count(self.mark);
+        (self.tally, self.latest) = self.cells.count(self.mark);
         self.scores = Scores::of(&self.cells, self.mark, self.tally);
     }
 
@@ -181,6 +187,15 @@ impl RichKey {
             self.mark.filter(|mark| noted(mark.reset >= reset, Branch::MarkStands, Branch::ResetEndsMark));
         self.ttl =
             self.ttl.filter(|ttl| noted(survives(ttl.version), Branch::TtlStands, Branch::ResetEndsTtl));
+        if !survives(self.latest) && !self.cells.is_empty() {
+            took(Branch::ResetKillsCell);
+            let ended = (std::mem::take(&mut self.cells), std::mem::take(&mut self.scores));
+            if self.tally.count() > FREED_HERE_MAX {
+                drop_aside(ended);
+            }
+            (self.tally, self.latest) = (Tally::default(), Version::ZERO);
+            return true;
+        }
         self.cells.change_all(|_, cell| {
             cell.base = cell.base.take_if(|(version, _)| {
                 noted(survives(*version), Branch::ResetSparesCell, Branch::ResetKillsCell)
@@ -223,6 +238,7 @@ impl RichKey {
             took(Branch::CellBelowReset);
             return false;
         }
+        self.latest = self.latest.max(at);
         self.change_cell(id, |cell| cell.write(at, value.map(owned_value), source))
     }
 
@@ -233,10 +249,12 @@ impl RichKey {
         own: OwnContribution,
         source: Source,
     ) -> bool {
-        if Version::new(own.first, origin) < self.reset {
+        let began = Version::new(own.first, origin);
+        if began < self.reset {
             took(Branch::SumBelowReset);
             return false;
         }
+        self.latest = self.latest.max(began).max(own.entry());
         self.change_cell(id, |cell| cell.add(origin, own, source))
     }
 
@@ -291,11 +309,10 @@ impl RichKey {
         (!self.mark.is_some_and(|mark| mark.hides(own.first))).then_some(own)
     }
 
-    /// The newest timestamp held for the key, hidden and dead things included.
+    /// The newest timestamp held for the key, hidden and dead things included, or a later one.
     pub(crate) fn newest(&self) -> Timestamp {
         let ttl = self.ttl.map_or(Timestamp::ZERO, |ttl| ttl.version.timestamp);
-        let cells = self.cells.iter().map(|(_, cell)| cell.newest());
-        cells.fold(self.reset.timestamp.max(ttl), Timestamp::max)
+        self.reset.timestamp.max(ttl).max(self.latest.timestamp)
     }
 
     /// Whether the cell was written, or the key reset, at exactly this version.

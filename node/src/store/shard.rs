@@ -21,6 +21,7 @@ use shared::version::Version;
 
 use self::database::{Database, Footprint, Look, Site, Slot, new_slots, slot_in_shard};
 use self::reached::Reached;
+use super::aside::drop_aside;
 use super::dead::{Dead, DeadParts, Registry};
 use super::entry::{Entry, Packed, is_of};
 use super::key::{Key, ShardId, key_hash, slot_of};
@@ -203,7 +204,9 @@ impl Shard {
         self.watchers.tell_flushed(db, exists);
         let old = self.take_slots(db);
         old.iter().flatten().flat_map(|slot| slot.lasts.iter()).for_each(|entry| self.lasts.note(entry));
-        if !local {
+        if local {
+            drop_aside(old);
+        } else {
             for table in old.into_iter().flatten().map(|slot| slot.table) {
                 for entry in table {
                     self.outlive(db, entry, flushed, origins);

@@ -217,6 +217,13 @@ impl<'c> Cell<'c> {
         self.contributions.iter().map(|(_, own)| own.last).fold(base, Timestamp::max)
     }
 
+    /// The latest version in it: of its newest write, and of the first and last increments of its sums.
+    pub(super) fn latest(&self) -> Version {
+        let sums = self.contributions.iter();
+        let sums = sums.flat_map(|(origin, own)| [Version::new(own.first, *origin), own.entry()]);
+        sums.fold(self.base_version(), Version::max)
+    }
+
     /// The version of its newest write.
     pub(in crate::store) fn base_version(&self) -> Version {
         self.base.as_ref().map_or(Version::ZERO, |(version, _)| *version)

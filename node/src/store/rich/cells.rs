@@ -3,6 +3,7 @@
 use std::cmp::Ordering;
 
 use shared::change::{CellId, Kind};
+use shared::version::Version;
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::Mark;
@@ -190,17 +191,18 @@ impl Cells {
         });
     }
 
-    /// Looks at all cells for what they come to.
-    pub(super) fn count(&mut self, mark: Option<Mark>) -> Tally {
-        let mut tally = Tally::default();
+    /// Looks at all cells for what they come to, and the latest version in them.
+    pub(super) fn count(&mut self, mark: Option<Mark>) -> (Tally, Version) {
+        let (mut tally, mut latest) = (Tally::default(), Version::ZERO);
         self.0.retain_mut(|element| {
             let Some((id, cell)) = element.parts() else { return false };
             tally.add(Tally::of(&id, &cell, mark));
+            latest = latest.max(cell.latest());
             let is_live = cell.is_live(mark);
             element.bytes[0] = u8::from(is_live);
             true
         });
-        tally
+        (tally, latest)
     }
 
     /// Changes a cell, an empty one if there was none; an empty one does not stay. Returns what it came to before and after

@@ -333,6 +333,7 @@ impl RichKey {
         if began < self.reset || self.cell(id).is_some_and(|cell| cell.base_version() >= began) {
             return;
         }
+        self.latest = self.latest.max(began).max(by.entry());
         self.change_cell(id.clone(), |cell| {
             let place = cell.contributions.binary_search_by_key(&contributor, |(origin, _)| *origin);
             place.is_ok_and(|place| {

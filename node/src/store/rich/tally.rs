@@ -38,6 +38,11 @@ impl Tally {
         Kind::ALL.into_iter().rev().find(|kind| self.live[*kind as usize] > 0)
     }
 
+    /// How many cells there are, but for those that a mark hides.
+    pub(crate) fn count(&self) -> usize {
+        self.live.iter().sum::<usize>() + self.dead.things
+    }
+
     pub(super) fn add(&mut self, other: Self) {
         self.live.iter_mut().zip(other.live).for_each(|(live, other)| *live += other);
         self.dead.add(other.dead);

