@@ -7,6 +7,9 @@ use super::cell::Cell;
 use crate::store::dead::Dead;
 use crate::store::digest;
 
+/// What a dead cell takes beside its name, about: its place in a tree, and its version.
+const DEAD_BYTES: usize = 64;
+
 /// What cells come to.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Tally {
@@ -26,7 +29,7 @@ impl Tally {
             (count + 1, added ^ digest::contribution(id.kind, &id.element, contributor, own))
         });
         let live = base.is_some() || count > 0;
-        let bytes = if live { 0 } else { size_of::<(CellId<'_>, Cell<'_>)>() + id.element.len() };
+        let bytes = if live { 0 } else { DEAD_BYTES + id.element.len() };
         let dead = Dead { things: usize::from(cell.is_tombstone()), bytes };
         let mut tally = Self { live: [0; Kind::COUNT], dead, digest: written ^ added };
         tally.live[id.kind as usize] = usize::from(live);

@@ -123,8 +123,8 @@ impl<'p> PackedCells<'p> {
 /// The cells of a key, if there are so few that they can be packed.
 pub(super) fn of_rich(rich: &RichKey) -> Option<Vec<u8>> {
     let tally = rich.tally();
-    // Asked after each change of a large key: nothing but this is looked at then.
-    if tally.count() > block::CELLS_MAX / SLACK {
+    // Asked after each change of a large key: of one with many cells or long ones nothing else is looked at.
+    if tally.count() > block::CELLS_MAX / SLACK || rich.cells.memory() > block::BYTES_MAX {
         return None;
     }
     let kind = rich.cells.iter().next()?.0.kind;
