@@ -35,7 +35,7 @@ use shared::id::Origin;
 use shared::version::Version;
 use smallvec::SmallVec;
 
-use self::bytes::{Reader, put_signed, put_varint};
+use self::bytes::{LONG, Reader, put_bytes, put_signed, put_varint};
 use self::name::Name;
 use super::rich::{Cell, parse_integer, rank_order};
 
@@ -55,7 +55,6 @@ const LATER: u8 = 0xfe;
 const KIND_BITS: u32 = 3;
 const HAS_SUMS: u8 = 1 << 6;
 
-const LONG: u8 = 0x80;
 const VALUE_INT: u8 = 0x80;
 const VALUE_INT_SMALL: u8 = 0xa0;
 const VALUE_SMALL_MAX: i64 = 0xff - 0xa0;
@@ -130,13 +129,7 @@ impl<'b> Written<'b> {
         match self {
             Self::Nothing | Self::Removed | Self::Empty => {}
             Self::Bytes(bytes) => {
-                if bytes.len() < usize::from(LONG) {
-                    out.push(bytes.len() as u8);
-                } else {
-                    out.push(LONG);
-                    put_varint(out, bytes.len() as u64);
-                }
-                out.extend_from_slice(bytes);
+                put_bytes(out, bytes);
             }
             Self::Int(int @ 0..=VALUE_SMALL_MAX) => out.push(VALUE_INT_SMALL + int as u8),
             Self::Int(int) => {

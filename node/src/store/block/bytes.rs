@@ -88,6 +88,20 @@ pub(super) const fn int_length(int: i64) -> usize {
     (64 - magnitude.leading_zeros() as usize) / 8 + 1
 }
 
+/// Bytes of this length and more have it written out behind this.
+pub(super) const LONG: u8 = 0x80;
+
+/// Bytes, their length before them: in one byte if that is below [`LONG`].
+pub(super) fn put_bytes(out: &mut Bytes, bytes: &[u8]) {
+    if bytes.len() < usize::from(LONG) {
+        out.push(bytes.len() as u8);
+    } else {
+        out.push(LONG);
+        put_varint(out, bytes.len() as u64);
+    }
+    out.extend_from_slice(bytes);
+}
+
 pub(super) fn put_varint(out: &mut Bytes, value: u64) {
     put_varint_128(out, u128::from(value));
 }

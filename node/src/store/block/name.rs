@@ -9,11 +9,10 @@ use shared::change::{CellId, Kind};
 use shared::version::Version;
 
 use super::Bytes;
-use super::bytes::{Reader, int_length, put_signed, put_varint};
+use super::bytes::{LONG, Reader, int_length, put_bytes, put_signed, put_varint};
 use crate::store::list_id::{MIDDLE, PlainId};
 use crate::store::rich::parse_integer;
 
-const LONG: u8 = 0x80;
 const INT: u8 = 0x80;
 const INT_NEAR: u8 = 0xa0;
 /// A near whole number's difference has so many bits in its first byte.
@@ -234,21 +233,11 @@ impl<'b> Name<'b> {
                 Context::START
             }
             Self::Raw(bytes) => {
-                put_raw(bytes, out);
+                put_bytes(out, bytes);
                 Context::START
             }
         }
     }
-}
-
-fn put_raw(bytes: &[u8], out: &mut Bytes) {
-    if bytes.len() < usize::from(LONG) {
-        out.push(bytes.len() as u8);
-    } else {
-        out.push(LONG);
-        put_varint(out, bytes.len() as u64);
-    }
-    out.extend_from_slice(bytes);
 }
 
 fn put_int(int: i64, before: i64, out: &mut Bytes) {
