@@ -276,6 +276,14 @@ impl Group {
         others.chain([self.own.name.as_str()]).collect::<BTreeSet<_>>().len() as u32
     }
 
+    /// As that, but whom this node evicts counts until that takes effect. Only this may be compared between groups: else one
+    /// and the same group is the larger one for who has not heard of an eviction, and the smaller one for who has, and a
+    /// node between two groups goes to and fro.
+    pub(crate) fn named(&self) -> u32 {
+        let others = self.members.values().map(|counted| counted.member.name.as_str());
+        others.chain([self.own.name.as_str()]).collect::<BTreeSet<_>>().len() as u32
+    }
+
     /// The smallest name of the members'.
     pub(crate) fn smallest_name(&self) -> &str {
         let others = self.still_counted().map(|counted| counted.member.name.as_str());

@@ -34,7 +34,7 @@ use crate::version::{Frontier, Version};
 pub const ANSWER_BYTES: usize = 256 << 10;
 
 /// The version of what nodes say to each other: two of different versions say nothing else.
-pub const CONVERSATION: u8 = 1;
+pub const CONVERSATION: u8 = 2;
 
 /// What a node asks.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -137,6 +137,8 @@ pub struct Greeting {
     pub receiving: bool,
     /// How many members its group has, itself counted, and each name once.
     pub members: u32,
+    /// The same, but whom it evicts counts, too, until that takes effect: on this all members agree.
+    pub named: u32,
     /// The smallest of their names.
     pub smallest_name: String,
     /// What it has.

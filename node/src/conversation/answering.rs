@@ -130,6 +130,7 @@ impl Conversations {
             joining: group.is_joining(),
             receiving: self.receiving.is_some(),
             members: group.size_by_names(),
+            named: group.named(),
             smallest_name: group.smallest_name().to_owned(),
             frontier,
             clock,

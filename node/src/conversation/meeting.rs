@@ -138,8 +138,8 @@ fn decide(group: &Group, peer: &Greeting, judged_for_ms: u64, now: MonoMillis) -
         Standing::Unmet | Standing::Joining => None,
         Standing::Member if peer.group_id == none || peer.joining => None,
         Standing::Member if peer.group_id != own.group_id => {
-            let ours = (group.size_by_names(), own.group_id);
-            joins(ours, (peer.members, peer.group_id)).then_some(Step::Join("its group is the larger one"))
+            let ours = (group.named(), own.group_id);
+            joins(ours, (peer.named, peer.group_id)).then_some(Step::Join("its group is the larger one"))
         }
         Standing::Member => decide_among_members(group, peer, judged_for_ms, now),
     }

@@ -78,7 +78,7 @@ impl Conversations {
         let greetings = talks.filter_map(|(_, talk)| talk.greeting.as_ref());
         greetings.filter(|other| !other.joining && other.group_id.0 != 0).any(|other| {
             other.group_id != greeting.group_id
-                && joins((greeting.members, greeting.group_id), (other.members, other.group_id))
+                && joins((greeting.named, greeting.group_id), (other.named, other.group_id))
         })
     }
 }

@@ -245,6 +245,11 @@ const STORIES: &[(u64, &str)] = &[
         200_011_361,
         "a joiner heard what a member had said before all others forgot each other, and all counted the evicted again",
     ),
+    (
+        865_894_662_248,
+        "a group was the larger one for a member that was being evicted, and the smaller one for the others: a node between two \
+         groups left each for the other",
+    ),
 ];
 
 #[test]

@@ -31,6 +31,7 @@ fn greeting(group: &Group, to: NodeId) -> Greeting {
         joining: group.is_joining(),
         receiving: false,
         members: group.size_by_names(),
+        named: group.named(),
         smallest_name: group.smallest_name().to_owned(),
         frontier: Frontier::new(),
         clock: Timestamp(1),
@@ -70,6 +71,21 @@ fn a_name_counts_once() {
     let present = Group::new(view(2, &[]).own().clone(), Some(stored), LONG_MS, MonoMillis(0));
     assert_eq!((present.size(), present.size_by_names()), (5, 3));
     check_first_gives_way(&present, &view(1, &[4]));
+}
+
+/// An eviction that not all have heard of made one and the same group the larger one, and the smaller one: a node that was
+/// linked to two groups left each for the other.
+#[test]
+fn a_group_is_as_large_for_who_evicts_a_member_as_for_who_has_not_heard_of_it() {
+    let mut evicting = view(1, &[3, 4]);
+    evicting.forget("n4").expect("it is a member");
+    let not_knowing = view(3, &[1, 4]);
+    let own = Own { group_id: GroupId(6), ..view(2, &[]).own().clone() };
+    let members = vec![member(5), member(6)];
+    let other = Group::new(own, Some(Stored { members, ..Stored::default() }), LONG_MS, MonoMillis(0));
+    for of_one_group in [&evicting, &not_knowing] {
+        check_first_gives_way(&other, of_one_group);
+    }
 }
 
 #[test]
