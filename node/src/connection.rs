@@ -119,12 +119,6 @@ pub(crate) enum Next {
     Follow,
 }
 
-/// What a turn came to.
-pub(crate) struct Turn {
-    pub(crate) commands: u64,
-    pub(crate) next: Next,
-}
-
 /// A client's connection.
 pub(crate) struct Connection {
     pub(crate) stream: Stream,
@@ -140,6 +134,10 @@ pub(crate) struct Connection {
     waiting: Option<Waiting>,
     following: Option<Subscription>,
     closing: bool,
+    /// Whether nothing can be read from it any more.
+    failed: bool,
+    /// Whether its turn has written what must be durable before it is replied to.
+    has_written: bool,
     pub(crate) readable: bool,
     pub(crate) read_closed: bool,
     /// Whether it stands in the worker's queue.
@@ -168,6 +166,8 @@ impl Connection {
             waiting: None,
             following: None,
             closing: false,
+            failed: false,
+            has_written: false,
             readable: true,
             read_closed: false,
             queued: false,
@@ -181,28 +181,28 @@ impl Connection {
         self.waiting.is_some()
     }
 
-    /// Reads once, carries out what is whole, and writes once.
-    pub(crate) fn turn(&mut self, server: &Server, buffer: &mut [u8], clocks: Clocks) -> Turn {
-        let mut commands = 0;
+    /// The first half of a turn: reads once, and carries out what is whole. Returns how many commands that were.
+    pub(crate) fn serve(&mut self, server: &Server, buffer: &mut [u8], clocks: Clocks) -> u64 {
+        if !self.may_go_on() {
+            return 0;
+        }
         let wrote_before = self.client.last_write;
-        if self.may_go_on() {
-            let served = if self.input_left {
-                Ok(self.carry_out_input(server, clocks))
-            } else {
-                self.read(server, buffer, clocks)
-            };
-            match served {
-                Ok(count) => commands = count,
-                Err(error) if error.kind() == ErrorKind::WouldBlock => self.readable = false,
-                Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(_) => return Turn { commands, next: Next::Close },
-            }
-        }
+        let served = if self.input_left {
+            Ok(self.carry_out_input(server, clocks))
+        } else {
+            self.read(server, buffer, clocks)
+        };
         if self.client.last_write != wrote_before && server.node.settings.fsync() == Fsync::Always {
-            self.unsynced = true;
-            return Turn { commands, next: Next::Sync };
+            self.has_written = true;
         }
-        Turn { commands, next: self.finish_turn(server) }
+        served.unwrap_or_else(|error| {
+            match error.kind() {
+                ErrorKind::WouldBlock => self.readable = false,
+                ErrorKind::Interrupted => {}
+                _ => self.failed = true,
+            }
+            0
+        })
     }
 
     /// Whether commands of this client are carried out at the moment.
@@ -327,7 +327,15 @@ impl Connection {
         *record.last_command.lock() = self.client.last_command;
     }
 
-    fn finish_turn(&mut self, server: &Server) -> Next {
+    /// The second half: writes once.
+    pub(crate) fn finish_turn(&mut self, server: &Server) -> Next {
+        if self.failed {
+            return Next::Close;
+        }
+        if std::mem::take(&mut self.has_written) {
+            self.unsynced = true;
+            return Next::Sync;
+        }
         if self.unsynced {
             return Next::Sleep;
         }

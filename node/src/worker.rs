@@ -3,6 +3,9 @@
 //! Edge-triggered: one read per readiness unless it filled the buffer; all whole requests are carried out; then one
 //! write. A turn serves a bounded number of bytes, so that no client starves the others. When the socket is full
 //! the tail is kept, and nothing more is read until it is sent.
+//!
+//! Several clients are served before the first of them is sent its replies: to send wakes whoever reads, which costs as much
+//! as many commands, unless it is awake with what was sent just before.
 
 use std::collections::{HashSet, VecDeque};
 use std::io::{self, ErrorKind};
@@ -17,6 +20,7 @@ use parking_lot::Mutex;
 use shared::time::MonoMillis;
 use slab::Slab;
 use slog::{Logger, debug, error, warn};
+use smallvec::SmallVec;
 
 use crate::client::ClientRecord;
 use crate::connection::{Connection, Next, Stream};
@@ -30,6 +34,9 @@ use crate::transaction::Clocks;
 
 /// What is read from a socket at once, and the most that one client is served in a turn.
 const READ_BYTES: usize = 64 << 10;
+
+/// So many clients are served before the first of them is sent its replies, at most.
+const SERVED_AT_ONCE: usize = 32;
 
 /// Events taken from the kernel at once.
 const EVENTS: usize = 256;
@@ -227,14 +234,27 @@ impl Worker {
     }
 
     fn serve_ready(&mut self, server: &Arc<Server>, clocks: Clocks) {
-        let mut commands = 0;
-        for _ in 0..self.ready.len() {
-            let Some(id) = self.ready.pop_front() else { break };
+        let mut left = self.ready.len();
+        while left > 0 {
+            let served: SmallVec<[usize; SERVED_AT_ONCE]> =
+                self.ready.drain(..left.min(SERVED_AT_ONCE)).collect();
+            left -= served.len();
+            let mut commands = 0;
+            for id in &served {
+                if let Some(connection) = self.connections.get_mut(*id) {
+                    connection.queued = false;
+                    commands += connection.serve(server, &mut self.buffer, clocks);
+                }
+            }
+            count(&server.stats.commands, commands);
+            self.reply(server, &served, clocks);
+        }
+    }
+
+    fn reply(&mut self, server: &Arc<Server>, served: &[usize], clocks: Clocks) {
+        for &id in served {
             let Some(connection) = self.connections.get_mut(id) else { continue };
-            connection.queued = false;
-            let turn = connection.turn(server, &mut self.buffer, clocks);
-            commands += turn.commands;
-            match turn.next {
+            match connection.finish_turn(server) {
                 Next::Sleep => {}
                 Next::Again => self.make_ready(id),
                 Next::Sync => self.unsynced.push(id),
@@ -252,7 +272,6 @@ impl Worker {
                 Next::Follow => self.hand_over(server, id),
             }
         }
-        count(&server.stats.commands, commands);
     }
 
     /// Seals what was written in this round, or sets the timer for it. Under `--fsync always` it is sealed at once:
