@@ -361,7 +361,8 @@ fn merge_batch(
             transaction.push(change);
         }
         let mut locked = store.lock(shards_of(&transaction));
-        let writer = Writer { at: Version::new(at, batch.header.origin), index, source: Source::Log };
+        let writer =
+            Writer { at: Version::new(at, batch.header.origin), index, source: Source::Log, accessed: None };
         let owned: Option<Vec<_>> = restating.map(|restating| {
             transaction.iter().filter_map(|change| restating.of_change(change, &locked)).collect()
         });

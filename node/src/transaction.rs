@@ -108,13 +108,19 @@ impl<'a> Transaction<'a> {
         let locked = node.store.lock(set);
         let write = if writes { Some(node.log.begin(clocks.wall)?) } else { None };
         let version = write.as_ref().map_or(Version::ZERO, OpenWrite::version);
+        let accessed = node.idle_clock(clocks.wall);
         Ok(Self {
             node,
             locked,
             write,
-            writer: Writer { at: version, index: node.own_index(), source: Source::Local },
+            writer: Writer {
+                at: version,
+                index: node.own_index(),
+                source: Source::Local,
+                accessed: Some(accessed),
+            },
             now: node.log.now(clocks.wall).max(version.timestamp.wall()),
-            accessed: node.idle_clock(clocks.wall),
+            accessed,
             changes: SmallVec::new(),
             change_bytes: 0,
             lookups: Lookups::default(),
@@ -269,7 +275,6 @@ impl<'a> Transaction<'a> {
         if expiry.is_some() {
             self.emit(key, Op::Expire(expiry))?;
         }
-        self.touch(key);
         Ok(())
     }
 
@@ -282,9 +287,7 @@ impl<'a> Transaction<'a> {
         let value = value.into();
         self.reserve(2 * (CHANGE_OVERHEAD_BYTES + key.bytes.len()) + value.len())?;
         self.begin_afresh(key)?;
-        self.emit(key, Op::Cell(CellId::STRING, Some(Value::Bytes(value))))?;
-        self.touch(key);
-        Ok(())
+        self.emit(key, Op::Cell(CellId::STRING, Some(Value::Bytes(value))))
     }
 
     /// Adds what is missing to a contribution of an owner's that began at `first`, if it is there still; `last` is the

@@ -7,6 +7,7 @@ use proptest::prelude::*;
 use shared::batch::BatchHeader;
 
 use super::*;
+use crate::error::CommandError;
 use crate::group::{self, Own};
 use crate::log::Retention;
 use crate::log::index::{LogIndex, STRIDE_BYTES};
@@ -222,7 +223,11 @@ fn carry_out<'a>(transaction: &mut Transaction<'a>, db: u8, bytes: &'a [u8], wri
             value.truncate(8);
             transaction.write_string(&key, value)
         }
-        Write::Increment(by) => transaction.increment(&key, i64::from(*by)),
+        // Of what was appended to, not all is a number.
+        Write::Increment(by) => match transaction.increment(&key, i64::from(*by)) {
+            Ok(_) | Err(CommandError::NotInteger) => Ok(()),
+            Err(error) => Err(error),
+        },
         Write::Expire(ms) if transaction.exists(&key) => transaction.expire(&key, Some(later(*ms))),
         Write::Persist if transaction.expiry(&key).is_some() => transaction.expire(&key, None),
         Write::Reap => transaction.reap(&key),

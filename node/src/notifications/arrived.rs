@@ -208,7 +208,7 @@ mod tests {
     fn writes_are_told_by_what_changes() {
         let mut pair = Pair::new();
         pair.check(|t, key| t.set(&key, &b"1"[..], NewTtl::Clear), &["new", "set"]);
-        pair.check(|t, key| t.increment(&key, 5), &["incrby"]);
+        pair.check(|t, key| t.increment(&key, 5).map(drop), &["incrby"]);
         pair.check(|t, key| t.expire(&key, Some(WallMillis(2_000_000))), &["expire"]);
         pair.check(|t, key| t.expire(&key, None), &["persist"]);
         pair.check(|t, key| t.delete(&key).map(drop), &["del"]);

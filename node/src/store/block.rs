@@ -125,6 +125,26 @@ impl<'b> Written<'b> {
         }
     }
 
+    /// As [`Written::read`], only to know where it ends.
+    #[inline(always)]
+    fn skip(code: u8, reader: &mut Reader<'b>) {
+        let length = match code {
+            0..=2 => return,
+            3 => match reader.byte() {
+                LONG => reader.varint() as usize,
+                length if length < LONG => usize::from(length),
+                lead if lead < VALUE_INT_SMALL => usize::from(lead - VALUE_INT),
+                _ => return,
+            },
+            4 => size_of::<f64>(),
+            _ => {
+                reader.varint();
+                return;
+            }
+        };
+        reader.take(length);
+    }
+
     fn put(self, out: &mut Bytes) {
         match self {
             Self::Nothing | Self::Removed | Self::Empty => {}
@@ -164,6 +184,15 @@ impl Context {
     /// Before the first cell.
     const START: Self =
         Self { tag: u8::MAX, stamp: Stamp { timestamp: 0, origin: 0 }, name: name::Context::START };
+
+    const fn kind(&self) -> Kind {
+        Kind::ALL[(self.tag & 7) as usize]
+    }
+
+    /// See [`Written::code`].
+    const fn written(&self) -> u8 {
+        self.tag >> KIND_BITS & 7
+    }
 }
 
 /// A cell as it lies in a block.
@@ -350,13 +379,29 @@ impl<'b> Block<'b> {
     }
 
     /// Where a cell of this name lies, or would.
+    ///
+    /// This is most of what writing to a packed collection takes: so of other cells no more is read than where they end.
     pub(crate) fn seat(self, id: &CellId<'_>) -> Seat<'b> {
         let wanted = name::Wanted::new(id);
         let mut spots = self.spots();
-        for spot in spots.by_ref() {
-            if wanted.is(&spot.cell.name, || spot.cell.version()) && spot.cell.kind == id.kind {
+        while spots.at < self.cells.len() {
+            let mut reader = Reader::new(&self.cells[spots.at..]);
+            let (name, context) = spots.read_name(&mut reader);
+            let version =
+                || Version::new(Timestamp(context.stamp.timestamp), self.origin(context.stamp.origin));
+            if wanted.is(&name, version)
+                && context.kind() == id.kind
+                && let Some(spot) = spots.next()
+            {
                 return Seat::Held(spot);
             }
+            Written::skip(context.written(), &mut reader);
+            if context.tag & HAS_SUMS != 0 {
+                let length = reader.varint() as usize;
+                reader.take(length);
+            }
+            spots.at = self.cells.len() - reader.left();
+            spots.before = context;
         }
         Seat::Free(spots.before)
     }
@@ -368,17 +413,21 @@ impl<'b> Block<'b> {
             Kind::List => self.spots().find(|spot| *spot.cell.element() > *id.element),
             Kind::Set => {
                 let int = parse_integer(&id.element)?;
-                let comes_after = |other: &Text<'_>| parse_integer(other).is_none_or(|other| other > int);
-                self.spots().find(|spot| comes_after(&spot.cell.element()))
+                self.spots().find(|spot| spot.cell.name.int().is_none_or(|other| other > int))
             }
             Kind::SortedSet => {
                 let score = cell.score(None)?;
-                let new = (score, &*id.element);
-                self.spots().find(|spot| {
-                    let other = spot.cell.score(&self);
-                    other.is_none_or(|other| rank_order((other, &spot.cell.element()), new).is_gt())
-                })
+                self.spots().find(|spot| self.ranks_above(&spot.cell, (score, &id.element)))
             }
+        }
+    }
+
+    /// Whether a sorted set's member comes behind one of this score and name.
+    fn ranks_above(self, cell: &BlockCell<'b>, (score, name): (f64, &[u8])) -> bool {
+        match cell.score(&self) {
+            None => true,
+            Some(other) if other == score => *cell.element() > *name,
+            Some(other) => other > score,
         }
     }
 
@@ -405,24 +454,19 @@ impl<'b> Block<'b> {
         origins.block(prefix, [&out])
     }
 
-    /// Puts a cell into its seat, or takes away what is there. Returns the bytes of the block with `prefix` before it.
-    pub(crate) fn with(
-        self,
-        seat: Seat<'b>,
-        id: &CellId<'_>,
-        cell: Option<&Cell<'_>>,
-        prefix: &[u8],
-    ) -> Vec<u8> {
+    /// What puts a cell into its seat, or takes away what is there.
+    pub(crate) fn with(self, seat: Seat<'b>, id: &CellId<'_>, cell: Option<&Cell<'_>>) -> Patch {
         let (before, place, cell) = match (seat, cell) {
-            (Seat::Free(_), None) => return OriginTable::of(self).block(prefix, [self.cells]),
-            (Seat::Held(old), None) => {
-                return self.splice(old.before, old.place, None, &OriginTable::of(self), prefix);
-            }
-            (Seat::Held(old), Some(cell)) if id.kind == Kind::SortedSet => {
-                // Its rank may be another.
-                let without = self.splice(old.before, old.place, None, &OriginTable::of(self), &[]);
-                let without = Block::new(&without);
-                return without.with(without.seat(id), id, Some(cell), prefix);
+            (Seat::Free(_), None) => return Patch::default(),
+            (Seat::Held(old), None) => return self.splice(old.before, old.place, None, None),
+            (Seat::Held(old), Some(cell)) if self.moves(&old, id, cell) => {
+                let mut moved = OriginTable::of(self).block(&[], [self.cells]);
+                self.splice(old.before, old.place, None, None).apply(&mut moved, 0);
+                let without = Block::new(&moved);
+                without.with(without.seat(id), id, Some(cell)).apply(&mut moved, 0);
+                let moved = Block::new(&moved);
+                let origins = (moved.origins.len() > self.origins.len()).then(|| OriginTable::of(moved));
+                return Patch { place: 0..self.cells.len(), bytes: moved.cells.into(), origins };
             }
             (Seat::Held(old), Some(cell)) => (old.before, old.place, cell),
             (Seat::Free(end), Some(cell)) => match self.place_of(id, cell) {
@@ -433,7 +477,20 @@ impl<'b> Block<'b> {
         let mut origins = OriginTable::of(self);
         let sums = sums::bytes_of(cell, &mut origins);
         let new = origins.cell(id, cell, &sums);
-        self.splice(before, place, Some(&new), &origins, prefix)
+        let has_more = ORIGIN_BYTES * origins.0.len() > self.origins.len();
+        self.splice(before, place, Some(&new), has_more.then_some(origins))
+    }
+
+    /// Whether a sorted set's member has another rank with this cell than the one that is held.
+    fn moves(self, old: &Spot<'b>, id: &CellId<'_>, cell: &Cell<'_>) -> bool {
+        if id.kind != Kind::SortedSet {
+            return false;
+        }
+        let next = cell.score(None).and_then(|score| {
+            let mut others = self.spots().filter(|spot| spot.place != old.place);
+            others.find(|spot| self.ranks_above(&spot.cell, (score, &id.element)))
+        });
+        next.map_or(self.cells.len(), |next| next.place.start) != old.place.end
     }
 
     fn splice(
@@ -441,19 +498,18 @@ impl<'b> Block<'b> {
         before: Context,
         place: Range<usize>,
         new: Option<&BlockCell<'_>>,
-        origins: &OriginTable,
-        prefix: &[u8],
-    ) -> Vec<u8> {
+        origins: Option<OriginTable>,
+    ) -> Patch {
         // What stood there is what the next one's bytes refer to.
         let old = if place.is_empty() { before } else { self.context_after(before, place.start) };
-        let mut between = Bytes::new();
-        let after = new.map_or(before, |new| new.put(&before, &mut between));
-        let mut rest = place.end;
+        let mut bytes = Bytes::new();
+        let after = new.map_or(before, |new| new.put(&before, &mut bytes));
+        let mut end = place.end;
         if let Some(next) = (Spots { block: self, at: place.end, before: old }).next() {
-            next.cell.put(&after, &mut between);
-            rest = next.place.end;
+            next.cell.put(&after, &mut bytes);
+            end = next.place.end;
         }
-        origins.block(prefix, [&self.cells[..place.start], &between, &self.cells[rest..]])
+        Patch { place: place.start..end, bytes, origins }
     }
 
     fn context_after(self, before: Context, at: usize) -> Context {
@@ -461,6 +517,47 @@ impl<'b> Block<'b> {
         spots.next();
         spots.before
     }
+}
+
+/// What becomes of a block when one of its cells does: other bytes in one place.
+#[derive(Debug, Default)]
+pub(crate) struct Patch {
+    place: Range<usize>,
+    bytes: Bytes,
+    /// If there are more of them.
+    origins: Option<OriginTable>,
+}
+
+impl Patch {
+    /// How many bytes the block has with it.
+    pub(crate) fn length_of(&self, block: Block<'_>) -> usize {
+        let origins =
+            self.origins.as_ref().map_or(block.origins.len(), |origins| ORIGIN_BYTES * origins.0.len());
+        let count = if origins < ORIGIN_BYTES << 7 { 1 } else { 2 };
+        count + origins + block.cells.len() - self.place.len() + self.bytes.len()
+    }
+
+    /// Changes the block that begins at `start`, and reaches to the end of `bytes`.
+    pub(crate) fn apply(&self, bytes: &mut Vec<u8>, start: usize) {
+        let cells = bytes.len() - Block::new(&bytes[start..]).cells.len();
+        put_in_place(bytes, cells + self.place.start..cells + self.place.end, &self.bytes);
+        if let Some(origins) = &self.origins {
+            put_in_place(bytes, start..cells, &origins.block(&[], [&[]]));
+        }
+    }
+}
+
+/// Puts bytes in the place of others. Takes no more memory than is needed.
+fn put_in_place(bytes: &mut Vec<u8>, place: Range<usize>, new: &[u8]) {
+    let (old_length, behind) = (bytes.len(), place.start + new.len());
+    let length = old_length - place.len() + new.len();
+    if length > old_length {
+        bytes.reserve_exact(length - old_length);
+        bytes.resize(length, 0);
+    }
+    bytes.copy_within(place.end..old_length, behind);
+    bytes.truncate(length);
+    bytes[place.start..behind].copy_from_slice(new);
 }
 
 /// The cells of a block.
@@ -482,18 +579,11 @@ struct Spots<'b> {
     before: Context,
 }
 
-impl<'b> Iterator for Spots<'b> {
-    type Item = Spot<'b>;
-
-    // A block is searched from its start: this is nearly all that takes.
+impl<'b> Spots<'b> {
+    /// Reads the next cell up to its name. Returns that, and what the one behind it leaves out.
     #[inline(always)]
-    fn next(&mut self) -> Option<Spot<'b>> {
-        if self.at == self.block.cells.len() {
-            return None;
-        }
-        let before = self.before;
-        let mut reader = Reader::new(&self.block.cells[self.at..]);
-        let (mut tag, mut stamp) = (before.tag, before.stamp);
+    fn read_name(&self, reader: &mut Reader<'b>) -> (Name<'b>, Context) {
+        let Context { mut tag, mut stamp, name } = self.before;
         match reader.peek() {
             FULL => {
                 reader.byte();
@@ -511,9 +601,25 @@ impl<'b> Iterator for Spots<'b> {
             }
             _ => {}
         }
-        let kind = Kind::ALL[usize::from(tag & 7)];
-        let (name, name_context) = Name::read(kind, &before.name, &mut reader);
-        let written = Written::read(tag >> KIND_BITS & 7, &mut reader);
+        let (read, name) = Name::read(Kind::ALL[usize::from(tag & 7)], &name, reader);
+        (read, Context { tag, stamp, name })
+    }
+}
+
+impl<'b> Iterator for Spots<'b> {
+    type Item = Spot<'b>;
+
+    // A block is searched from its start: this is nearly all that takes.
+    #[inline(always)]
+    fn next(&mut self) -> Option<Spot<'b>> {
+        if self.at == self.block.cells.len() {
+            return None;
+        }
+        let before = self.before;
+        let mut reader = Reader::new(&self.block.cells[self.at..]);
+        let (name, context) = self.read_name(&mut reader);
+        let Context { tag, stamp, .. } = context;
+        let written = Written::read(context.written(), &mut reader);
         let sums: &[u8] = if tag & HAS_SUMS == 0 {
             &[]
         } else {
@@ -522,10 +628,10 @@ impl<'b> Iterator for Spots<'b> {
         };
         let start = self.at;
         self.at = self.block.cells.len() - reader.left();
-        self.before = Context { tag, stamp, name: name_context };
+        self.before = context;
         let origin = if written == Written::Nothing { Origin::NONE } else { self.block.origin(stamp.origin) };
         Some(Spot {
-            cell: BlockCell { kind, name, stamp, origin, written, sums },
+            cell: BlockCell { kind: context.kind(), name, stamp, origin, written, sums },
             place: start..self.at,
             before,
         })

@@ -3,6 +3,8 @@
 //! Nearly all keys of a store are strings written whole, or tombstones of such, or small collections and counters. Those
 //! are packed into one allocation; everything else is a [`RichKey`]. The two are the same state in different clothes.
 
+mod held;
+
 mod packed;
 
 use std::borrow::Cow;
@@ -22,6 +24,7 @@ use super::origins::{OriginIndex, Origins, TooManyOrigins};
 use super::rich::{Cell, OwnContribution, RichKey, Source, Ttl, end_of};
 use super::shard::Flushed;
 
+pub(crate) use self::held::Held;
 pub(crate) use self::packed::{Packed, PackedCells};
 
 /// The state of one key.
@@ -165,36 +168,6 @@ impl Entry {
             Self::Packed(_) => Timestamp::ZERO,
             Self::Rich(rich) => rich.mark.map_or(Timestamp::ZERO, |mark| end_of(mark.expiry)),
         }
-    }
-
-    /// Whether the cell was written, or the key reset, at exactly this version.
-    pub(crate) fn written_at(&self, id: &CellId<'_>, version: Version, origins: &Origins) -> bool {
-        match self {
-            Self::Packed(packed) => {
-                packed.timestamp() == version.timestamp && packed.version(origins) == version
-                    || packed
-                        .cells()
-                        .and_then(|cells| cells.get(id))
-                        .is_some_and(|cell| cell.base_version() == version)
-            }
-            Self::Rich(rich) => rich.written_at(id, version),
-        }
-    }
-
-    /// What `origin` has added to a cell, if an increment of its would go on from there.
-    pub(crate) fn contribution(&self, id: &CellId<'_>, origin: Origin) -> Option<OwnContribution> {
-        match self {
-            Self::Packed(_) => self.contribution_to(id, origin),
-            Self::Rich(rich) => rich.contribution(id, origin),
-        }
-    }
-
-    /// What a cell would come to if this were what `origin` has added to it.
-    pub(crate) fn score_with(&self, cell: &CellId<'_>, origin: Origin, own: OwnContribution) -> f64 {
-        let mark = if let Self::Rich(rich) = self { rich.mark } else { None };
-        let mut cell = self.cell(cell).unwrap_or_default();
-        cell.replace(origin, own);
-        cell.score(mark).unwrap_or_default()
     }
 
     /// What `origin` has added to a cell, hidden or not.

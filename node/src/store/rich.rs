@@ -43,7 +43,7 @@ use super::dead::DeadParts;
 use super::digest;
 use super::shard::Flushed;
 
-pub(crate) use self::cell::{Cell, OwnContribution, parse_integer};
+pub(crate) use self::cell::{Cell, Contributions, OwnContribution, parse_integer};
 pub(crate) use self::cells::{Cells, Found, LiveCells, cursor_of};
 pub(crate) use self::judge::{Ended, Joining, Judged, Settled};
 pub(crate) use self::scores::{Scores, rank_order};
@@ -303,21 +303,10 @@ impl RichKey {
         self.cell(id)?.into_value(self.mark)
     }
 
-    /// What `origin` has added to a cell, if an increment of its would go on from there.
-    pub(crate) fn contribution(&self, id: &CellId<'_>, origin: Origin) -> Option<OwnContribution> {
-        let own = self.contribution_of(id, origin)?;
-        (!self.mark.is_some_and(|mark| mark.hides(own.first))).then_some(own)
-    }
-
     /// The newest timestamp held for the key, hidden and dead things included, or a later one.
     pub(crate) fn newest(&self) -> Timestamp {
         let ttl = self.ttl.map_or(Timestamp::ZERO, |ttl| ttl.version.timestamp);
         self.reset.timestamp.max(ttl).max(self.latest.timestamp)
-    }
-
-    /// Whether the cell was written, or the key reset, at exactly this version.
-    pub(crate) fn written_at(&self, id: &CellId<'_>, version: Version) -> bool {
-        self.reset == version || self.cell(id).is_some_and(|cell| cell.base_version() == version)
     }
 
     /// Drops the tombstone of a cell if `stable` covers it: then nothing older can arrive any more.

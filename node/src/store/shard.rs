@@ -60,6 +60,16 @@ pub(crate) struct Writer {
     pub(crate) at: Version,
     pub(crate) index: OriginIndex,
     pub(crate) source: Source,
+    /// When a client used what it writes: see [`Entry::set_accessed`]. None if no client does.
+    pub(crate) accessed: Option<u32>,
+}
+
+impl Writer {
+    fn note_use(&self, entry: &mut Entry) {
+        if let Some(accessed) = self.accessed {
+            entry.set_accessed(accessed);
+        }
+    }
 }
 
 impl Shard {
@@ -129,7 +139,8 @@ impl Shard {
         let look = |entry: &Entry| Look::at(entry, key, flushed.version, origins);
         let (before, after, changed) = match slot.table.entry(table_hash, |entry| is_of(entry, key), rehash) {
             hash_table::Entry::Vacant(vacant) => {
-                let (entry, changed) = fresh(key, op, writer, flushed, origins)?;
+                let (mut entry, changed) = fresh(key, op, writer, flushed, origins)?;
+                writer.note_use(&mut entry);
                 if entry.is_vacant(flushed.version, origins) {
                     return Ok(changed);
                 }
@@ -139,6 +150,7 @@ impl Shard {
             }
             hash_table::Entry::Occupied(mut occupied) => {
                 let entry = occupied.get_mut();
+                writer.note_use(entry);
                 let plain = entry.plain_digest(key.db, key.hash, origins);
                 if let (Some(before), Op::Set(_)) = (plain, &op) {
                     // A SET over a SET, the commonest of all: nothing but the digest can change.
@@ -430,7 +442,7 @@ fn fresh(
     flushed: Flushed,
     origins: &Origins,
 ) -> Result<(Entry, bool), TooManyOrigins> {
-    let Writer { at, index, source } = writer;
+    let Writer { at, index, source, .. } = writer;
     Ok(match op {
         // Whole writes need no rich state on the way.
         Op::Set(value) => (Entry::Packed(Packed::new(key.bytes, Some(&value), at.timestamp, index)), true),

@@ -78,9 +78,7 @@ impl<'a> Transaction<'a> {
         value: Value<'a>,
     ) -> Result<(), CommandError> {
         self.begin_afresh(key)?;
-        self.emit(key, Op::Cell(CellId { kind, element: element.into() }, Some(value)))?;
-        self.touch(key);
-        Ok(())
+        self.emit(key, Op::Cell(CellId { kind, element: element.into() }, Some(value)))
     }
 
     /// Removes an element, which is there. With its last element a key is gone.
@@ -90,9 +88,7 @@ impl<'a> Transaction<'a> {
         kind: Kind,
         element: impl Into<Cow<'a, [u8]>>,
     ) -> Result<(), CommandError> {
-        self.emit(key, Op::Cell(CellId { kind, element: element.into() }, None))?;
-        self.touch(key);
-        Ok(())
+        self.emit(key, Op::Cell(CellId { kind, element: element.into() }, None))
     }
 
     /// Ends whatever the key holds, its TTL too, for what is written next to be all of it: `*STORE` and its like. A key of

@@ -8,49 +8,46 @@ use shared::version::Version;
 
 use super::Transaction;
 use crate::error::CommandError;
+use crate::store::entry::Held;
 use crate::store::key::Key;
-use crate::store::rich::{OwnContribution, parse_integer};
+use crate::store::rich::OwnContribution;
 
 /// So many times a sum is put right for the total to be the one that was reckoned: once is nearly always enough.
 const CORRECTIONS_MAX: usize = 8;
 
 impl<'a> Transaction<'a> {
-    /// Adds to the key's string. The caller has seen that it holds a whole number, or nothing, and that the sum does not
-    /// overflow: the new value is the old one and `by`.
-    pub(crate) fn increment(&mut self, key: &Key<'a>, by: i64) -> Result<(), CommandError> {
-        self.add_integer(key, CellId::STRING, by)
+    /// As [`Transaction::add_integer`], to the key's string.
+    pub(crate) fn increment(&mut self, key: &Key<'a>, by: i64) -> Result<i64, CommandError> {
+        self.add_integer(key, CellId::STRING, by, CommandError::NotInteger)
     }
 
-    /// As [`Transaction::increment`], to one of the key's cells.
+    /// Adds to the whole number in one of the key's cells, which counts as zero if there is none. Returns what it comes to.
     pub(crate) fn add_integer(
         &mut self,
         key: &Key<'a>,
         cell: CellId<'a>,
         by: i64,
-    ) -> Result<(), CommandError> {
-        self.begin_afresh(key)?;
-        if self.was_written_here(key, &cell) {
-            // One timestamp cannot order an increment behind a write or reset of the same transaction: fold it.
-            let sum = self.held_integer(key, &cell).saturating_add(by);
-            let text = itoa::Buffer::new().format(sum).as_bytes().to_vec();
-            return self.emit(key, Op::Cell(cell, Some(Value::Bytes(text.into()))));
+        not_a_number: CommandError,
+    ) -> Result<i64, CommandError> {
+        match self.kind(key) {
+            None => self.begin_afresh(key)?,
+            Some(kind) if kind == cell.kind => {}
+            Some(_) => return Err(CommandError::WrongType),
         }
-        let own = self.contribution(key, &cell);
-        let (first, sum) = match own.map(|own| (own.first, own.sum)) {
+        let held = self.held(key, &cell);
+        let total = held.integer().ok_or(not_a_number)?.checked_add(by).ok_or(CommandError::Overflow)?;
+        if self.was_written_here(key, &held) {
+            // One timestamp cannot order an increment behind a write or reset of the same transaction: fold it.
+            let text = itoa::Buffer::new().format(total).as_bytes().to_vec();
+            self.emit(key, Op::Cell(cell, Some(Value::Bytes(text.into()))))?;
+            return Ok(total);
+        }
+        let (first, sum) = match held.contribution(self.writer.at.origin).map(|own| (own.first, own.sum)) {
             Some((first, Sum::Int(sum))) => (first, sum.saturating_add(i128::from(by))),
             _ => (self.writer.at.timestamp, i128::from(by)),
         };
         self.emit(key, Op::Count(cell, Contribution { first, sum: Sum::Int(sum), restates: None }))?;
-        self.touch(key);
-        Ok(())
-    }
-
-    fn held_integer(&self, key: &Key<'_>, cell: &CellId<'_>) -> i64 {
-        let entry = self.locked.of(key).find(key);
-        match entry.and_then(|entry| entry.cell_value(cell)) {
-            Some(Value::Bytes(text)) => parse_integer(&text).unwrap_or(0),
-            _ => 0,
-        }
+        Ok(total)
     }
 
     /// Makes a member's score `total`, which is `by` more than it was. The caller has seen that `total` is a number.
@@ -63,39 +60,29 @@ impl<'a> Transaction<'a> {
     ) -> Result<(), CommandError> {
         self.begin_afresh(key)?;
         let cell = CellId { kind: Kind::SortedSet, element: member.into() };
-        if self.was_written_here(key, &cell) {
+        let held = self.held(key, &cell);
+        if self.was_written_here(key, &held) {
             return self.emit(key, Op::Cell(cell, Some(Value::Float(total))));
         }
-        let own = self.contribution(key, &cell);
-        let (first, sum) = match own.map(|own| (own.first, own.sum)) {
+        let (first, sum) = match held.contribution(self.writer.at.origin).map(|own| (own.first, own.sum)) {
             Some((first, Sum::Float(sum))) => (first, sum + by),
             _ => (self.writer.at.timestamp, by),
         };
-        let Some(sum) = self.sum_for(key, &cell, first, sum, total) else {
+        let Some(sum) = self.sum_for(&held, first, sum, total) else {
             // Of infinities no sum is left to go on with.
             return self.emit(key, Op::Cell(cell, Some(Value::Float(total))));
         };
-        self.emit(key, Op::Count(cell, Contribution { first, sum: Sum::Float(sum), restates: None }))?;
-        self.touch(key);
-        Ok(())
+        self.emit(key, Op::Count(cell, Contribution { first, sum: Sum::Float(sum), restates: None }))
     }
 
     /// A sum near `sum` with which the score comes to `total`, as a client that reckons for itself expects: added up in
     /// another order, floats round otherwise.
-    fn sum_for(
-        &self,
-        key: &Key<'_>,
-        cell: &CellId<'_>,
-        first: Timestamp,
-        sum: f64,
-        total: f64,
-    ) -> Option<f64> {
+    fn sum_for(&self, held: &Held<'_>, first: Timestamp, sum: f64, total: f64) -> Option<f64> {
         let Version { timestamp: last, origin } = self.writer.at;
-        let entry = self.locked.of(key).find(key);
         let mut sum = sum;
         for _ in 0..CORRECTIONS_MAX {
             let own = OwnContribution { first, last, counted: last, sum: Sum::Float(sum), carrier: origin };
-            let told = entry.map_or(sum, |entry| entry.score_with(cell, origin, own));
+            let told = held.score_with(origin, own);
             if told == total {
                 return Some(sum);
             }
@@ -107,14 +94,13 @@ impl<'a> Transaction<'a> {
         Some(sum)
     }
 
-    fn was_written_here(&self, key: &Key<'_>, cell: &CellId<'_>) -> bool {
-        let at = self.writer.at;
-        let shard = self.locked.of(key);
-        shard.flushed(key.db) == at
-            || shard.find(key).is_some_and(|entry| entry.written_at(cell, at, &self.node.store.origins))
+    fn held(&self, key: &Key<'_>, cell: &CellId<'_>) -> Held<'_> {
+        let entry = self.locked.of(key).find(key);
+        entry.map(|entry| entry.held(cell, &self.node.store.origins)).unwrap_or_default()
     }
 
-    fn contribution(&self, key: &Key<'_>, cell: &CellId<'_>) -> Option<OwnContribution> {
-        self.locked.of(key).find(key)?.contribution(cell, self.writer.at.origin)
+    fn was_written_here(&self, key: &Key<'_>, held: &Held<'_>) -> bool {
+        let at = self.writer.at;
+        self.locked.of(key).flushed(key.db) == at || held.was_written_at(at)
     }
 }

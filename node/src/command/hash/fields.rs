@@ -61,19 +61,19 @@ fn write<'a>(context: &mut Context<'_, 'a>, name: &str, arguments: &[&'a [u8]]) 
         return Err(CommandError::WrongArity(name.to_owned()));
     }
     let key = context.key(arguments[1]);
-    // Of the hash, if there is one, the kind is what matters here.
-    context.transaction.collection(&key, Kind::Hash)?;
+    let length = |context: &Context<'_, '_>| -> Result<usize, CommandError> {
+        Ok(context.transaction.collection(&key, Kind::Hash)?.map_or(0, |hash| hash.len()))
+    };
+    let before = length(context)?;
     context
         .transaction
         .reserve_elements(&key, pairs.iter().map(|[field, value]| field.len() + value.len()))?;
-    let mut added = 0;
     for [field, value] in pairs {
-        let hash = context.transaction.collection(&key, Kind::Hash)?;
-        added += i64::from(!hash.is_some_and(|hash| hash.contains(field)));
         context.transaction.put(&key, Kind::Hash, *field, Value::Bytes((*value).into()))?;
     }
+    let added = length(context)? - before;
     context.transaction.notify(Class::Hash, "hset", &key);
-    Ok(added)
+    Ok(added as i64)
 }
 
 /// Writes one field.

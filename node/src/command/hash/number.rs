@@ -8,20 +8,14 @@ use crate::command::context::Context;
 use crate::command::string::long_double::LongDouble;
 use crate::error::{CommandError, CommandResult};
 use crate::notifications::Class;
-use crate::store::rich::parse_integer;
 
 pub(super) fn hincrby<'a>(context: &mut Context<'_, 'a>, arguments: &[&'a [u8]]) -> CommandResult {
     let (key, field) = (context.key(arguments[1]), arguments[2]);
     let by = integer(arguments[3])?;
-    let held = context.transaction.collection(&key, Kind::Hash)?.and_then(|hash| hash.get(field));
-    let held = match held {
-        Some(text) => parse_integer(&text).ok_or(CommandError::text("ERR hash value is not an integer"))?,
-        None => 0,
-    };
-    let sum = held.checked_add(by).ok_or(CommandError::Overflow)?;
     let cell = CellId { kind: Kind::Hash, element: field.into() };
     context.transaction.reserve_elements(&key, std::iter::once(field.len()))?;
-    context.transaction.add_integer(&key, cell, by)?;
+    let not_a_number = CommandError::text("ERR hash value is not an integer");
+    let sum = context.transaction.add_integer(&key, cell, by, not_a_number)?;
     context.transaction.notify(Class::Hash, "hincrby", &key);
     context.reply.integer(sum);
     Ok(())

@@ -25,12 +25,7 @@ pub(super) fn decrby<'a>(context: &mut Context<'_, 'a>, arguments: &[&'a [u8]]) 
 
 fn add<'a>(context: &mut Context<'_, 'a>, key: &'a [u8], by: i64) -> CommandResult {
     let key = context.key(key);
-    let held = match context.transaction.string(&key)? {
-        Some(text) => integer(&text)?,
-        None => 0,
-    };
-    let sum = held.checked_add(by).ok_or(CommandError::Overflow)?;
-    context.transaction.increment(&key, by)?;
+    let sum = context.transaction.increment(&key, by)?;
     context.transaction.notify(Class::String, "incrby", &key);
     context.reply.integer(sum);
     Ok(())

@@ -3,6 +3,7 @@ use shared::batch::BatchHeader;
 use shared::time::WallMillis;
 
 use super::*;
+use crate::error::CommandError;
 use crate::log::WriteRefused;
 use crate::log::disk::simulated::{Crash, SimulatedDisk};
 use crate::log::durability_tests::{Life, start};
@@ -183,7 +184,11 @@ fn carry_out(transaction: &mut Transaction<'_>, key: usize, write: &Write) {
             value.truncate(8);
             transaction.write_string(&key, value)
         }
-        Write::Increment(by) => transaction.increment(&key, i64::from(*by)),
+        // Of what was appended to, not all is a number.
+        Write::Increment(by) => match transaction.increment(&key, i64::from(*by)) {
+            Ok(_) | Err(CommandError::NotInteger) => Ok(()),
+            Err(error) => Err(error),
+        },
         Write::FlushDb => transaction.flush_db(0),
         Write::SetWithTtl(value, ms) => {
             let expiry = NewTtl::At(WallMillis(transaction.now().0 + ms));

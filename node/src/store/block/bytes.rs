@@ -102,8 +102,12 @@ pub(super) fn put_bytes(out: &mut Bytes, bytes: &[u8]) {
     out.extend_from_slice(bytes);
 }
 
-pub(super) fn put_varint(out: &mut Bytes, value: u64) {
-    put_varint_128(out, u128::from(value));
+pub(super) fn put_varint(out: &mut Bytes, mut value: u64) {
+    while value >= 0x80 {
+        out.push(value as u8 | 0x80);
+        value >>= 7;
+    }
+    out.push(value as u8);
 }
 
 pub(super) fn put_varint_128(out: &mut Bytes, mut value: u128) {

@@ -172,6 +172,13 @@ impl<'b> Name<'b> {
         }
     }
 
+    pub(super) const fn int(&self) -> Option<i64> {
+        match *self {
+            Self::Int(int) => Some(int),
+            Self::Raw(_) | Self::RawId(_) | Self::Pushed { .. } => None,
+        }
+    }
+
     #[inline(always)]
     pub(super) fn read(kind: Kind, before: &Context, reader: &mut Reader<'b>) -> (Self, Context) {
         let lead = reader.byte();
@@ -275,7 +282,10 @@ impl<'w> Wanted<'w> {
     #[inline(always)]
     pub(super) fn is(&self, name: &Name<'_>, version: impl FnOnce() -> Version) -> bool {
         match *name {
-            Name::Raw(bytes) | Name::RawId(bytes) => bytes == self.raw,
+            // Names of one length that differ mostly do so in their last byte: no need to call a function for those.
+            Name::Raw(bytes) | Name::RawId(bytes) => {
+                bytes.len() == self.raw.len() && bytes.last() == self.raw.last() && bytes == self.raw
+            }
             Name::Int(int) => self.int == Some(int),
             Name::Pushed { position, index } => self.plain.is_some_and(|plain| {
                 plain.position == position && plain.index == index && plain.push == version()

@@ -7,11 +7,10 @@
 
 use shared::change::Sum;
 use shared::clock::Timestamp;
-use shared::id::Origin;
 
 use super::bytes::{Reader, put_signed, put_signed_128, put_varint};
 use super::{Block, Bytes, OriginTable};
-use crate::store::rich::{Cell, OwnContribution};
+use crate::store::rich::{Cell, Contributions, OwnContribution};
 
 const INT: u8 = 0;
 const FLOAT: u8 = 1;
@@ -38,9 +37,9 @@ pub(super) fn bytes_of(cell: &Cell<'_>, origins: &mut OriginTable) -> Bytes {
     out
 }
 
-pub(super) fn read(bytes: &[u8], block: &Block<'_>) -> Vec<(Origin, OwnContribution)> {
+pub(super) fn read(bytes: &[u8], block: &Block<'_>) -> Contributions {
     let mut reader = Reader::new(bytes);
-    let mut sums = Vec::new();
+    let mut sums = Contributions::new();
     while reader.left() > 0 {
         let origin = block.origin(reader.varint() as u16);
         let first = reader.int(8) as u64;

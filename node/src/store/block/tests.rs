@@ -5,7 +5,7 @@ use shared::change::Sum;
 
 use super::*;
 use crate::store::list_id::Position;
-use crate::store::rich::OwnContribution;
+use crate::store::rich::{Contributions, OwnContribution};
 
 fn version(at: u64, origin: u64) -> Version {
     Version::new(Timestamp(at << 16), Origin(origin))
@@ -94,7 +94,7 @@ type Plain = (Option<(Version, Option<Value<'static>>)>, Vec<(Origin, OwnContrib
 
 fn plain(cell: Cell<'_>) -> Plain {
     let Cell { base, contributions } = cell.into_owned();
-    (base, contributions)
+    (base, contributions.into_vec())
 }
 
 proptest! {
@@ -110,7 +110,11 @@ proptest! {
         for act in acts {
             let (id, cell) = (id(kind, &act), cell(kind, &act));
             let block = Block::new(&bytes[prefix.len()..]);
-            bytes = block.with(block.seat(&id), &id, (!act.goes).then_some(&cell), prefix);
+            let patch = block.with(block.seat(&id), &id, (!act.goes).then_some(&cell));
+            let length = patch.length_of(block);
+            patch.apply(&mut bytes, prefix.len());
+            prop_assert_eq!(bytes.len(), prefix.len() + length);
+            prop_assert_eq!(&bytes[..prefix.len()], prefix);
             if act.goes {
                 model.remove(&id);
             } else {
@@ -150,7 +154,7 @@ fn what_one_command_wrote_takes_few_bytes() {
     let at = version(1_700_000_000_000, 77);
     let of = |kind: Kind, cells: Vec<(Vec<u8>, Value<'static>)>| {
         let cells = cells.into_iter().map(|(element, value)| {
-            let cell = Cell { base: Some((at, Some(value))), contributions: Vec::new() };
+            let cell = Cell { base: Some((at, Some(value))), contributions: Contributions::new() };
             (CellId { kind, element: element.into() }, cell)
         });
         Block::of(cells, &[]).len()

@@ -24,7 +24,7 @@ use super::Entry;
 use crate::store::branch::{Branch, took};
 use crate::store::dead::{Dead, DeadParts};
 use crate::store::origins::{OriginIndex, Origins, TooManyOrigins};
-use crate::store::rich::{Cell, RichKey, Source, Ttl};
+use crate::store::rich::{Cell, Contributions, RichKey, Source, Ttl};
 
 pub(crate) use self::cells::PackedCells;
 
@@ -151,7 +151,10 @@ impl Packed {
             Tail::Nothing => Vec::new(),
             Tail::Value(value) => {
                 let value = Value::Bytes(Cow::Owned(value.to_vec()));
-                vec![(CellId::STRING, Cell { base: Some((version, Some(value))), contributions: Vec::new() })]
+                vec![(
+                    CellId::STRING,
+                    Cell { base: Some((version, Some(value))), contributions: Contributions::new() },
+                )]
             }
             Tail::Cells(cells) => CellsHeader::split(cells).1.owned_cells(),
         };
@@ -286,6 +289,11 @@ impl Packed {
     /// Whether it is a live string of which nothing else is known, dead or alive.
     pub(super) fn is_plain(&self) -> bool {
         self.flags() & (TOMBSTONE | HAS_TTL | HAS_CELLS) == 0
+    }
+
+    /// Whether it is a live string written whole.
+    pub(super) fn is_plain_string(&self) -> bool {
+        self.flags() & (TOMBSTONE | HAS_CELLS) == 0
     }
 
     fn flags(&self) -> u8 {

@@ -6,6 +6,7 @@ use shared::change::{Contribution, Sum, Value};
 use shared::clock::Timestamp;
 use shared::id::Origin;
 use shared::version::Version;
+use smallvec::SmallVec;
 
 use super::{Mark, Source};
 use crate::store::branch::{Branch, took};
@@ -16,8 +17,11 @@ pub(crate) struct Cell<'c> {
     /// The newest write and its version; a removal holds no value.
     pub(crate) base: Option<(Version, Option<Value<'c>>)>,
     /// At most one per origin, in order of origins, so that floats add up alike everywhere.
-    pub(crate) contributions: Vec<(Origin, OwnContribution)>,
+    pub(crate) contributions: Contributions,
 }
+
+/// What origins have added to a cell: where masters do not count the same thing at once, that is one.
+pub(crate) type Contributions = SmallVec<[(Origin, OwnContribution); 1]>;
 
 /// What one origin has added to a cell.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -139,30 +143,35 @@ impl<'c> Cell<'c> {
         base.is_some() || sums.next().is_some()
     }
 
+    /// The whole number that a client sees: the base, nothing counting as zero, plus the sums. None if that is something
+    /// else.
+    pub(in crate::store) fn integer(&self, mark: Option<Mark>) -> Option<i64> {
+        let (base, sums) = self.live(mark);
+        let start = match base {
+            None => 0,
+            Some(Value::Bytes(bytes)) => parse_integer(bytes)?,
+            Some(Value::Float(_)) => return None,
+        };
+        let total = sums.fold(i128::from(start), |total, (_, own)| match own.sum {
+            Sum::Int(int) => total.saturating_add(int),
+            Sum::Float(float) => total.saturating_add(float as i128),
+        });
+        Some(total.clamp(i128::from(i64::MIN), i128::from(i64::MAX)) as i64)
+    }
+
     /// The bytes that a client sees: the base, plus the sums if that is a whole number.
     pub(in crate::store) fn bytes(&self, mark: Option<Mark>) -> Option<Cow<'_, [u8]>> {
         let (base, mut sums) = self.live(mark);
-        let Some(first) = sums.next() else {
-            return match base? {
-                Value::Bytes(bytes) => Some(Cow::Borrowed(bytes)),
-                Value::Float(float) => Some(Cow::Owned(float.to_string().into_bytes())),
-            };
-        };
-        let start = match base {
-            None => 0,
-            Some(Value::Bytes(bytes)) => match parse_integer(bytes) {
-                Some(integer) => integer,
-                None => return Some(Cow::Borrowed(bytes)),
+        match (base, sums.next()) {
+            (None, None) | (Some(Value::Float(_)), Some(_)) => None,
+            (Some(Value::Float(float)), None) => Some(Cow::Owned(float.to_string().into_bytes())),
+            (Some(Value::Bytes(bytes)), None) => Some(Cow::Borrowed(bytes)),
+            (base, Some(_)) => match (self.integer(mark), base) {
+                (Some(total), _) => Some(Cow::Owned(itoa::Buffer::new().format(total).as_bytes().to_vec())),
+                (None, Some(Value::Bytes(bytes))) => Some(Cow::Borrowed(bytes)),
+                (None, _) => None,
             },
-            Some(Value::Float(_)) => return None,
-        };
-        let total =
-            std::iter::once(first).chain(sums).fold(i128::from(start), |total, (_, own)| match own.sum {
-                Sum::Int(int) => total.saturating_add(int),
-                Sum::Float(float) => total.saturating_add(float as i128),
-            });
-        let clamped = total.clamp(i128::from(i64::MIN), i128::from(i64::MAX));
-        Some(Cow::Owned(itoa::Buffer::new().format(clamped).as_bytes().to_vec()))
+        }
     }
 
     /// What a client sees: the base, plus the sums.

@@ -114,7 +114,7 @@ impl Shard {
         origins: &Origins,
     ) -> Result<bool, TooManyOrigins> {
         let index = origins.intern(flush.entry.origin)?;
-        let writer = Writer { at: flush.entry, index, source: Source::Log };
+        let writer = Writer { at: flush.entry, index, source: Source::Log, accessed: None };
         self.merge_flush(flush.db, flush.version, writer, origins)
     }
 

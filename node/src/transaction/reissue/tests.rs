@@ -5,6 +5,7 @@ use shared::id::Origin;
 use shared::time::WallMillis;
 
 use super::*;
+use crate::error::CommandError;
 use crate::log::segment::LogPosition;
 use crate::node::Node;
 use crate::node::tests::memory_node;
@@ -57,7 +58,11 @@ fn carry_out(transaction: &mut Transaction<'_>, key: usize, write: &Write) {
             value.truncate(8);
             transaction.write_string(&key, value)
         }
-        Write::Increment(by) => transaction.increment(&key, i64::from(*by)),
+        // Of what was appended to, not all is a number.
+        Write::Increment(by) => match transaction.increment(&key, i64::from(*by)) {
+            Ok(_) | Err(CommandError::NotInteger) => Ok(()),
+            Err(error) => Err(error),
+        },
         Write::Expire(ms) if transaction.exists(&key) => transaction.expire(&key, Some(later(*ms))),
         Write::Persist if transaction.expiry(&key).is_some() => transaction.expire(&key, None),
         Write::Reap => transaction.reap(&key),

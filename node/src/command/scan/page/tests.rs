@@ -28,7 +28,12 @@ impl Keyspace {
         self.written += 1;
         let origin = Origin(1);
         let at = Version::new(Timestamp(self.written), origin);
-        let writer = Writer { at, index: self.store.origins.intern(origin).unwrap(), source: Source::Local };
+        let writer = Writer {
+            at,
+            index: self.store.origins.intern(origin).unwrap(),
+            source: Source::Local,
+            accessed: None,
+        };
         let mut locked = self.store.lock(ShardSet::ALL);
         merge_change(&mut locked, Change::new(0, key.as_bytes(), op), writer, &self.store.origins).unwrap();
     }

@@ -7,10 +7,9 @@
 use shared::change::{CellId, Kind, Op, Value};
 use shared::clock::Timestamp;
 use shared::version::Version;
-use smallvec::SmallVec;
 
 use super::{FLAGS_AT, HAS_CELLS, Packed, TOMBSTONE, Tail};
-use crate::store::block::{self, Block, BlockCell};
+use crate::store::block::{self, Block, BlockCell, Patch};
 use crate::store::branch::{Branch, took};
 use crate::store::dead::Dead;
 use crate::store::origins::Origins;
@@ -154,7 +153,7 @@ impl Packed {
         origins: &Origins,
     ) -> Option<bool> {
         let reset = self.version(origins);
-        let changed = match op {
+        let change = match op {
             Op::Cell(id, value) => {
                 if at < reset {
                     took(Branch::CellBelowReset);
@@ -176,32 +175,27 @@ impl Packed {
             }
             _ => return None,
         };
-        Some(self.replace(changed))
+        Some(self.take_in(change))
     }
 
     /// Drops the tombstone of a cell.
     pub(crate) fn drop_tombstone(&mut self, id: &CellId<'_>) {
-        if let Some(changed) = self.with_cell(id, |cell| cell.is_tombstone() && cell.base.take().is_some()) {
-            self.replace(changed);
+        // What has fewer cells can be packed all the same.
+        if let Some(change) = self.with_cell(id, |cell| cell.is_tombstone() && cell.base.take().is_some()) {
+            self.take_in(change);
         }
     }
 
-    /// Returns whether it is another now.
-    fn replace(&mut self, changed: Option<Vec<u8>>) -> bool {
-        let Some(bytes) = changed else { return false };
-        self.0 = bytes.into_boxed_slice();
-        true
-    }
-
-    /// Its bytes with a cell changed, if `change` says that it has changed it; none if it cannot be packed then.
+    /// What its bytes become with a cell changed, if `change` says that it has changed it; none if it cannot be packed then.
     fn with_cell<'c>(
         &'c self,
         id: &CellId<'_>,
         change: impl FnOnce(&mut Cell<'c>) -> bool,
-    ) -> Option<Option<Vec<u8>>> {
-        let empty = (CellsHeader { digest: 0, live: 0, dead: 0, kind: id.kind }, Block::new(block::EMPTY));
+    ) -> Option<Option<(CellsHeader, Patch)>> {
         let (header, block) = match self.tail() {
-            Tail::Nothing => empty,
+            Tail::Nothing => {
+                (CellsHeader { digest: 0, live: 0, dead: 0, kind: id.kind }, Block::new(block::EMPTY))
+            }
             Tail::Cells(cells) => {
                 let (header, cells) = CellsHeader::split(cells);
                 (header, cells.block)
@@ -224,20 +218,34 @@ impl Packed {
         let left = (!cell.is_empty()).then_some(&cell);
         let after = left.map_or_else(Tally::default, |cell| Tally::of(id, cell, None));
         let header = header.changed(&before, &after);
-        let start = self.value_start();
-        let mut prefix: SmallVec<[u8; 96]> = SmallVec::from_slice(&self.0[..start]);
-        prefix.extend_from_slice(&header.bytes());
-        let mut bytes = block.with(seat, id, left, &prefix);
-        if bytes.len() - prefix.len() > block::BYTES_MAX && header.count() > 1 {
+        let patch = block.with(seat, id, left);
+        if patch.length_of(block) > block::BYTES_MAX && header.count() > 1 {
             return None;
         }
+        Some(Some((header, patch)))
+    }
+
+    /// Returns whether there was anything to take in.
+    fn take_in(&mut self, change: Option<(CellsHeader, Patch)>) -> bool {
+        let Some((header, patch)) = change else { return false };
+        let start = self.value_start();
+        let mut bytes = std::mem::take(&mut self.0).into_vec();
         bytes[FLAGS_AT] &= !(TOMBSTONE | HAS_CELLS);
         if header.count() == 0 {
             bytes.truncate(start);
             bytes[FLAGS_AT] |= TOMBSTONE;
         } else {
+            if bytes.len() == start {
+                bytes.reserve_exact(HEADER_BYTES + patch.length_of(Block::new(block::EMPTY)));
+                bytes.extend_from_slice(&[0; HEADER_BYTES]);
+                bytes.extend_from_slice(block::EMPTY);
+            }
+            let cells = start + HEADER_BYTES;
+            bytes[start..cells].copy_from_slice(&header.bytes());
             bytes[FLAGS_AT] |= HAS_CELLS;
+            patch.apply(&mut bytes, cells);
         }
-        Some(Some(bytes))
+        self.0 = bytes.into_boxed_slice();
+        true
     }
 }
