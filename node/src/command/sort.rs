@@ -186,8 +186,11 @@ fn number(text: &[u8]) -> Result<f64, CommandError> {
     if text.is_empty() {
         return Ok(0.0);
     }
-    parse_score(text.trim_ascii_start())
-        .map_err(|_| CommandError::text("ERR One or more scores can't be converted into double"))
+    let number = parse_score(text.trim_ascii_start()).ok();
+    // Of what is too small to be exact `strtod` says that it is out of range, and SORT takes its word, unlike ZADD.
+    number
+        .filter(|number| !number.is_subnormal())
+        .ok_or(CommandError::text("ERR One or more scores can't be converted into double"))
 }
 
 #[cfg(test)]
@@ -199,7 +202,7 @@ mod tests {
         for (text, expected) in [("", 0.0), (" 1.5", 1.5), ("-3", -3.0), ("2\0x", 2.0), ("0x10", 16.0)] {
             assert_eq!(number(text.as_bytes()).ok(), Some(expected), "{text}");
         }
-        for text in [" ", "a", "1 ", "nan", "1e400"] {
+        for text in [" ", "a", "1 ", "nan", "1e400", "1e-320"] {
             assert!(number(text.as_bytes()).is_err(), "{text}");
         }
     }

@@ -296,6 +296,7 @@ impl Packed {
         self.flags() & (TOMBSTONE | HAS_CELLS) == 0
     }
 
+    #[inline(always)]
     fn flags(&self) -> u8 {
         self.0[FLAGS_AT]
     }
@@ -314,6 +315,7 @@ impl Packed {
     }
 
     /// The kind that clients see but for expiry.
+    #[inline(always)]
     pub(crate) fn kind(&self) -> Option<Kind> {
         match self.tail() {
             Tail::Nothing => None,
@@ -322,7 +324,9 @@ impl Packed {
         }
     }
 
+    // Asked for several times for each change: what one has read of the header the next need not, if all is in one place.
     /// What it holds behind the key.
+    #[inline(always)]
     fn tail(&self) -> Tail<'_> {
         let tail = &self.0[self.value_start()..];
         match self.flags() & (TOMBSTONE | HAS_CELLS) {
@@ -352,14 +356,17 @@ impl Packed {
         self.0[12..16].copy_from_slice(&accessed.to_le_bytes());
     }
 
+    #[inline(always)]
     fn ttl_start(&self) -> usize {
         HEADER_BYTES + if self.flags() & LONG_KEY != 0 { LONG_KEY_BYTES } else { 0 }
     }
 
+    #[inline(always)]
     fn key_start(&self) -> usize {
         self.ttl_start() + if self.flags() & HAS_TTL != 0 { TTL_BYTES } else { 0 }
     }
 
+    #[inline(always)]
     fn key_length(&self) -> usize {
         if self.flags() & LONG_KEY == 0 {
             usize::from(self.0[11])
@@ -381,10 +388,12 @@ impl Packed {
         self.0.get_mut(at).map(|byte| *byte ^= 1).is_some()
     }
 
+    #[inline(always)]
     fn value_start(&self) -> usize {
         self.key_start() + self.key_length()
     }
 
+    #[inline(always)]
     pub(crate) fn key(&self) -> &[u8] {
         &self.0[self.key_start()..self.value_start()]
     }
@@ -394,6 +403,7 @@ impl Packed {
         &self.0[self.value_start()..]
     }
 
+    #[inline(always)]
     fn packed_ttl(&self) -> Option<PackedTtl> {
         if self.flags() & HAS_TTL == 0 {
             return None;

@@ -33,6 +33,7 @@ pub(super) struct CellsHeader {
 }
 
 impl CellsHeader {
+    #[inline(always)]
     pub(super) fn split(cells: &[u8]) -> (Self, PackedCells<'_>) {
         let (header, block) = cells.split_at(HEADER_BYTES);
         let digest = header[..8].try_into().expect("the slice is as long as the array");
@@ -137,6 +138,7 @@ pub(super) fn of_rich(rich: &RichKey) -> Option<Vec<u8>> {
 
 impl Packed {
     /// The cells, if it holds any.
+    #[inline(always)]
     pub(crate) fn cells(&self) -> Option<PackedCells<'_>> {
         match self.tail() {
             Tail::Cells(cells) => Some(CellsHeader::split(cells).1),
