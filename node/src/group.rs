@@ -276,7 +276,14 @@ impl Group {
         others.chain([self.own.name.as_str()]).collect::<BTreeSet<_>>().len() as u32
     }
 
-    /// As that, but whom this node evicts counts until that takes effect. Only this may be compared between groups: else one
+    /// As that, without this node's own name and another one's.
+    pub(crate) fn others_by_names(&self, besides: &str) -> u32 {
+        let names = self.still_counted().map(|counted| counted.member.name.as_str());
+        let others = names.filter(|name| *name != besides && *name != self.own.name);
+        others.collect::<BTreeSet<_>>().len() as u32
+    }
+
+    /// As [`Group::size_by_names`], but whom this node evicts counts until that takes effect. Only this may be compared between groups: else one
     /// and the same group is the larger one for who has not heard of an eviction, and the smaller one for who has, and a
     /// node between two groups goes to and fro.
     pub(crate) fn named(&self) -> u32 {

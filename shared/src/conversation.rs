@@ -137,7 +137,9 @@ pub struct Greeting {
     pub receiving: bool,
     /// How many members its group has, itself counted, and each name once.
     pub members: u32,
-    /// The same, but whom it evicts counts, too, until that takes effect: on this all members agree.
+    /// The same, but neither its own name nor the asker's.
+    pub others: u32,
+    /// As `members`, but whom it evicts counts, too, until that takes effect: on this all members agree.
     pub named: u32,
     /// The smallest of their names.
     pub smallest_name: String,

@@ -121,6 +121,7 @@ impl Conversations {
 
     fn greeting(&self, node: &Node, peer: NodeId, clocks: Clocks) -> Greeting {
         let (frontier, clock) = node.log.standing(clocks.wall);
+        let name = self.peers.get(&peer).map_or("", |talk| &talk.name);
         let membership = node.membership.lock();
         let group = &membership.group;
         Greeting {
@@ -130,6 +131,7 @@ impl Conversations {
             joining: group.is_joining(),
             receiving: self.receiving.is_some(),
             members: group.size_by_names(),
+            others: group.others_by_names(name),
             named: group.named(),
             smallest_name: group.smallest_name().to_owned(),
             frontier,

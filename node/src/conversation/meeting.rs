@@ -148,7 +148,7 @@ fn decide(group: &Group, peer: &Greeting, judged_for_ms: u64, now: MonoMillis) -
 fn decide_among_members(group: &Group, peer: &Greeting, judged_for_ms: u64, now: MonoMillis) -> Option<Step> {
     let is_forgotten = judged_for_ms >= UNKNOWN_MS;
     let is_untold = judged_for_ms >= UNTOLD_MS;
-    let knows_less = |one: u32, other: u32| one.saturating_add(1) < other;
+    let ours_besides = group.others_by_names(&peer.member.name);
     // Either side may still count a run of the other's before: then both sides' smallest names are that one's.
     let ours = (group.size_by_names(), Reverse(group.smallest_name()), group.own().node_id);
     let theirs = (peer.members, Reverse(peer.smallest_name.as_str()), peer.member.node_id);
@@ -167,11 +167,11 @@ fn decide_among_members(group: &Group, peer: &Greeting, judged_for_ms: u64, now:
         (YouAre::Counted, YouAre::Unknown)
             if is_forgotten || is_untold && !group.may_be_named_to(peer.member.node_id, now) =>
         {
-            let gives_way = !knows_less(peer.members, group.size_by_names());
+            let gives_way = peer.others >= ours_besides;
             gives_way.then_some(Step::Join("this node is not known there any more"))
         }
         (YouAre::Unknown, YouAre::Counted) if is_forgotten || is_untold && !group.may_be_told(now) => {
-            let gives_way = knows_less(group.size_by_names(), peer.members);
+            let gives_way = ours_besides < peer.others;
             gives_way.then_some(Step::Join("it does not know the members that count it"))
         }
         (YouAre::Counted, YouAre::BeingEvicted) if judged_for_ms >= STUCK_MS => {

@@ -250,6 +250,10 @@ const STORIES: &[(u64, &str)] = &[
         "a group was the larger one for a member that was being evicted, and the smaller one for the others: a node between two \
          groups left each for the other",
     ),
+    (
+        500_001_757,
+        "a node between two views of its group joined the one and then the other, for the smaller one still counted its run before",
+    ),
 ];
 
 #[test]

@@ -23,7 +23,7 @@ fn view(number: u64, others: &[u64]) -> Group {
     Group::new(own, Some(Stored { members, ..Stored::default() }), LONG_MS, MonoMillis(0))
 }
 
-fn greeting(group: &Group, to: NodeId) -> Greeting {
+fn greeting(group: &Group, to: &Member) -> Greeting {
     Greeting {
         version: CONVERSATION,
         member: group.as_member(),
@@ -31,17 +31,18 @@ fn greeting(group: &Group, to: NodeId) -> Greeting {
         joining: group.is_joining(),
         receiving: false,
         members: group.size_by_names(),
+        others: group.others_by_names(&to.name),
         named: group.named(),
         smallest_name: group.smallest_name().to_owned(),
         frontier: Frontier::new(),
         clock: Timestamp(1),
-        you: group.judge(to),
+        you: group.judge(to.node_id),
     }
 }
 
 /// Whether the one gives way to the other, after so long.
 fn gives_way(one: &Group, other: &Group, after_ms: u64) -> bool {
-    let greeting = greeting(other, one.own().node_id);
+    let greeting = greeting(other, &one.as_member());
     matches!(decide(one, &greeting, after_ms, MonoMillis(after_ms)), Some(Step::Join(_)))
 }
 
@@ -92,6 +93,17 @@ fn a_group_is_as_large_for_who_evicts_a_member_as_for_who_has_not_heard_of_it() 
 fn who_was_forgotten_by_all_others_joins_them() {
     check_first_gives_way(&view(1, &[2, 3]), &view(2, &[3]));
     check_first_gives_way(&view(1, &[2]), &view(2, &[]));
+}
+
+/// A node between two views had joined the larger one, was not known to the smaller one under its new id, joined that, and
+/// was not known to the larger one, for ever: the smaller one counted the run of it before, and so seemed to know as much.
+#[test]
+fn a_run_before_of_the_one_that_is_not_known_makes_no_view_larger() {
+    let run_before = Member { node_id: NodeId(20), ..member(2) };
+    let own = view(3, &[]).own().clone();
+    let members = vec![member(5), run_before];
+    let past = Group::new(own, Some(Stored { members, ..Stored::default() }), LONG_MS, MonoMillis(0));
+    check_first_gives_way(&past, &view(2, &[1, 3, 5]));
 }
 
 #[test]
