@@ -1,0 +1,46 @@
+//! The change of a block, carried out where the block lies.
+
+use std::ops::Range;
+
+use super::{Block, Bytes, ORIGIN_BYTES, OriginTable};
+
+/// What becomes of a block when one of its cells does: other bytes in one place.
+#[derive(Debug, Default)]
+pub(crate) struct Patch {
+    pub(super) place: Range<usize>,
+    pub(super) bytes: Bytes,
+    /// If there are more of them.
+    pub(super) origins: Option<OriginTable>,
+}
+
+impl Patch {
+    /// How many bytes the block has with it.
+    pub(crate) fn length_of(&self, block: Block<'_>) -> usize {
+        let origins =
+            self.origins.as_ref().map_or(block.origins.len(), |origins| ORIGIN_BYTES * origins.0.len());
+        let count = if origins < ORIGIN_BYTES << 7 { 1 } else { 2 };
+        count + origins + block.cells.len() - self.place.len() + self.bytes.len()
+    }
+
+    /// Changes the block that begins at `start`, and reaches to the end of `bytes`.
+    pub(crate) fn apply(&self, bytes: &mut Vec<u8>, start: usize) {
+        let cells = bytes.len() - Block::new(&bytes[start..]).cells.len();
+        put_in_place(bytes, cells + self.place.start..cells + self.place.end, &self.bytes);
+        if let Some(origins) = &self.origins {
+            put_in_place(bytes, start..cells, &origins.block(&[], [&[]]));
+        }
+    }
+}
+
+/// Puts bytes in the place of others. Takes no more memory than is needed.
+fn put_in_place(bytes: &mut Vec<u8>, place: Range<usize>, new: &[u8]) {
+    let (old_length, behind) = (bytes.len(), place.start + new.len());
+    let length = old_length - place.len() + new.len();
+    if length > old_length {
+        bytes.reserve_exact(length - old_length);
+        bytes.resize(length, 0);
+    }
+    bytes.copy_within(place.end..old_length, behind);
+    bytes.truncate(length);
+    bytes[place.start..behind].copy_from_slice(new);
+}
