@@ -188,9 +188,18 @@ impl Router {
         self.settle_all(passed.iter().map(|(_, origin)| *origin), now);
     }
 
-    /// The node no longer is about to hold what it was: it holds this, and streams begin there.
-    pub fn on_held_back(&mut self, held: &Frontier) {
-        self.held = held.clone();
+    /// The node no longer is about to hold what it was: it holds this, and streams begin there. Those that are beyond begin
+    /// again, for nothing would tell that they have left something out.
+    pub fn on_held_back(&mut self, held: &Frontier, now: MonoMillis) {
+        let before = std::mem::replace(&mut self.held, held.clone());
+        let is_beyond = |origin: Origin| before.get(origin) > held.get(origin);
+        let pulling = self.routes.iter().filter_map(|(origin, route)| match route {
+            Route::Pulling(pulling) if is_beyond(*origin) => Some((*origin, pulling.link)),
+            _ => None,
+        });
+        for (origin, link) in pulling.collect::<Vec<_>>() {
+            self.leave(origin, link, now);
+        }
     }
 
     /// A peer pulls an origin from here, from a timestamp on.

@@ -50,8 +50,6 @@ pub struct Core {
     clock: Timestamp,
     /// The newest that the node has announced.
     own: Option<Arc<Announcement>>,
-    /// Where the node last said that streams are to begin.
-    pulled: Frontier,
     reports: Reports,
     outputs: VecDeque<Output>,
 }
@@ -82,6 +80,8 @@ struct LinkEntry {
 struct Reports {
     /// A report whose answer has not come.
     is_asking: bool,
+    /// What the node was known to hold, or to be about to, when it was asked: if it answers less, it has gone back.
+    held: Frontier,
     asked_at: MonoMillis,
     news_due: Option<MonoMillis>,
     regular_due: MonoMillis,
@@ -99,7 +99,6 @@ impl Core {
             router: Router::new(info.node_id, info.origin, info.frontier.clone(), seed),
             told: info.frontier.clone(),
             clock: info.clock,
-            pulled: info.frontier.clone(),
             greetings: BTreeMap::new(),
             hearing: None,
             links: BTreeMap::new(),
@@ -109,6 +108,7 @@ impl Core {
             own: None,
             reports: Reports {
                 is_asking: false,
+                held: info.frontier.clone(),
                 asked_at: MonoMillis(0),
                 news_due: None,
                 regular_due: MonoMillis(0),
@@ -190,6 +190,7 @@ impl Core {
         self.reports.news_due = None;
         self.reports.asked_at = now;
         self.reports.is_asking = true;
+        self.reports.held.clone_from(self.router.held());
         if std::mem::take(&mut self.reports.wants_info) {
             self.outputs.push_back(Output::Ask(Question::Info));
         }
@@ -428,11 +429,10 @@ impl Core {
         self.reports.is_asking = false;
         self.clock = point.clock;
         // The node takes over a peer's state no longer, and has not got it.
-        if !point.pulled.covers_frontier(&self.pulled) {
-            self.router.on_held_back(&point.pulled);
+        if !point.pulled.covers_frontier(&self.reports.held) {
+            self.router.on_held_back(&point.pulled, now);
         }
         self.router.on_held(&point.pulled, now);
-        self.pulled = point.pulled;
         self.tell_held(&point.frontier);
         let is_due = std::mem::take(&mut self.reports.is_announcing);
         if let Some(announcement) = point.announcement {

@@ -169,12 +169,25 @@ fn what_no_log_holds_is_told_until_it_is_held() {
     // And goes back, should it give up.
     router.on_refused(LinkId(3), OTHER, &PullRefusal::Gap, MonoMillis(11));
     router.on_drained(LinkId(3), OTHER, MonoMillis(11));
-    router.on_held_back(&held(&[]));
+    router.on_held_back(&held(&[]), MonoMillis(11));
     assert!(router.take_orders().contains(&Order::Subscribe(LinkId(2), OTHER, Timestamp(45))));
     router.on_refused(LinkId(2), OTHER, &PullRefusal::Gap, MonoMillis(12));
     router.on_drained(LinkId(2), OTHER, MonoMillis(12));
     let again = pass(&mut router, 12, 1_000);
     assert!(matches!(again[..], [(_, Order::Subscribe(_, OTHER, Timestamp(0))), ..]), "{again:?}");
+}
+
+#[test]
+fn what_was_pulled_beyond_what_is_held_is_pulled_again() {
+    let mut router = router();
+    link_up(&mut router, 2, &[(OTHER, 50)], 0);
+    router.on_held(&held(&[(OTHER, 50)]), MonoMillis(1));
+    router.take_orders();
+    // A reconcile for which it was put aside is given up. Nobody has more, and nothing will follow it.
+    router.on_held_back(&held(&[]), MonoMillis(2));
+    assert_eq!(router.take_orders(), [Order::Unsubscribe(LinkId(2), OTHER)]);
+    router.on_drained(LinkId(2), OTHER, MonoMillis(3));
+    assert_eq!(router.take_orders(), [Order::Subscribe(LinkId(2), OTHER, Timestamp(0))]);
 }
 
 #[test]

@@ -254,6 +254,10 @@ const STORIES: &[(u64, &str)] = &[
         500_001_757,
         "a node between two views of its group joined the one and then the other, for the smaller one still counted its run before",
     ),
+    (
+        500_002_616,
+        "a stream had gone ahead for a reconcile that was given up: what it had brought was gone, and was not asked for again",
+    ),
 ];
 
 #[test]
