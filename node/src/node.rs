@@ -64,6 +64,8 @@ pub(crate) struct Node {
     reissue: Mutex<Reissue>,
     /// See [`maintenance`].
     lasts_round: AtomicUsize,
+    /// About how many bytes only dead things took when they were last gone through.
+    dead_bytes: AtomicUsize,
     /// What others have restated of this node's counting, and lacks something.
     missing: Mutex<Vec<Missing>>,
     random: Mutex<Random>,
@@ -180,6 +182,7 @@ impl Node {
             readiness: Mutex::new(Readiness::new(started)),
             reissue: Mutex::default(),
             lasts_round: AtomicUsize::new(0),
+            dead_bytes: AtomicUsize::new(0),
             missing: Mutex::default(),
             random: Mutex::new(random),
             started,

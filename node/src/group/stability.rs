@@ -44,9 +44,16 @@ impl Group {
         self.parted.map_or(self.floor, |parted| self.floor.min(parted))
     }
 
-    /// The point up to which origins that end before it may leave the own frontier. Never goes down.
-    pub(crate) fn floor(&mut self, own: &Frontier, clock: Timestamp, now: MonoMillis) -> Timestamp {
-        let Some(stable) = self.stable(own) else { return self.floor };
+    /// The point up to which origins that end before it may leave the own frontier, with what is [`Group::stable`]. Never
+    /// goes down.
+    pub(crate) fn floor(
+        &mut self,
+        own: &Frontier,
+        stable: Option<&Frontier>,
+        clock: Timestamp,
+        now: MonoMillis,
+    ) -> Timestamp {
+        let Some(stable) = stable else { return self.floor };
         let clocks = self.members.values().filter_map(|counted| counted.reached.as_ref());
         let smallest = clocks.map(|reached| reached.clock).fold(clock, Timestamp::min);
         let lagging = Timestamp::of_wall(WallMillis(smallest.wall().0.saturating_sub(FLOOR_LAG_MS)));

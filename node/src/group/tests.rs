@@ -288,7 +288,8 @@ fn ended_origins_leave_the_frontier_when_all_agree_on_them() {
     tell_all(&mut hosts);
     let floor_at = |host: &mut Host, at_ms: u64| {
         let (frontier, clock) = (host.frontier.clone(), Timestamp(host.clock));
-        host.group.floor(&frontier, clock, MonoMillis(at_ms))
+        let stable = host.group.stable(&frontier);
+        host.group.floor(&frontier, stable.as_ref(), clock, MonoMillis(at_ms))
     };
     let lags = floor_at(&mut hosts[0], MINUTE_MS);
     assert!(lags < Timestamp(of_minute(1)), "the other one has nothing of it");
@@ -364,7 +365,8 @@ fn an_announcement_of_a_run_before_is_not_awaited() {
 fn while_the_clock_is_put_back_the_floor_is_not_ahead_of_it() {
     let mut group = Group::new(own(1), None, TIMEOUT_MS, MonoMillis(0));
     let minutes = |count: u64| Timestamp::of_wall(WallMillis(count * MINUTE_MS));
-    assert_eq!(group.floor(&Frontier::new(), minutes(90), MonoMillis(0)), minutes(89));
+    let stable = group.stable(&Frontier::new());
+    assert_eq!(group.floor(&Frontier::new(), stable.as_ref(), minutes(90), MonoMillis(0)), minutes(89));
     group.save_floor();
     group.begin_rewind(minutes(11), minutes(10));
     let stored = group.unsaved().unwrap();

@@ -84,7 +84,6 @@ impl Node {
 
     fn look_after_group(&self, clocks: Clocks, now: MonoMillis, maintained: &mut Maintained) {
         let (frontier, clock) = self.log.standing(clocks.wall);
-        let dead_bytes: usize = ShardId::all().map(|id| self.store.lock_shard(id).dead_bytes()).sum();
         let mut membership = self.membership.lock();
         let group = &mut membership.group;
         group.advance(&frontier);
@@ -92,36 +91,46 @@ impl Node {
         for name in group.evict_silent(now) {
             maintained.evicted.push((name, "it was silent for longer than --member-timeout"));
         }
-        if dead_bytes > self.settings.tombstone_budget()
+        if self.dead_bytes.load(Ordering::Relaxed) > self.settings.tombstone_budget()
             && let Some(name) = group.evict_furthest_behind(clock, now)
         {
             maintained.evicted.push((name, "tombstones that wait for it take more memory than permitted"));
         }
         let saved_floor = group.saved_floor();
+        let stable = group.stable(&frontier);
         // By the wall clock, if the hybrid clock is ahead: it may be poisoned.
-        let floor = group.floor(&frontier, clock.min(Timestamp::of_wall(clocks.wall)), now);
+        let floor = group.floor(&frontier, stable.as_ref(), clock.min(Timestamp::of_wall(clocks.wall)), now);
         if floor.wall().0.saturating_sub(saved_floor.wall().0) >= FLOOR_SAVED_MS {
             group.save_floor();
         }
         // Nothing is forgotten that may yet be withdrawn.
         let future = self.far_future(clocks);
-        let stable = group.stable(&frontier).filter(|stable| newest_of(stable) <= future);
+        let stable = stable.filter(|stable| newest_of(stable) <= future);
         let is_saved = membership.save();
         drop(membership);
         // Only what a restart would know again: else it would count as missing what it had let go.
         if is_saved {
             self.log.raise_floor(saved_floor.min(floor));
         }
-        if let Some(stable) = stable {
-            maintained.dropped = self.drop_stable(&stable);
-        }
+        maintained.dropped = match stable {
+            Some(stable) => self.drop_stable(&stable),
+            None => {
+                self.note_dead_bytes(ShardId::all().map(|id| self.store.lock_shard(id).dead_bytes()).sum());
+                0
+            }
+        };
+    }
+
+    /// What the next round judges the budget of tombstones by: each round goes through the shards once.
+    fn note_dead_bytes(&self, bytes: usize) {
+        self.dead_bytes.store(bytes, Ordering::Relaxed);
     }
 
     /// Drops what is dead and covered by `stable`. Returns how many things were looked at.
-    pub(crate) fn drop_stable(&self, stable: &Frontier) -> usize {
-        let mut looked_at = 0;
+    fn drop_stable(&self, stable: &Frontier) -> usize {
+        let (mut looked_at, mut left_bytes) = (0, 0);
         for id in ShardId::all() {
-            for _ in 0..DEAD_RUNS {
+            for is_last in (0..DEAD_RUNS).rev().map(|left| left == 0) {
                 let mut shard = self.store.lock_shard(id);
                 // Asked under the lock: whoever wants all to stay says so before he looks at a shard.
                 if !self.may_drop_dead() {
@@ -129,11 +138,13 @@ impl Node {
                 }
                 let run = shard.drop_stable(stable, DEAD_RUN, &self.store.origins);
                 looked_at += run;
-                if run < DEAD_RUN {
+                if run < DEAD_RUN || is_last {
+                    left_bytes += shard.dead_bytes();
                     break;
                 }
             }
         }
+        self.note_dead_bytes(left_bytes);
         self.forget_lasts(stable);
         looked_at
     }

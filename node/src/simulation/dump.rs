@@ -175,9 +175,10 @@ impl SimulatedNode {
         let node = &self.server.node;
         let frontier = node.log.frontier();
         let locked = node.store.lock(ShardSet::ALL);
+        let is_stray = |at: Version| at > Version::ZERO && !frontier.covers(at);
         let mut strays = BTreeSet::new();
         for shard in locked.iter() {
-            for flush in shard.flushes() {
+            for flush in shard.flushes().filter(|flush| is_stray(flush.entry)) {
                 strays.insert((flush.db, Vec::new(), Part::Reset, flush.entry));
             }
             for db in 0..DATABASES {
@@ -190,12 +191,11 @@ impl SimulatedNode {
                     let of_key = [(Part::Reset, rich.reset_entry)].into_iter();
                     let of_key = of_key.chain(rich.mark.map(|mark| (Part::Mark, mark.entry)));
                     let of_key = of_key.chain(rich.ttl.map(|ttl| (Part::Expiry, ttl.version)));
-                    let parts = of_key.chain(of_cells);
+                    let parts = of_key.chain(of_cells).filter(|(_, at)| is_stray(*at));
                     strays.extend(parts.map(|(part, at)| (db, entry.key().to_vec(), part, at)));
                 }
             }
         }
-        strays.retain(|(.., at)| *at > Version::ZERO && !frontier.covers(*at));
         strays
     }
 
