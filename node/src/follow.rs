@@ -18,6 +18,7 @@ use crate::client::ClientRecord;
 use crate::command::feed::subscription;
 use crate::log::Sealed;
 use crate::log::segment::LogPosition;
+use crate::runtime;
 use crate::server::Server;
 
 pub(crate) use self::cursor::{Subscription, Wanted};
@@ -253,6 +254,6 @@ impl Stream {
             ));
         };
         let from = self.cursor.position();
-        async_std::task::spawn_blocking(move || reader.read(from, TURN_BYTES)).await
+        runtime::unblock(move || reader.read(from, TURN_BYTES)).await
     }
 }

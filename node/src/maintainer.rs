@@ -1,6 +1,5 @@
 //! Has the node look after itself, and tells the operator what came of it.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use slog::{Logger, debug, error, info, warn};
@@ -13,13 +12,10 @@ use crate::server::Server;
 const CYCLE: Duration = Duration::from_millis(100);
 
 /// Looks after the node until it stops.
-pub(crate) async fn run(server: Arc<Server>, logger: Logger) {
+pub(crate) fn run(server: &Server, logger: &Logger) {
     while !server.is_stopping() {
-        async_std::task::sleep(CYCLE).await;
-        let of_thread = Arc::clone(&server);
-        let maintained =
-            async_std::task::spawn_blocking(move || of_thread.node.maintain(of_thread.clocks())).await;
-        let Maintained { notices, evicted, dropped } = maintained;
+        std::thread::sleep(CYCLE);
+        let Maintained { notices, evicted, dropped } = server.node.maintain(server.clocks());
         for (member, why) in evicted {
             warn!(logger, "member is evicted: it comes back by taking over the group's state";
                 "member" => member, "why" => why);
@@ -27,7 +23,7 @@ pub(crate) async fn run(server: Arc<Server>, logger: Logger) {
         if dropped > 0 {
             debug!(logger, "dead things that all members know of were dropped"; "looked at" => dropped);
         }
-        tell(&logger, "", notices);
+        tell(logger, "", notices);
     }
 }
 

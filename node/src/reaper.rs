@@ -8,7 +8,6 @@
 //! their names: the next of them finds the key removed, unless the one before it was away, too.
 
 use std::collections::HashSet;
-use std::sync::Arc;
 use std::time::Duration;
 
 use shared::id::Origin;
@@ -61,11 +60,10 @@ impl Turn {
 }
 
 /// Removes expired keys until the node stops.
-pub(crate) async fn run(server: Arc<Server>, logger: Logger) {
+pub(crate) fn run(server: &Server, logger: &Logger) {
     while !server.is_stopping() {
-        async_std::task::sleep(CYCLE).await;
-        let server = Arc::clone(&server);
-        let reaped = async_std::task::spawn_blocking(move || reap_all(&server)).await;
+        std::thread::sleep(CYCLE);
+        let reaped = reap_all(server);
         if reaped > 0 {
             debug!(logger, "expired keys removed"; "keys" => reaped);
         }

@@ -18,3 +18,8 @@ pub(crate) fn spawn(future: impl Future<Output = ()> + Send + 'static) {
 pub(crate) fn block_on<T>(future: impl Future<Output = T>) -> T {
     async_io::block_on(EXECUTOR.run(future))
 }
+
+/// Runs what blocks on a thread of its own. async-std's way of it would start its pool, whose threads are woken each time.
+pub(crate) async fn unblock<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+    blocking::unblock(work).await
+}

@@ -98,6 +98,8 @@ pub(crate) fn run(config: Config, logger: &Logger) -> Result<Stopped, StartError
     }
     server.set_workers(inboxes);
     let on_disk = on_disk.map(|(writer, snapshots)| spawn_disk_threads(&server, writer, snapshots, logger));
+    spawn_caretakers(&server, logger)
+        .map_err(|error| StartError::System { what: "start a thread", error })?;
     info!(logger, "node is ready";
         "name" => server.identity().name,
         "node_id" => %server.identity().node_id,
@@ -144,6 +146,18 @@ fn spawn_disk_threads(
     });
     let (of_snapshots, logger) = (Arc::clone(server), logger.clone());
     (writer, std::thread::spawn(move || snapshots::run(snapshots, &of_snapshots, &logger)))
+}
+
+/// Starts what is done a few times a second, whether or not there are clients. Each has a thread of its own: they wait
+/// for locks and disks, and a task of the runtime would wake three threads at every turn of theirs.
+fn spawn_caretakers(server: &Arc<Server>, logger: &Logger) -> io::Result<()> {
+    let caretakers: [(&str, fn(&Server, &Logger)); 3] =
+        [("maintainer", maintainer::run), ("reaper", reaper::run), ("ceiling", keep_ceiling)];
+    for (name, run) in caretakers {
+        let (server, logger) = (Arc::clone(server), logger.clone());
+        std::thread::Builder::new().name(name.to_owned()).spawn(move || run(&server, &logger))?;
+    }
+    Ok(())
 }
 
 fn make_room_for_clients(server: &Server, logger: &Logger) {
@@ -331,7 +345,7 @@ async fn bind_unix(path: &Path) -> io::Result<UnixListener> {
     UnixListener::bind(path).await
 }
 
-/// Accepts clients, serves streams of the feed, and looks after expiry, clock and signals, until the node stops.
+/// Accepts clients, serves streams of the feed, and waits for signals, until the node stops.
 async fn serve_all(
     server: &Arc<Server>,
     listeners: Listeners,
@@ -344,9 +358,6 @@ async fn serve_all(
     if let Some(listener) = listeners.unix {
         runtime::spawn(accept_unix(Arc::clone(server), listener, logger.clone()));
     }
-    runtime::spawn(maintainer::run(Arc::clone(server), logger.clone()));
-    runtime::spawn(reaper::run(Arc::clone(server), logger.clone()));
-    runtime::spawn(keep_ceiling(Arc::clone(server), logger.clone()));
     runtime::spawn(stop_on_signal(Arc::clone(server), logger.clone()));
     let (for_streams, stream_logger) = (Arc::clone(server), logger.clone());
     runtime::spawn(async move {
@@ -444,15 +455,12 @@ fn turn_away(socket: Socket) {
     };
 }
 
-async fn keep_ceiling(server: Arc<Server>, logger: Logger) {
+fn keep_ceiling(server: &Server, logger: &Logger) {
     while !server.is_stopping() {
-        let task = Arc::clone(&server);
-        let kept =
-            async_std::task::spawn_blocking(move || task.node.log.keep_ceiling_ahead(wall_clock())).await;
-        if let Err(problem) = kept {
+        if let Err(problem) = server.node.log.keep_ceiling_ahead(wall_clock()) {
             error!(logger, "the clock's ceiling cannot be raised"; "error" => %problem);
         }
-        async_std::task::sleep(CEILING_CYCLE).await;
+        std::thread::sleep(CEILING_CYCLE);
     }
 }
 
