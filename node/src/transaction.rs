@@ -32,7 +32,7 @@ use crate::node::Node;
 use crate::notifications::{Class, Notices};
 use crate::store::entry::Entry;
 use crate::store::key::Key;
-use crate::store::rich::{Source, end_of};
+use crate::store::rich::{Source, end_of, sum_of};
 use crate::store::shard::{Shard, Writer, merge_change};
 use crate::store::{LockedShards, ShardSet};
 
@@ -298,18 +298,15 @@ impl<'a> Transaction<'a> {
         cell: &CellId<'_>,
         first: Timestamp,
         last: Version,
-        missing: i128,
+        missing: Sum,
     ) -> Result<(), CommandError> {
         let entry = self.locked.of(key).find(key);
         let Some(held) = entry.and_then(|entry| entry.contribution_to(cell, last.origin)) else {
             return Ok(());
         };
-        let Sum::Int(sum) = held.sum else { return Ok(()) };
-        if held.first != first {
-            return Ok(());
-        }
+        let Some(sum) = sum_of(held.sum, missing).filter(|_| held.first == first) else { return Ok(()) };
         let restates = Some(Version::new(last.timestamp.max(held.counted), last.origin));
-        let contribution = Contribution { first, sum: Sum::Int(sum.saturating_add(missing)), restates };
+        let contribution = Contribution { first, sum, restates };
         let cell = CellId { kind: cell.kind, element: Cow::Owned(cell.element.to_vec()) };
         self.emit(key, Op::Count(cell, contribution))
     }

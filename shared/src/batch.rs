@@ -23,8 +23,14 @@ use crate::change::{Change, DecodedRecord, Op, Record};
 use crate::clock::Timestamp;
 use crate::id::Origin;
 
-/// The version of the format of batches and changes that this build writes, and the only one that it reads.
-pub const FORMAT: u8 = 1;
+/// The version of the format of batches and changes that this build writes.
+///
+/// - 1: the first.
+/// - 2: counters have decimal sums.
+pub const FORMAT: u8 = 2;
+
+/// The oldest version that it reads, for logs that an earlier build has begun.
+pub const FORMAT_MIN: u8 = 1;
 
 /// The largest batch that is decoded, in bytes: a transaction of the largest permitted `max-change`, and room.
 pub const BATCH_BYTES_MAX: usize = 272 << 20;
@@ -33,7 +39,7 @@ pub const BATCH_BYTES_MAX: usize = 272 << 20;
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BatchError {
     /// Its author's build is newer or older than this one.
-    #[error("batch has format {0}, this build reads {FORMAT}: upgrade the older side")]
+    #[error("batch has format {0}, this build reads {FORMAT_MIN} to {FORMAT}: upgrade the older side")]
     Format(u8),
     /// It was damaged on its way or on disk.
     #[error("batch of origin {0} is damaged: its checksum does not match")]
@@ -138,8 +144,10 @@ fn frame(bytes: &[u8]) -> Result<Frame<'_>, BatchError> {
     }
     // The format comes first, so that a batch of another format is told from a damaged one.
     match bytes {
-        [0x97, FORMAT, ..] => {}
-        [_, format, ..] if *format < 0x80 && *format != FORMAT => return Err(BatchError::Format(*format)),
+        [0x97, FORMAT_MIN..=FORMAT, ..] => {}
+        [_, format, ..] if *format < 0x80 && !(FORMAT_MIN..=FORMAT).contains(format) => {
+            return Err(BatchError::Format(*format));
+        }
         _ => return Err(BatchError::Malformed("not an array of a batch's seven parts".into())),
     }
     let mut decoder = rmp_serde::Deserializer::from_read_ref(bytes);

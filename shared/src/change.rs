@@ -20,6 +20,10 @@
 //!                     increment that it ends with,
 //!                     if it is restated, or nil
 //!   4 expire          moment or nil
+//!
+//! sum    a whole number: as an integer, or as 16 bytes, big end first, if 64 bits do not hold it
+//!        a floating-point number
+//!        a decimal number: [places behind the point, the number without its point]        (since format 2)
 //! ```
 
 mod encode;
@@ -32,6 +36,7 @@ use serde::{Deserialize, Deserializer};
 use serde_bytes::Bytes;
 
 use crate::clock::Timestamp;
+use crate::decimal::units_of;
 use crate::time::WallMillis;
 use crate::version::Version;
 
@@ -110,6 +115,8 @@ pub enum Sum {
     Int(i128),
     /// Of floating-point numbers.
     Float(f64),
+    /// Of decimal numbers, in units of 10^-17: see [`decimal`](crate::decimal).
+    Decimal(i128),
 }
 
 /// What a change does to its key.
@@ -316,19 +323,19 @@ impl<'de: 'a, 'a> Deserialize<'de> for Value<'a> {
 impl<'de> Deserialize<'de> for Sum {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct SumVisitor;
-        impl Visitor<'_> for SumVisitor {
+        impl<'de> Visitor<'de> for SumVisitor {
             type Value = Sum;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.write_str("a number")
             }
 
-            fn visit_i64<E>(self, int: i64) -> Result<Sum, E> {
-                Ok(Sum::Int(int.into()))
+            fn visit_i64<E: serde::de::Error>(self, int: i64) -> Result<Sum, E> {
+                WholeVisitor.visit_i64(int).map(Sum::Int)
             }
 
-            fn visit_u64<E>(self, int: u64) -> Result<Sum, E> {
-                Ok(Sum::Int(int.into()))
+            fn visit_u64<E: serde::de::Error>(self, int: u64) -> Result<Sum, E> {
+                WholeVisitor.visit_u64(int).map(Sum::Int)
             }
 
             fn visit_f64<E: serde::de::Error>(self, float: f64) -> Result<Sum, E> {
@@ -336,10 +343,51 @@ impl<'de> Deserialize<'de> for Sum {
             }
 
             fn visit_bytes<E: serde::de::Error>(self, bytes: &[u8]) -> Result<Sum, E> {
-                let bytes = bytes.try_into().map_err(|_| E::custom("a large sum takes 16 bytes"))?;
-                Ok(Sum::Int(i128::from_be_bytes(bytes)))
+                WholeVisitor.visit_bytes(bytes).map(Sum::Int)
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Sum, A::Error> {
+                let places = operand(&mut seq)?;
+                let Whole(digits) = operand(&mut seq)?;
+                if seq.next_element::<IgnoredAny>()?.is_some() {
+                    return Err(A::Error::custom("a decimal sum has two parts"));
+                }
+                let units = units_of(places, digits);
+                units.map(Sum::Decimal).ok_or_else(|| A::Error::custom("a decimal sum out of range"))
             }
         }
         deserializer.deserialize_any(SumVisitor)
+    }
+}
+
+/// A whole number of up to 128 bits.
+struct Whole(i128);
+
+struct WholeVisitor;
+
+impl Visitor<'_> for WholeVisitor {
+    type Value = i128;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a whole number")
+    }
+
+    fn visit_i64<E>(self, int: i64) -> Result<i128, E> {
+        Ok(int.into())
+    }
+
+    fn visit_u64<E>(self, int: u64) -> Result<i128, E> {
+        Ok(int.into())
+    }
+
+    fn visit_bytes<E: serde::de::Error>(self, bytes: &[u8]) -> Result<i128, E> {
+        let bytes = bytes.try_into().map_err(|_| E::custom("a large sum takes 16 bytes"))?;
+        Ok(i128::from_be_bytes(bytes))
+    }
+}
+
+impl<'de> Deserialize<'de> for Whole {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(WholeVisitor).map(Self)
     }
 }

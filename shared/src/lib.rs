@@ -5,6 +5,7 @@
 //! - [`time`] and [`id`]: the units.
 //! - [`clock`]: the hybrid logical clock, which gives every write its timestamp.
 //! - [`version`]: versions, which decide conflicts, and frontiers, which say what a node has.
+//! - [`decimal`]: what HINCRBYFLOAT adds up.
 //! - [`change`] and [`batch`]: what logs, feeds and links carry.
 //! - [`state`]: what snapshots and comparing nodes carry: keys as they stand.
 //! - [`announcement`]: what members tell each other.
@@ -20,6 +21,8 @@ pub mod id;
 pub mod clock;
 
 pub mod version;
+
+pub mod decimal;
 
 pub mod change;
 

@@ -20,7 +20,7 @@
 //! mark     nil, or version, expiry, entry: version
 //! cell     kind, element, base, contributions, contribution...
 //! base     nil, or version, (nil, bytes or a score)
-//! contribution  contributor, carrier, first, last, counted, sum
+//! contribution  contributor, carrier, first, last, counted, sum, as in a [change](crate::change)
 //! ```
 //!
 //! A page has no checksum of its own: what carries it has.
@@ -41,8 +41,14 @@ use crate::version::Version;
 pub use self::decode::{Keys, Page, StateError};
 pub use self::encode::PageBuilder;
 
-/// The version of the format of pages that this build writes, and the only one that it reads.
-pub const FORMAT: u8 = 1;
+/// The version of the format of pages that this build writes.
+///
+/// - 1: the first.
+/// - 2: counters have decimal sums.
+pub const FORMAT: u8 = 2;
+
+/// The oldest version that it reads, for snapshots that an earlier build has written.
+pub const FORMAT_MIN: u8 = 1;
 
 /// All that is left of a key, or some of it. Parts that are not there are not known of, dead or alive.
 #[derive(Clone, Debug, PartialEq)]

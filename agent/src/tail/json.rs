@@ -4,6 +4,7 @@ use data_encoding::BASE64;
 use serde::{Serialize, Serializer};
 use shared::change::{CellId, Change, Contribution, Op, Sum, Value};
 use shared::clock::Timestamp;
+use shared::decimal::Decimal;
 use shared::id::Origin;
 use shared::version::Version;
 
@@ -88,6 +89,8 @@ enum ValueLine<'a> {
 enum SumLine {
     Int(i128),
     Float(Float),
+    /// As text, for all of its digits count.
+    Decimal(String),
 }
 
 /// A string where it can be one, else an object with its bytes.
@@ -148,6 +151,7 @@ fn operation<'a>(op: &'a Op<'_>) -> Operation<'a> {
             value: match sum {
                 Sum::Int(sum) => SumLine::Int(*sum),
                 Sum::Float(sum) => SumLine::Float(Float(*sum)),
+                Sum::Decimal(units) => SumLine::Decimal(Decimal::of_units(*units).to_string()),
             },
             contributor: restates.map(|increment| increment.origin.to_string()),
         },

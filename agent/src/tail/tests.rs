@@ -81,6 +81,7 @@ fn every_operation_has_a_line() {
         (Op::Cell(cell.clone(), Some(CellValue::Float(0.5))), r#""value":0.5"#),
         (Op::Cell(cell.clone(), Some(CellValue::Float(f64::INFINITY))), r#""value":"inf""#),
         (count(Sum::Int(-7), None), r#""op":"count","kind":"hash","element":"f","first":"1","value":-7"#),
+        (count(Sum::Decimal(-10_60000000000000000), None), r#""first":"1","value":"-10.6""#),
         (
             count(Sum::Float(1.5), Some(Version::new(Timestamp(1), Origin(9)))),
             r#""value":1.5,"contributor":"0000000000000009""#,

@@ -1,8 +1,8 @@
 //! Strings, but for the commands that work on their bits.
 //!
 //! How a command writes decides how it merges with what other nodes write at the same time: SET and its like
-//! write the key whole, APPEND, SETRANGE and INCRBYFLOAT write the string's cell in place, and the INCR
-//! family adds to a counter.
+//! write the key whole, APPEND and SETRANGE write the string's cell in place, and INCRBYFLOAT and the INCR family add to a
+//! counter.
 
 mod counter;
 mod get;

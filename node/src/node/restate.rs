@@ -17,7 +17,7 @@ use shared::version::Version;
 
 use super::Node;
 use crate::store::key::Key;
-use crate::store::rich::OwnContribution;
+use crate::store::rich::{OwnContribution, sum_above, sum_of};
 use crate::store::shard::Shard;
 use crate::store::{LockedShards, ShardSet};
 use crate::transaction::{Clocks, Transaction};
@@ -41,7 +41,7 @@ pub(super) struct Missing {
     /// When the contribution that lacks it began.
     first: Timestamp,
     counted: Timestamp,
-    sum: i128,
+    sum: Sum,
 }
 
 impl Place {
@@ -58,7 +58,7 @@ impl Place {
 pub(crate) struct Owned {
     place: Place,
     counted: Timestamp,
-    sum: i128,
+    sum: Sum,
 }
 
 /// This node's contributions, looked at before and after something is merged, under the same locks: an increment between
@@ -91,28 +91,26 @@ impl Restating<'_> {
     }
 
     fn owned(&self, place: Place, shard: &Shard) -> Option<Owned> {
-        let OwnContribution { first, counted, sum: Sum::Int(sum), .. } = place.held(shard)? else {
-            return None;
-        };
+        let OwnContribution { first, counted, sum, .. } = place.held(shard)?;
         // What is still missing there is this node's, too.
         let mut missing = self.node.missing.lock();
         let earlier = missing.iter().position(|missing| missing.place == place && missing.first == first);
         let earlier = earlier.map(|position| missing.swap_remove(position));
-        let (counted, sum) = earlier.map_or((counted, sum), |earlier| {
-            (earlier.counted.max(counted), sum.saturating_add(earlier.sum))
-        });
+        let (counted, sum) = match earlier {
+            Some(earlier) => (earlier.counted.max(counted), sum_of(sum, earlier.sum)?),
+            None => (counted, sum),
+        };
         Some(Owned { place, counted, sum })
     }
 
     /// Notes what is missing in what was merged.
     pub(crate) fn note_missing(&self, owned: Owned, shard: &Shard) {
         let Owned { place, counted, sum } = owned;
-        let Some(OwnContribution { first, counted: held, sum: Sum::Int(now), .. }) = place.held(shard) else {
-            return;
-        };
+        let Some(OwnContribution { first, counted: held, sum: now, .. }) = place.held(shard) else { return };
+        let Some(sum) = sum_above(sum, now).filter(|_| counted > held) else { return };
         let mut missing = self.node.missing.lock();
-        if counted > held && sum != now && missing.len() < MISSING_MAX {
-            missing.push(Missing { place, first, counted, sum: sum.saturating_sub(now) });
+        if !matches!(sum, Sum::Int(0) | Sum::Decimal(0)) && missing.len() < MISSING_MAX {
+            missing.push(Missing { place, first, counted, sum });
         }
     }
 

@@ -36,9 +36,11 @@ pub(crate) fn cell(kind: Kind, element: &[u8], version: Version) -> u64 {
 /// The part of a live contribution to a counter.
 pub(crate) fn contribution(kind: Kind, element: &[u8], contributor: Origin, own: &OwnContribution) -> u64 {
     let began = fold(own.first.0 ^ SALTS[3], contributor.0 ^ element_hash(kind, element));
+    let wide = |sum: i128| sum as u64 ^ ((sum >> 64) as u64).rotate_left(32);
     let sum = match own.sum {
-        Sum::Int(int) => int as u64 ^ ((int >> 64) as u64).rotate_left(32),
+        Sum::Int(int) => wide(int),
         Sum::Float(float) => float.to_bits(),
+        Sum::Decimal(units) => wide(units) ^ SALTS[6],
     };
     fold(began ^ own.last.0, sum ^ SALTS[5])
 }

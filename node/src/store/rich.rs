@@ -9,7 +9,8 @@
 //! - **Cell**: the newest write stands, a removal being a write of nothing, unless older than the reset.
 //! - **Counter**: a cell may have contributions, a running sum per origin. One is live if its *first* increment
 //!   is newer than the cell's write and not older than the reset; by its last, increments from before a deletion
-//!   would come back. Of one origin the larger (first, last) stands. The value is the written base plus sums.
+//!   would come back. Of one origin the larger (first, last) stands. The value is the written base plus sums, exact
+//!   for whole and decimal numbers; a base that is no number hides the sums.
 //! - **TTL**: the newest stands, unless older than the reset.
 //! - **Mark**: the removal of an expired key. A reset that spares what its author had not seen, and a veil over
 //!   all cells written up to the expiry, so that one that arrives late stays as expired as the rest. A later
@@ -24,6 +25,8 @@ mod cell;
 mod cells;
 
 mod judge;
+
+mod number;
 
 mod scores;
 
@@ -46,6 +49,7 @@ use super::shard::Flushed;
 pub(crate) use self::cell::{Cell, Contributions, OwnContribution, parse_integer};
 pub(crate) use self::cells::{Cells, Found, LiveCells, cursor_of};
 pub(crate) use self::judge::{Ended, Joining, Judged, Settled};
+pub(crate) use self::number::{sum_above, sum_of};
 pub(crate) use self::scores::{Scores, rank_order};
 pub(crate) use self::tally::Tally;
 

@@ -88,8 +88,12 @@ fn history(steps: &[Step], start: usize, floor: usize) -> Vec<Made> {
                     *own = (at.timestamp, 0);
                 }
                 own.1 += i128::from(*by);
-                let sum =
-                    if KINDS[*kind] == Kind::SortedSet { Sum::Float(own.1 as f64) } else { Sum::Int(own.1) };
+                let sum = match KINDS[*kind] {
+                    Kind::SortedSet => Sum::Float(own.1 as f64),
+                    // Of one owner now whole numbers, now tenths.
+                    _ if by % 2 == 0 => Sum::Decimal(own.1 * 10_i128.pow(16)),
+                    _ => Sum::Int(own.1),
+                };
                 Op::Count(id(kind, element), Contribution { first: own.0, sum, restates: None })
             }
             Act::Expire(ms) => Op::Expire(ms.map(|ms| WallMillis(at.timestamp.wall().0 + ms))),

@@ -4,13 +4,14 @@ use std::borrow::Cow;
 
 use shared::change::{CellId, Contribution, Kind, Op, Sum, Value};
 use shared::clock::Timestamp;
+use shared::decimal::Decimal;
 use shared::version::Version;
 
 use super::Transaction;
 use crate::error::CommandError;
 use crate::store::entry::Held;
 use crate::store::key::Key;
-use crate::store::rich::OwnContribution;
+use crate::store::rich::{OwnContribution, sum_of};
 
 /// So many times a sum is put right for the total to be the one that was reckoned: once is nearly always enough.
 const CORRECTIONS_MAX: usize = 8;
@@ -38,16 +39,45 @@ impl<'a> Transaction<'a> {
         let total = held.integer().ok_or(not_a_number)?.checked_add(by).ok_or(CommandError::Overflow)?;
         if self.was_written_here(key, &held) {
             // One timestamp cannot order an increment behind a write or reset of the same transaction: fold it.
-            let text = itoa::Buffer::new().format(total).as_bytes().to_vec();
-            self.emit(key, Op::Cell(cell, Some(Value::Bytes(text.into()))))?;
+            self.emit(key, Op::Cell(cell, Some(integer_text(total))))?;
             return Ok(total);
         }
-        let (first, sum) = match held.contribution(self.writer.at.origin).map(|own| (own.first, own.sum)) {
-            Some((first, Sum::Int(sum))) => (first, sum.saturating_add(i128::from(by))),
-            _ => (self.writer.at.timestamp, i128::from(by)),
+        let op = match self.grown(&held, Sum::Int(by.into())) {
+            Some(contribution) => Op::Count(cell, contribution),
+            None => Op::Cell(cell, Some(integer_text(total))),
         };
-        self.emit(key, Op::Count(cell, Contribution { first, sum: Sum::Int(sum), restates: None }))?;
+        self.emit(key, op)?;
         Ok(total)
+    }
+
+    /// Makes the number in one of the key's cells what `text` says, which the caller has reckoned from what the cell holds,
+    /// nothing counting as zero. What that adds to it is a contribution, unless 128 bits do not hold that: then the text
+    /// is written as it is.
+    pub(crate) fn add_decimal(
+        &mut self,
+        key: &Key<'a>,
+        cell: CellId<'a>,
+        text: Vec<u8>,
+    ) -> Result<(), CommandError> {
+        self.begin_afresh(key)?;
+        let held = self.held(key, &cell);
+        let by = Decimal::parse(&text).zip(held.decimal()).and_then(|(total, old)| total.units_above(old));
+        let by = by.filter(|_| !self.was_written_here(key, &held)).map(Sum::Decimal);
+        let op = match by.and_then(|by| self.grown(&held, by)) {
+            Some(contribution) => Op::Count(cell, contribution),
+            None => Op::Cell(cell, Some(Value::Bytes(text.into()))),
+        };
+        self.emit(key, op)
+    }
+
+    /// What this node has added to a cell, and this besides. None if 128 bits do not hold it.
+    fn grown(&self, held: &Held<'_>, by: Sum) -> Option<Contribution> {
+        let Version { timestamp, origin } = self.writer.at;
+        let (first, sum) = match held.contribution(origin) {
+            Some(OwnContribution { first, sum, .. }) => (first, sum_of(sum, by)?),
+            None => (timestamp, by),
+        };
+        Some(Contribution { first, sum, restates: None })
     }
 
     /// Makes a member's score `total`, which is `by` more than it was. The caller has seen that `total` is a number.
@@ -103,4 +133,8 @@ impl<'a> Transaction<'a> {
         let at = self.writer.at;
         self.locked.of(key).flushed(key.db) == at || held.was_written_at(at)
     }
+}
+
+fn integer_text(integer: i64) -> Value<'static> {
+    Value::Bytes(itoa::Buffer::new().format(integer).as_bytes().to_vec().into())
 }

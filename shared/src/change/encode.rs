@@ -6,6 +6,7 @@ use rmp::encode::{
 };
 
 use super::{CellId, Change, Contribution, Op, Sum, Value, code};
+use crate::decimal::shortest;
 use crate::version::Version;
 
 /// A change as it stands in a batch: with its distance in time from the one before it.
@@ -102,14 +103,24 @@ pub(crate) fn write_value(out: &mut Vec<u8>, value: &Value<'_>) -> Written {
     }
 }
 
-/// Whole numbers of up to 64 bits as a MessagePack integer, larger ones as 16 bytes, big end first.
 pub(crate) fn write_sum(out: &mut Vec<u8>, sum: Sum) -> Written {
     match sum {
         Sum::Float(sum) => write_f64(out, sum),
-        Sum::Int(sum) => match i64::try_from(sum) {
-            Ok(sum) => write_sint(out, sum).map(drop),
-            Err(_) => write_bin(out, &sum.to_be_bytes()),
-        },
+        Sum::Int(sum) => write_whole(out, sum),
+        Sum::Decimal(units) => {
+            let (places, digits) = shortest(units);
+            write_array_len(out, 2)?;
+            write_uint(out, places.into())?;
+            write_whole(out, digits)
+        }
+    }
+}
+
+/// Up to 64 bits as a MessagePack integer, more as 16 bytes, big end first.
+fn write_whole(out: &mut Vec<u8>, whole: i128) -> Written {
+    match i64::try_from(whole) {
+        Ok(whole) => write_sint(out, whole).map(drop),
+        Err(_) => write_bin(out, &whole.to_be_bytes()),
     }
 }
 

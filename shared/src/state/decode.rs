@@ -6,10 +6,12 @@ use rmp::Marker;
 use rmp::decode::{read_array_len, read_bin_len, read_int};
 
 use super::{
-    CellState, ContributionState, FORMAT, FlushState, KeyState, MarkState, ResetState, TtlState, shape,
+    CellState, ContributionState, FORMAT, FORMAT_MIN, FlushState, KeyState, MarkState, ResetState, TtlState,
+    shape,
 };
 use crate::change::{CellId, DATABASES, Kind, Sum, Value};
 use crate::clock::Timestamp;
+use crate::decimal::units_of;
 use crate::id::Origin;
 use crate::time::WallMillis;
 use crate::version::Version;
@@ -18,7 +20,7 @@ use crate::version::Version;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum StateError {
     /// Its author's build is newer or older than this one.
-    #[error("page of keys has format {0}, this build reads {FORMAT}: upgrade the older side")]
+    #[error("page of keys has format {0}, this build reads {FORMAT_MIN} to {FORMAT}: upgrade the older side")]
     Format(u64),
     /// It is not what any build of this program writes.
     #[error("page of keys is malformed: {0}")]
@@ -46,7 +48,7 @@ impl<'a> Page<'a> {
             return Err(StateError::Malformed("not an array of a page's five parts"));
         }
         match reader.uint()? {
-            format if format == u64::from(FORMAT) => {}
+            format if (FORMAT_MIN.into()..=FORMAT.into()).contains(&format) => {}
             format => return Err(StateError::Format(format)),
         }
         reader.moment = reader.uint()?;
@@ -217,17 +219,26 @@ impl<'a> Reader<'a> {
     }
 
     fn sum(&mut self) -> Read<Sum> {
-        if self.at_float() {
-            return self.float().map(Sum::Float);
-        }
         match self.rest.first().map(|byte| Marker::from_u8(*byte)) {
-            Some(Marker::Bin8) => {
-                let bytes = self.bytes()?.try_into();
-                let bytes = bytes.map_err(|_| StateError::Malformed("a large sum takes 16 bytes"))?;
-                Ok(Sum::Int(i128::from_be_bytes(bytes)))
+            Some(Marker::F64) => self.float().map(Sum::Float),
+            Some(Marker::FixArray(2)) => {
+                self.array()?;
+                let places = u8::try_from(self.uint()?).ok();
+                let digits = self.whole()?;
+                let units = places.and_then(|places| units_of(places, digits));
+                units.map(Sum::Decimal).ok_or(StateError::Malformed("a decimal sum out of range"))
             }
-            _ => Ok(Sum::Int(self.sint()?.into())),
+            _ => self.whole().map(Sum::Int),
         }
+    }
+
+    fn whole(&mut self) -> Read<i128> {
+        if self.rest.first() != Some(&Marker::Bin8.to_u8()) {
+            return self.sint().map(i128::from);
+        }
+        let bytes = self.bytes()?.try_into();
+        let bytes = bytes.map_err(|_| StateError::Malformed("a large sum takes 16 bytes"))?;
+        Ok(i128::from_be_bytes(bytes))
     }
 
     fn flush(&mut self) -> Read<FlushState> {

@@ -10,6 +10,21 @@ fn version(at: u64, origin: u64) -> Version {
 const MOMENT: u64 = 0x0193_0000_0000_0000;
 
 fn every_shape() -> Vec<KeyState<'static>> {
+    shapes(&[
+        Sum::Int(-3),
+        Sum::Int(i128::from(i64::MAX) + 1),
+        Sum::Float(0.25),
+        Sum::Decimal(-1),
+        Sum::Decimal(i128::MAX),
+    ])
+}
+
+/// Those that were there in format 1.
+fn first_shapes() -> Vec<KeyState<'static>> {
+    shapes(&[Sum::Int(-3), Sum::Int(i128::from(i64::MAX) + 1), Sum::Float(0.25)])
+}
+
+fn shapes(sums: &[Sum]) -> Vec<KeyState<'static>> {
     let written = version(MOMENT + 0x50_0001, 0x0102_0304_0506_0708);
     let entry = version(MOMENT + 0x90_0000, 9);
     let reset = |version| Some(ResetState { version, entry: version });
@@ -22,14 +37,13 @@ fn every_shape() -> Vec<KeyState<'static>> {
         KeyState { reset: reset(written), cells: vec![string(b"value")], ..KeyState::new(0, b"plain") };
     let ttl = TtlState { version: entry, expiry: Some(WallMillis(7)) };
     let never = TtlState { version: entry, expiry: None };
-    let sums = [Sum::Int(-3), Sum::Int(i128::from(i64::MAX) + 1), Sum::Float(0.25)];
-    let contributions = sums.into_iter().zip(1..).map(|(sum, contributor)| ContributionState {
+    let contributions = sums.iter().zip(1..).map(|(sum, contributor)| ContributionState {
         contributor: Origin(contributor),
         carrier: Origin(9),
         first: written.timestamp,
         last: entry.timestamp,
         counted: written.timestamp,
-        sum,
+        sum: *sum,
     });
     let field = |element: &'static [u8]| CellId { kind: Kind::Hash, element: element.into() };
     let cells = vec![
@@ -84,9 +98,20 @@ fn every_shape_round_trips() {
 
 /// The format is a promise: a change of these bytes needs a new format version, and the old bytes stay tested.
 #[test]
-fn golden_bytes_of_format_1() {
+fn golden_bytes_of_format_2() {
     let hex: String = page(&every_shape()).iter().map(|byte| format!("{byte:02x}")).collect();
-    assert_eq!(hex, include_str!("golden_format_1.hex").trim());
+    assert_eq!(hex, include_str!("golden_format_2.hex").trim());
+}
+
+/// Snapshots that an earlier build has written are read as they are.
+#[test]
+fn golden_bytes_of_format_1_are_read() {
+    let digits = include_str!("golden_format_1.hex").trim().as_bytes().chunks_exact(2);
+    let byte = |pair| u8::from_str_radix(str::from_utf8(pair).unwrap(), 16).unwrap();
+    let bytes: Vec<u8> = digits.map(byte).collect();
+    assert_eq!(bytes[1], 1);
+    assert_eq!(Page::decode(&bytes).unwrap().flushes(), [flush()]);
+    assert_eq!(read(&bytes).unwrap(), first_shapes());
 }
 
 /// An hour between the oldest and the newest, and three origins.
@@ -122,8 +147,10 @@ fn cut_bytes_and_bytes_behind_are_refused() {
 #[test]
 fn another_format_is_named() {
     let mut bytes = page(&[]);
-    bytes[1] = 2;
-    assert_eq!(read(&bytes), Err(StateError::Format(2)));
+    for format in [0, FORMAT + 1] {
+        bytes[1] = format;
+        assert_eq!(read(&bytes), Err(StateError::Format(format.into())));
+    }
 }
 
 proptest! {

@@ -58,7 +58,7 @@ fn golden_payload() -> Vec<u8> {
 }
 
 fn golden() -> (BatchHeader, Vec<u8>) {
-    const HEX: &str = include_str!("../../../shared/src/batch/golden_format_1.hex");
+    const HEX: &str = include_str!("../../../shared/src/batch/golden_format_2.hex");
     let digits = HEX.trim().as_bytes().chunks_exact(2);
     let bytes: Vec<u8> = digits
         .map(|pair| {

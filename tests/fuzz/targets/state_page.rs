@@ -33,7 +33,7 @@ fuzz_target!(|case: Case<'_>| match case {
 
 /// The page that pins the format.
 fn golden() -> Vec<u8> {
-    const HEX: &str = include_str!("../../../shared/src/state/golden_format_1.hex");
+    const HEX: &str = include_str!("../../../shared/src/state/golden_format_2.hex");
     let digits = HEX.trim().as_bytes();
     let byte = |pair: &[u8]| u8::from_str_radix(std::str::from_utf8(pair).unwrap(), 16).unwrap();
     digits.chunks(2).map(byte).collect()

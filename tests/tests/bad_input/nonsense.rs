@@ -112,8 +112,11 @@ impl Author {
     fn contribution(&mut self) -> Contribution {
         let first = self.version().timestamp;
         let sums = [i128::MAX, i128::MIN, i64::MAX.into(), i64::MIN.into(), 0, 1, -1];
-        let sum =
-            if self.random.u8(..3) == 0 { Sum::Float(self.float()) } else { Sum::Int(self.choose(&sums)) };
+        let sum = match self.random.u8(..4) {
+            0 => Sum::Float(self.float()),
+            1 => Sum::Decimal(self.choose(&sums)),
+            _ => Sum::Int(self.choose(&sums)),
+        };
         let contributor =
             self.choose(&[None, None, Some(Origin::NONE), Some(Origin(u64::MAX)), Some(self.origin)]);
         let counted = self.version().timestamp;

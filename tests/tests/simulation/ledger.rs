@@ -21,8 +21,8 @@ pub(crate) struct Sealed {
 pub(crate) enum Kept {
     /// Set for good.
     Key(Vec<u8>),
-    /// Added to the one counter that only grows.
-    Added(i128),
+    /// Added to one of the counters that only grow, so many quarters.
+    Added(&'static [u8], i128),
 }
 
 /// What was written. See the module's documentation.
@@ -45,7 +45,7 @@ pub(crate) struct Ledger {
     /// Deletions that no frontier covered when a reconcile had brought them: their author may have lost them, and they
     /// may be dropped by now, but what they ended stays deleted.
     pub(crate) stray_ends: BTreeSet<Stray>,
-    /// What was added to a counter that nothing but increments touches, by transaction.
+    /// How many quarters were added to a counter that nothing but increments touches, by transaction.
     pub(crate) increments: BTreeMap<Version, Vec<(Vec<u8>, i128)>>,
 }
 

@@ -253,17 +253,64 @@ fn combine(base: Option<Written>, sums: &[Sum]) -> Option<Vec<u8>> {
     let start = match base {
         None if sums.is_empty() => return None,
         None if sums.iter().any(|sum| matches!(sum, Sum::Float(_))) => return Some(scored(0.0, sums)),
-        None => 0,
+        None => (0, 0),
         Some(Written::Score(score)) => return Some(scored(score, sums)),
         Some(Written::Bytes(bytes)) if sums.is_empty() => return Some(bytes),
         Some(Written::Bytes(bytes)) => match whole_number(&bytes) {
-            Some(number) => number,
-            None => return Some(bytes),
+            Some(number) => (number.into(), 0),
+            None => match decimal_number(&bytes) {
+                Some(number) => return Some(decimal_text(number, sums)),
+                None => return Some(bytes),
+            },
         },
     };
+    if sums.iter().any(|sum| matches!(sum, Sum::Decimal(_))) {
+        return Some(decimal_text(start, sums));
+    }
     let added: i128 = sums.iter().map(|sum| if let Sum::Int(sum) = sum { *sum } else { 0 }).sum();
-    let total = (i128::from(start) + added).clamp(i64::MIN.into(), i64::MAX.into());
+    let total = (start.0 + added).clamp(i64::MIN.into(), i64::MAX.into());
     Some(total.to_string().into_bytes())
+}
+
+/// The digits behind the point of a decimal sum.
+const PLACES: usize = 17;
+const ONE: i128 = 10_i128.pow(PLACES as u32);
+
+/// A decimal number, its whole part and the rest in units of 10^-17, with what was added to it.
+fn decimal_text((mut whole, mut units): (i128, i128), sums: &[Sum]) -> Vec<u8> {
+    for sum in sums {
+        match sum {
+            Sum::Int(sum) => whole += sum,
+            Sum::Decimal(sum) => (whole, units) = (whole + sum / ONE, units + sum % ONE),
+            Sum::Float(_) => {}
+        }
+    }
+    let (whole, units) = (whole + units.div_euclid(ONE), units.rem_euclid(ONE));
+    let is_negative = whole < 0;
+    let (whole, units) = if is_negative && units > 0 { (whole + 1, ONE - units) } else { (whole, units) };
+    let sign = if is_negative { "-" } else { "" };
+    let text = format!("{sign}{}.{units:0PLACES$}", whole.unsigned_abs());
+    text.trim_end_matches('0').trim_end_matches('.').as_bytes().to_vec()
+}
+
+/// The whole part, and the rest in units of 10^-17, of digits with perhaps a point; what lies behind is rounded, of a tie the
+/// even one taken. The workload writes no numbers with exponents.
+fn decimal_number(bytes: &[u8]) -> Option<(i128, i128)> {
+    let text = std::str::from_utf8(bytes).ok()?;
+    let magnitude = text.strip_prefix(['-', '+']).unwrap_or(text);
+    let (whole, behind) = magnitude.split_once('.').unwrap_or((magnitude, ""));
+    let mut digits = whole.bytes().chain(behind.bytes()).peekable();
+    if digits.peek().is_none() || !digits.all(|digit| digit.is_ascii_digit()) {
+        return None;
+    }
+    let whole: i128 = if whole.is_empty() { 0 } else { whole.parse().ok()? };
+    let behind = format!("{behind:0<PLACES$}");
+    let (units, rest) = behind.split_at(PLACES);
+    let units: i128 = units.parse().ok()?;
+    let half = format!("5{}", "0".repeat(rest.len().saturating_sub(1)));
+    let rounds_up = *rest > *half || (*rest == *half && units % 2 == 1);
+    let units = units + i128::from(rounds_up);
+    Some(if text.starts_with('-') { (-whole, -units) } else { (whole, units) })
 }
 
 /// A score with what was added to it.
@@ -271,6 +318,7 @@ fn scored(base: f64, sums: &[Sum]) -> Vec<u8> {
     let added = |total, sum: &Sum| match sum {
         Sum::Int(int) => total + *int as f64,
         Sum::Float(float) => total + float,
+        Sum::Decimal(units) => total + *units as f64 / ONE as f64,
     };
     let total = sums.iter().fold(base, added);
     (if total.is_nan() { 0.0 } else { total }).to_string().into_bytes()

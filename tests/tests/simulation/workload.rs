@@ -6,12 +6,15 @@ use crate::world::World;
 /// The database in which counters are added to and nothing else is done, so that their sums must be exact.
 pub(crate) const COUNTERS_DB: u8 = 9;
 
-/// The database of keys that are written once only, and of a counter that only grows: what was acknowledged is there in
+/// The database of keys that are written once only, and of counters that only grow: what was acknowledged is there in
 /// the end, whatever way it went.
 pub(crate) const KEPT_DB: u8 = 10;
 
-/// That counter.
-pub(crate) const KEPT_COUNTER: &[u8] = b"sum";
+/// Those counters: a string of whole numbers, and a hash's field of decimal ones.
+pub(crate) const KEPT_COUNTERS: [&[u8]; 2] = [b"sum", b"decimal sum"];
+
+/// The field of a hash that counts.
+pub(crate) const FIELD: &[u8] = b"f";
 
 /// What clients of one run are like.
 #[derive(Clone, Copy, Debug)]
@@ -73,15 +76,26 @@ impl Workload {
         }
     }
 
-    /// Adds to a counter of those that nothing but increments touches.
+    /// Adds to a counter of those that nothing but increments touches. Some are whole numbers; to others both whole and
+    /// decimal ones are added, in quarters, which `long double` holds exactly.
     fn add(&self, world: &mut World, host: usize) {
-        let key = format!("n{}", world.random.u8(..3)).into_bytes();
-        let by = world.random.i64(-9..100);
+        let number = world.random.u8(..3);
+        let quarters = world.random.i64(-36..400);
         let select = |db: u8| [b"SELECT".to_vec(), db.to_string().into_bytes()];
         execute(world, host, &select(COUNTERS_DB));
-        let command = [b"INCRBY".to_vec(), key.clone(), by.to_string().into_bytes()];
-        if let Some(Some(write)) = execute(world, host, &command) {
-            world.ledger.increments.entry(write).or_default().push((key, by.into()));
+        let (name, key, quarters) = match world.random.u8(..6) {
+            0 | 1 => ("INCRBY", "n", quarters / 4 * 4),
+            2 => ("INCRBY", "d", quarters / 4 * 4),
+            3 => ("INCRBYFLOAT", "d", quarters),
+            4 => ("HINCRBY", "h", quarters / 4 * 4),
+            _ => ("HINCRBYFLOAT", "h", quarters),
+        };
+        let key = format!("{key}{number}").into_bytes();
+        let field = name.starts_with('H').then(|| FIELD.to_vec());
+        let words = [Some(name.into()), Some(key.clone()), field, Some(quarters_text(quarters.into()))];
+        // One of a whole number may be refused, and then writes nothing.
+        if let Some(Some(write)) = execute(world, host, &words.into_iter().flatten().collect::<Vec<_>>()) {
+            world.ledger.increments.entry(write).or_default().push((key, quarters.into()));
         }
         let db = world.random.u8(..self.databases);
         execute(world, host, &select(db));
@@ -91,13 +105,21 @@ impl Workload {
     fn keep(&self, world: &mut World, host: usize) {
         let select = |db: u8| [b"SELECT".to_vec(), db.to_string().into_bytes()];
         execute(world, host, &select(KEPT_DB));
-        let (command, kept) = if world.random.bool() {
-            let key = format!("once{}", world.random.u64(..)).into_bytes();
-            ([b"SET".to_vec(), key.clone(), b"1".to_vec()], Kept::Key(key))
-        } else {
-            let by = world.random.u8(1..5);
-            let text = by.to_string().into_bytes();
-            ([b"INCRBY".to_vec(), KEPT_COUNTER.to_vec(), text], Kept::Added(by.into()))
+        let by = i128::from(world.random.u8(1..20));
+        let [whole, decimal] = KEPT_COUNTERS.map(<[u8]>::to_vec);
+        let (command, kept) = match world.random.u8(..4) {
+            0 | 1 => {
+                let key = format!("once{}", world.random.u64(..)).into_bytes();
+                (vec![b"SET".to_vec(), key.clone(), b"1".to_vec()], Kept::Key(key))
+            }
+            2 => {
+                let by = by * 4;
+                (vec![b"INCRBY".to_vec(), whole, quarters_text(by)], Kept::Added(KEPT_COUNTERS[0], by))
+            }
+            _ => (
+                vec![b"HINCRBYFLOAT".to_vec(), decimal, FIELD.to_vec(), quarters_text(by)],
+                Kept::Added(KEPT_COUNTERS[1], by),
+            ),
         };
         if let Some(Some(write)) = execute(world, host, &command) {
             world.ledger.kept.insert(write, kept);
@@ -363,6 +385,13 @@ fn value(random: &mut fastrand::Rng) -> Vec<u8> {
         4..7 => format!("v{}", random.u16(..)).into_bytes(),
         _ => vec![b'x'; random.usize(..600)],
     }
+}
+
+/// So many quarters, in decimal.
+pub(crate) fn quarters_text(quarters: i128) -> Vec<u8> {
+    let sign = if quarters < 0 { "-" } else { "" };
+    let fraction = ["", ".25", ".5", ".75"][(quarters.unsigned_abs() % 4) as usize];
+    format!("{sign}{}{fraction}", quarters.unsigned_abs() / 4).into_bytes()
 }
 
 /// The words of a command.

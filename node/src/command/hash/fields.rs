@@ -77,7 +77,7 @@ fn write<'a>(context: &mut Context<'_, 'a>, name: &str, arguments: &[&'a [u8]]) 
 }
 
 /// Writes one field.
-pub(super) fn put<'a>(
+fn put<'a>(
     context: &mut Context<'_, 'a>,
     key: &Key<'a>,
     field: &'a [u8],

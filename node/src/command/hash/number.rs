@@ -2,7 +2,6 @@
 
 use shared::change::{CellId, Kind};
 
-use super::fields::put;
 use crate::command::arguments::integer;
 use crate::command::context::Context;
 use crate::command::string::long_double::LongDouble;
@@ -21,7 +20,7 @@ pub(super) fn hincrby<'a>(context: &mut Context<'_, 'a>, arguments: &[&'a [u8]])
     Ok(())
 }
 
-/// HINCRBYFLOAT writes the sum as text, and is no counter: of two that are made at once at two nodes, one wins.
+/// HINCRBYFLOAT comes to the text that Redis gives, and adds to the field by just as much.
 pub(super) fn hincrbyfloat<'a>(context: &mut Context<'_, 'a>, arguments: &[&'a [u8]]) -> CommandResult {
     let (key, field) = (context.key(arguments[1]), arguments[2]);
     let by = LongDouble::parse(arguments[3]).ok_or(CommandError::NotFloat)?;
@@ -38,7 +37,9 @@ pub(super) fn hincrbyfloat<'a>(context: &mut Context<'_, 'a>, arguments: &[&'a [
         return Err(CommandError::text("ERR increment would produce NaN or Infinity"));
     }
     let text = sum.to_string().into_bytes();
-    put(context, &key, field, text.clone())?;
+    let cell = CellId { kind: Kind::Hash, element: field.into() };
+    context.transaction.reserve_elements(&key, std::iter::once(field.len() + text.len()))?;
+    context.transaction.add_decimal(&key, cell, text.clone())?;
     context.transaction.notify(Class::Hash, "hincrbyfloat", &key);
     context.reply.bulk(&text);
     Ok(())

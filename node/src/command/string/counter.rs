@@ -1,5 +1,7 @@
 //! INCR and its family, and INCRBYFLOAT.
 
+use shared::change::CellId;
+
 use super::long_double::LongDouble;
 use crate::command::arguments::integer;
 use crate::command::context::Context;
@@ -31,8 +33,7 @@ fn add<'a>(context: &mut Context<'_, 'a>, key: &'a [u8], by: i64) -> CommandResu
     Ok(())
 }
 
-/// INCRBYFLOAT writes the sum as text, and is no counter: of two that are made at once at two nodes, one wins.
-/// The sum is the text that Redis gives, which the sums of a counter, binary floats, would not come to.
+/// INCRBYFLOAT comes to the text that Redis gives, and adds to the string by just as much.
 pub(super) fn incrbyfloat<'a>(context: &mut Context<'_, 'a>, arguments: &[&'a [u8]]) -> CommandResult {
     let key = context.key(arguments[1]);
     let held = match context.transaction.string(&key)? {
@@ -46,7 +47,8 @@ pub(super) fn incrbyfloat<'a>(context: &mut Context<'_, 'a>, arguments: &[&'a [u
     }
     let text = sum.to_string().into_bytes();
     context.reply.bulk(&text);
-    context.transaction.write_string(&key, text)?;
+    context.transaction.reserve_elements(&key, std::iter::once(text.len()))?;
+    context.transaction.add_decimal(&key, CellId::STRING, text)?;
     context.transaction.notify(Class::String, "incrbyfloat", &key);
     Ok(())
 }

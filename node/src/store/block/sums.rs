@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! sums = (origin's number, first timestamp 8, last's difference, difference of the last that counts,
-//!         carrier's number, 0, whole number | 1, float 8)...
+//!         carrier's number, 0, whole number | 1, float 8 | 2, decimal number's units)...
 //! ```
 
 use shared::change::Sum;
@@ -14,6 +14,7 @@ use crate::store::rich::{Cell, Contributions, OwnContribution};
 
 const INT: u8 = 0;
 const FLOAT: u8 = 1;
+const DECIMAL: u8 = 2;
 
 pub(super) fn bytes_of(cell: &Cell<'_>, origins: &mut OriginTable) -> Bytes {
     let mut out = Bytes::new();
@@ -32,6 +33,10 @@ pub(super) fn bytes_of(cell: &Cell<'_>, origins: &mut OriginTable) -> Bytes {
                 out.push(FLOAT);
                 out.extend_from_slice(&float.to_bits().to_le_bytes());
             }
+            Sum::Decimal(units) => {
+                out.push(DECIMAL);
+                put_signed_128(&mut out, units);
+            }
         }
     }
     out
@@ -48,6 +53,7 @@ pub(super) fn read(bytes: &[u8], block: &Block<'_>) -> Contributions {
         let carrier = block.origin(reader.varint() as u16);
         let sum = match reader.byte() {
             INT => Sum::Int(reader.signed_128()),
+            DECIMAL => Sum::Decimal(reader.signed_128()),
             _ => Sum::Float(f64::from_bits(reader.int(8) as u64)),
         };
         let (first, last, counted) = (Timestamp(first), Timestamp(last), Timestamp(counted));

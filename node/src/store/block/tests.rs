@@ -81,7 +81,11 @@ fn cell(kind: Kind, act: &Act) -> Cell<'static> {
         first: Timestamp(act.at << 16),
         last: Timestamp((act.at + place) << 16),
         counted: Timestamp(act.at << 16),
-        sum: if kind == Kind::SortedSet { Sum::Float(act.score) } else { Sum::Int(i128::from(i64::MAX) * 3) },
+        sum: match kind {
+            Kind::SortedSet => Sum::Float(act.score),
+            _ if act.at.is_multiple_of(3) => Sum::Decimal(i128::MIN >> place),
+            _ => Sum::Int(i128::from(i64::MAX) * 3),
+        },
         carrier: Origin(act.origin + place),
     };
     Cell {

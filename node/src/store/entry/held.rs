@@ -1,6 +1,7 @@
 //! A cell as who adds to it must know it: looked up and read once.
 
 use shared::change::{CellId, Kind, Value};
+use shared::decimal::Decimal;
 use shared::id::Origin;
 use shared::version::Version;
 
@@ -20,6 +21,11 @@ impl Held<'_> {
     /// The whole number that a client sees, zero if it sees nothing; none if it sees something else.
     pub(crate) fn integer(&self) -> Option<i64> {
         self.cell.integer(self.mark)
+    }
+
+    /// The exact number that it comes to, zero if a client sees nothing; none if it is something else.
+    pub(crate) fn decimal(&self) -> Option<Decimal> {
+        self.cell.decimal(self.mark)
     }
 
     /// Whether the cell was written, or its key reset, at exactly this version.

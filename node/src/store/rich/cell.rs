@@ -4,10 +4,12 @@ use std::borrow::Cow;
 
 use shared::change::{Contribution, Sum, Value};
 use shared::clock::Timestamp;
+use shared::decimal::Decimal;
 use shared::id::Origin;
 use shared::version::Version;
 use smallvec::SmallVec;
 
+use super::number::Number;
 use super::{Mark, Source};
 use crate::store::branch::{Branch, took};
 
@@ -146,28 +148,38 @@ impl<'c> Cell<'c> {
     /// The whole number that a client sees: the base, nothing counting as zero, plus the sums. None if that is something
     /// else.
     pub(in crate::store) fn integer(&self, mark: Option<Mark>) -> Option<i64> {
-        let (base, sums) = self.live(mark);
-        let start = match base {
-            None => 0,
-            Some(Value::Bytes(bytes)) => parse_integer(bytes)?,
-            Some(Value::Float(_)) => return None,
-        };
-        let total = sums.fold(i128::from(start), |total, (_, own)| match own.sum {
-            Sum::Int(int) => total.saturating_add(int),
-            Sum::Float(float) => total.saturating_add(float as i128),
-        });
-        Some(total.clamp(i128::from(i64::MIN), i128::from(i64::MAX)) as i64)
+        let (base, mut sums) = self.live(mark);
+        match (base, sums.next()) {
+            (Some(Value::Bytes(bytes)), None) => parse_integer(bytes),
+            _ => self.number(mark)?.integer(),
+        }
     }
 
-    /// The bytes that a client sees: the base, plus the sums if that is a whole number.
+    /// The exact number that it comes to: the base, nothing counting as zero, plus the sums. None if the base is something
+    /// else.
+    pub(in crate::store) fn decimal(&self, mark: Option<Mark>) -> Option<Decimal> {
+        self.number(mark).map(Number::decimal)
+    }
+
+    fn number(&self, mark: Option<Mark>) -> Option<Number> {
+        let (base, sums) = self.live(mark);
+        let start = match base {
+            None => Number::Whole(0),
+            Some(Value::Bytes(bytes)) => Number::parse(bytes)?,
+            Some(Value::Float(_)) => return None,
+        };
+        Some(sums.fold(start, |total, (_, own)| total.plus(own.sum)))
+    }
+
+    /// The bytes that a client sees: the base, plus the sums if that is a number.
     pub(in crate::store) fn bytes(&self, mark: Option<Mark>) -> Option<Cow<'_, [u8]>> {
         let (base, mut sums) = self.live(mark);
         match (base, sums.next()) {
             (None, None) | (Some(Value::Float(_)), Some(_)) => None,
             (Some(Value::Float(float)), None) => Some(Cow::Owned(float.to_string().into_bytes())),
             (Some(Value::Bytes(bytes)), None) => Some(Cow::Borrowed(bytes)),
-            (base, Some(_)) => match (self.integer(mark), base) {
-                (Some(total), _) => Some(Cow::Owned(itoa::Buffer::new().format(total).as_bytes().to_vec())),
+            (base, Some(_)) => match (self.number(mark), base) {
+                (Some(total), _) => Some(Cow::Owned(total.text())),
                 (None, Some(Value::Bytes(bytes))) => Some(Cow::Borrowed(bytes)),
                 (None, _) => None,
             },
@@ -189,6 +201,7 @@ impl<'c> Cell<'c> {
         let total = sums.fold(start, |total, (_, own)| match own.sum {
             Sum::Int(int) => total + int as f64,
             Sum::Float(float) => total + float,
+            Sum::Decimal(units) => total + Decimal::of_units(units).nearest(),
         });
         // Of infinities that two nodes have added, one each way, nothing is left.
         Some(Value::Float(if total.is_nan() { 0.0 } else { total }))

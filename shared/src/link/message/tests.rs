@@ -2,7 +2,6 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::announcement::{Eviction, Role};
-use crate::batch::FORMAT;
 use crate::id::NodeId;
 
 fn member() -> Member {
@@ -18,7 +17,7 @@ fn frontier() -> Frontier {
 
 fn hello() -> Hello {
     Hello {
-        batch_format: FORMAT,
+        batch_format: 1,
         group: "tandem".into(),
         group_id: GroupId(0xc0),
         joining: true,

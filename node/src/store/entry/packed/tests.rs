@@ -57,7 +57,9 @@ fn op(act: &Act, kind: Kind, at: u64) -> Op<'static> {
         3..6 => Op::Cell(id, None),
         6..9 => {
             let first = Timestamp(at.saturating_sub(u64::from(act.value % 3)));
-            Op::Count(id, Contribution { first, sum: Sum::Int(i128::from(act.value)), restates: None })
+            let count = i128::from(act.value);
+            let sum = if count % 2 == 0 { Sum::Int(count) } else { Sum::Decimal(count << 50) };
+            Op::Count(id, Contribution { first, sum, restates: None })
         }
         _ => Op::Cell(id, Some(value)),
     }
