@@ -1,17 +1,27 @@
 //! Masters in virtual time: whatever they write and in whatever order batches arrive, equal frontiers mean equal
 //! data. Drives the production transactions, store and log.
 
+mod commands;
+
+mod counters;
+
+mod forms;
+
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 
 use proptest::prelude::*;
 use shared::batch::BatchHeader;
 
 use super::*;
+use crate::client::{Address, Client};
+use crate::config::{Config, Flags};
 use crate::error::CommandError;
 use crate::group::{self, Own};
 use crate::log::Retention;
 use crate::log::index::{LogIndex, STRIDE_BYTES};
 use crate::log::segment::LogPosition;
+use crate::server::{Parts, Server};
 use crate::settings::{Fsync, InitialSettings};
 use crate::store::canonical::Canonical;
 use crate::transaction::{Clocks, NewTtl, Transaction};
@@ -130,9 +140,33 @@ enum Step {
 }
 
 struct Master {
-    node: Node,
+    server: Server,
+    client: Client,
     skew_ms: i64,
     read: LogPosition,
+}
+
+impl Master {
+    fn new(node: Node, skew_ms: i64) -> Self {
+        let (streams, _) = async_std::channel::bounded(1);
+        let server = Server::new(Parts {
+            node,
+            config: Config::new(Flags::default()).unwrap(),
+            logger: slog::Logger::root(slog::Discard, slog::o!()),
+            log_reader: None,
+            run_id: String::new(),
+            streams,
+            started: WallMillis(0),
+        });
+        let local = SocketAddr::from(([127, 0, 0, 1], 6379));
+        let address = Address::Tcp { remote: local, local };
+        let client = Client::new(server.clients.connect(address, 0, -1, WallMillis(0)));
+        Self { server, client, skew_ms, read: LogPosition::default() }
+    }
+
+    const fn node(&self) -> &Node {
+        &self.server.node
+    }
 }
 
 struct Group {
@@ -148,11 +182,7 @@ fn origin_of(master: usize) -> Origin {
 
 impl Group {
     fn new(skews: &[i64]) -> Self {
-        let master = |(index, skew): (usize, &i64)| Master {
-            node: memory_node(origin_of(index)),
-            skew_ms: *skew,
-            read: LogPosition::default(),
-        };
+        let master = |(index, skew): (usize, &i64)| Master::new(memory_node(origin_of(index)), *skew);
         let masters: Vec<_> = skews.iter().enumerate().map(master).collect();
         Self { logs: vec![Vec::new(); masters.len()], masters, now_ms: EPOCH_MS }
     }
@@ -171,14 +201,20 @@ impl Group {
 
     fn write(&mut self, master: usize, writes: &[(usize, bool, Write)]) {
         let clocks = Clocks { wall: self.wall(master), mono_us: 0 };
-        let Master { node, read, .. } = &mut self.masters[master];
-        let mut transaction = Transaction::begin(node, ShardSet::ALL, clocks, true).unwrap();
+        let mut transaction =
+            Transaction::begin(self.masters[master].node(), ShardSet::ALL, clocks, true).unwrap();
         for (key, other_db, write) in writes {
             carry_out(&mut transaction, u8::from(*other_db), KEYS[*key], write);
         }
         transaction.commit();
+        self.seal(master);
+    }
+
+    /// What a master has written goes to its log.
+    fn seal(&mut self, master: usize) {
+        let Master { server, read, .. } = &mut self.masters[master];
+        let (node, own) = (&server.node, origin_of(master));
         node.log.seal(0);
-        let own = origin_of(master);
         for sealed in node.log.recent(*read, usize::MAX).unwrap() {
             *read = sealed.end();
             if sealed.header.origin == own {
@@ -188,10 +224,10 @@ impl Group {
     }
 
     fn deliver(&mut self, origin: usize, to: usize) {
-        let held = self.masters[to].node.log.held(origin_of(origin));
+        let held = self.masters[to].node().log.held(origin_of(origin));
         let next = self.logs[origin].iter().find(|bytes| BatchHeader::peek(bytes).unwrap().upto > held);
         if let (Some(bytes), true) = (next, origin != to) {
-            self.masters[to].node.apply(bytes, None, self.wall(to)).unwrap();
+            self.masters[to].node().apply(bytes, None, self.wall(to)).unwrap();
         }
     }
 
@@ -341,13 +377,13 @@ proptest! {
         steps.iter().for_each(|step| group.step(step));
         group.deliver_all();
         let wall = WallMillis(group.now_ms + 10);
-        let states: Vec<_> = group.masters.iter().map(|master| master.node.store.canonical()).collect();
+        let states: Vec<_> = group.masters.iter().map(|master| master.node().store.canonical()).collect();
         for state in &states[1..] {
             prop_assert_eq!(state, &states[0]);
         }
         prop_assert_eq!(&replay_in_order(&group.logs, &picks, wall), &states[0]);
         for at in [group.now_ms, group.now_ms + 3, group.now_ms + 40] {
-            let seen: Vec<_> = group.masters.iter().map(|master| visible(&master.node, WallMillis(at + 10))).collect();
+            let seen: Vec<_> = group.masters.iter().map(|master| visible(master.node(), WallMillis(at + 10))).collect();
             prop_assert_eq!(&seen[0], &seen[1]);
             prop_assert_eq!(&seen[0], &seen[2]);
         }
@@ -371,7 +407,7 @@ proptest! {
         group.deliver_all();
         let sum: i64 = adds.iter().map(|(_, by)| i64::from(*by)).sum();
         for master in &group.masters {
-            let seen = visible(&master.node, WallMillis(group.now_ms + 10));
+            let seen = visible(master.node(), WallMillis(group.now_ms + 10));
             prop_assert_eq!(&seen[&(0, KEYS[0].to_vec())].0, &sum.to_string().into_bytes());
         }
     }
@@ -394,7 +430,7 @@ impl Group {
     fn check(&mut self, offset_ms: u64, expected: Option<&str>) {
         self.deliver_all();
         for (index, master) in self.masters.iter().enumerate() {
-            let seen = visible(&master.node, WallMillis(EPOCH_MS + offset_ms));
+            let seen = visible(master.node(), WallMillis(EPOCH_MS + offset_ms));
             let value = seen
                 .get(&(0, KEYS[0].to_vec()))
                 .map(|(value, _)| String::from_utf8_lossy(value).into_owned());
@@ -485,7 +521,7 @@ fn a_gap_is_refused_and_a_duplicate_skipped() {
     group.at(20, 0, Write::Set(2));
     let [first, second] = &group.logs[0][..] else { panic!("two batches") };
     let (first, second, wall) = (first.clone(), second.clone(), group.wall(1));
-    let node = &group.masters[1].node;
+    let node = group.masters[1].node();
     assert!(matches!(node.apply(&second, None, wall), Err(ApplyError::Gap { held: Timestamp::ZERO, .. })));
     assert_eq!(node.apply(&first, None, wall).unwrap().won, 1);
     assert_eq!(node.apply(&first, None, wall).unwrap().won, 0);
@@ -499,9 +535,9 @@ fn a_change_from_the_far_future_suspends_its_origin() {
     group.masters[0].skew_ms = 60_000;
     group.at(10, 0, Write::Set(1));
     let bytes = group.logs[0][0].clone();
-    let refused = group.masters[1].node.apply(&bytes, None, group.wall(1)).unwrap_err();
+    let refused = group.masters[1].node().apply(&bytes, None, group.wall(1)).unwrap_err();
     assert!(matches!(refused, ApplyError::Suspended { limit_ms: 50_000, .. }), "{refused}");
-    assert_eq!(group.masters[1].node.log.held(origin_of(0)), Timestamp::ZERO);
+    assert_eq!(group.masters[1].node().log.held(origin_of(0)), Timestamp::ZERO);
     group.now_ms += 60_000;
     group.check(60_020, Some("1"));
 }

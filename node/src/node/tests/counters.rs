@@ -1,0 +1,261 @@
+//! Counters of every kind: they add up exactly between masters, and one client finds what Redis would have.
+
+use proptest::prelude::*;
+
+use super::forms::Words;
+use super::{EPOCH_MS, Group, MASTERS};
+use crate::command::string::long_double::LongDouble;
+use crate::store::rich::parse_integer;
+
+fn words(texts: &[&str]) -> Words {
+    texts.iter().map(|text| text.as_bytes().to_vec()).collect()
+}
+
+/// What a bulk reply holds.
+fn bulk(reply: &[u8]) -> String {
+    let text = String::from_utf8(reply.to_vec()).unwrap();
+    text.split("\r\n").nth(1).unwrap_or_default().to_owned()
+}
+
+impl Group {
+    fn ask(&mut self, master: usize, texts: &[&str]) -> String {
+        String::from_utf8(self.run(master, &words(texts))).unwrap()
+    }
+}
+
+/// So many hundredths, in decimal.
+fn hundredths(count: i64) -> String {
+    let sign = if count < 0 { "-" } else { "" };
+    let text = format!("{sign}{}.{:02}", count.unsigned_abs() / 100, count.unsigned_abs() % 100);
+    text.trim_end_matches('0').trim_end_matches('.').to_owned()
+}
+
+/// How something is added to a counter.
+#[derive(Clone, Copy, Debug)]
+enum Adding {
+    /// So many hundredths, to the field or to the string.
+    Decimal { to_field: bool, by: i64 },
+    /// A whole number, which is refused where the sum so far is none.
+    Whole { to_field: bool, by: i64 },
+    /// To the field, in a transaction with one more.
+    Twice(i64),
+}
+
+fn adding() -> impl Strategy<Value = Adding> {
+    // Small enough for `long double` to hold the sums to the last digit.
+    prop_oneof![
+        5 => (any::<bool>(), -25..=25_i64).prop_map(|(to_field, by)| Adding::Decimal { to_field, by }),
+        2 => (any::<bool>(), -1..=1_i64).prop_map(|(to_field, by)| Adding::Whole { to_field, by }),
+        1 => (-25..=25_i64).prop_map(Adding::Twice),
+    ]
+}
+
+/// What one client does to a field.
+#[derive(Clone, Debug)]
+enum Doing {
+    Write(&'static str),
+    Remove,
+    Add(&'static str),
+    AddWhole(i64),
+}
+
+const NUMBERS: [&str; 18] = [
+    "0",
+    "10.50",
+    "-3",
+    "0.1",
+    "3.0e3",
+    "1234567.1",
+    "1e-10",
+    "-1e-18",
+    "9223372036854775807",
+    "1e20",
+    "-1e20",
+    "17e20",
+    "1e30",
+    "1e300",
+    "1.5",
+    "0x1p3",
+    "3.14159265358979323846",
+    "inf",
+];
+
+fn doing() -> impl Strategy<Value = Doing> {
+    let number = || prop::sample::select(&NUMBERS[..]);
+    prop_oneof![
+        1 => prop_oneof![number(), Just("text"), Just("")].prop_map(Doing::Write),
+        1 => Just(Doing::Remove),
+        6 => number().prop_map(Doing::Add),
+        2 => prop_oneof![-3..4_i64, Just(i64::MAX), Just(i64::MIN)].prop_map(Doing::AddWhole),
+    ]
+}
+
+/// What Redis's HINCRBYFLOAT makes of a field.
+fn added(held: Option<&str>, by: &str) -> Result<String, &'static str> {
+    let by = LongDouble::parse(by.as_bytes()).unwrap();
+    if !by.is_finite() {
+        return Err("-ERR value is NaN or Infinity\r\n");
+    }
+    let held =
+        LongDouble::parse(held.unwrap_or("0").as_bytes()).ok_or("-ERR hash value is not a float\r\n")?;
+    let sum = held + by;
+    if sum.is_finite() {
+        Ok(sum.to_string())
+    } else {
+        Err("-ERR increment would produce NaN or Infinity\r\n")
+    }
+}
+
+/// What Redis's HINCRBY makes of a field.
+fn added_whole(held: Option<&str>, by: i64) -> Result<i64, &'static str> {
+    let held =
+        parse_integer(held.unwrap_or("0").as_bytes()).ok_or("-ERR hash value is not an integer\r\n")?;
+    held.checked_add(by).ok_or("-ERR increment or decrement would overflow\r\n")
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig {
+        cases: if std::env::var_os("TANDEM_LONG").is_some() { 100_000 } else { 2_000 },
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    })]
+
+    /// Whole and decimal numbers, added to one field and one string at any master: the sums are exact.
+    #[test]
+    fn decimal_increments_add_up(
+        adds in prop::collection::vec((0..MASTERS, adding()), 1..50),
+        deliveries in prop::collection::vec((0..MASTERS, 0..MASTERS), 0..50),
+        base in prop::option::of(-500..500_i64),
+    ) {
+        let mut group = Group::new(&[0, -3, 3]);
+        group.now_ms = EPOCH_MS + 100;
+        let (mut field, mut string) = (0, 0);
+        if let Some(base) = base {
+            group.ask(0, &["HSET", "h", "f", &hundredths(base)]);
+            field = base;
+            group.deliver_all();
+            group.now_ms += 10;
+        }
+        let mut deliveries = deliveries.into_iter();
+        for (master, adding) in adds {
+            group.now_ms += 1;
+            let (to_field, reply, by) = match adding {
+                Adding::Decimal { to_field: true, by } => {
+                    (true, group.ask(master, &["HINCRBYFLOAT", "h", "f", &hundredths(by)]), by)
+                }
+                Adding::Decimal { to_field, by } => {
+                    (to_field, group.ask(master, &["INCRBYFLOAT", "s", &hundredths(by)]), by)
+                }
+                Adding::Whole { to_field: true, by } => {
+                    (true, group.ask(master, &["HINCRBY", "h", "f", &by.to_string()]), 100 * by)
+                }
+                Adding::Whole { to_field, by } => {
+                    (to_field, group.ask(master, &["INCRBY", "s", &by.to_string()]), 100 * by)
+                }
+                Adding::Twice(by) => {
+                    group.ask(master, &["MULTI"]);
+                    group.ask(master, &["HINCRBYFLOAT", "h", "f", &hundredths(by)]);
+                    group.ask(master, &["HINCRBYFLOAT", "h", "f", "0.5"]);
+                    (true, group.ask(master, &["EXEC"]), by + 50)
+                }
+            };
+            if !reply.starts_with('-') {
+                *(if to_field { &mut field } else { &mut string }) += by;
+            }
+            if let Some((origin, to)) = deliveries.next() {
+                group.deliver(origin, to);
+            }
+        }
+        group.deliver_all();
+        for master in 0..MASTERS {
+            let [of_field, of_string] = [&["HGET", "h", "f"][..], &["GET", "s"]].map(|ask| bulk(group.ask(master, ask).as_bytes()));
+            prop_assert!(of_field == hundredths(field) || of_field.is_empty() && field == 0, "{of_field}, not {}", hundredths(field));
+            prop_assert!(of_string == hundredths(string) || of_string.is_empty() && string == 0, "{of_string}, not {}", hundredths(string));
+        }
+    }
+
+    /// Whatever one client does to a field, which others have added to before: it is told what Redis would tell it.
+    #[test]
+    fn one_client_finds_what_redis_reckons(
+        before in prop::collection::vec(0..MASTERS, 0..4),
+        doings in prop::collection::vec(doing(), 1..20),
+        in_transaction in any::<bool>(),
+    ) {
+        let mut group = Group::new(&[0; MASTERS]);
+        for master in before {
+            group.now_ms += 10;
+            group.ask(master, &["HINCRBYFLOAT", "h", "f", "0.25"]);
+        }
+        group.deliver_all();
+        group.now_ms += 10;
+        let held = bulk(group.ask(0, &["HGET", "h", "f"]).as_bytes());
+        let mut held = Some(held).filter(|held| !held.is_empty());
+        for doing in doings {
+            group.now_ms += 1;
+            let words: Vec<String> = match &doing {
+                Doing::Write(text) => vec!["HSET".into(), "h".into(), "f".into(), (*text).into()],
+                Doing::Remove => vec!["HDEL".into(), "h".into(), "f".into()],
+                Doing::Add(by) => vec!["HINCRBYFLOAT".into(), "h".into(), "f".into(), (*by).into()],
+                Doing::AddWhole(by) => vec!["HINCRBY".into(), "h".into(), "f".into(), by.to_string()],
+            };
+            let words: Vec<&str> = words.iter().map(String::as_str).collect();
+            let reply = if in_transaction {
+                // Written in the same transaction, an increment is folded.
+                group.ask(0, &["MULTI"]);
+                group.ask(0, &["HSET", "h", "other", "1"]);
+                group.ask(0, &words);
+                let replies = group.ask(0, &["EXEC"]);
+                replies.strip_prefix("*2\r\n:1\r\n").or(replies.strip_prefix("*2\r\n:0\r\n")).unwrap().to_owned()
+            } else {
+                group.ask(0, &words)
+            };
+            match doing {
+                Doing::Write(text) => held = Some(text.to_owned()),
+                Doing::Remove => held = None,
+                Doing::Add(by) => match added(held.as_deref(), by) {
+                    Ok(sum) => {
+                        prop_assert_eq!(bulk(reply.as_bytes()), sum.clone());
+                        held = Some(sum);
+                    }
+                    Err(error) => prop_assert_eq!(reply, error),
+                },
+                Doing::AddWhole(by) => match added_whole(held.as_deref(), by) {
+                    Ok(sum) => {
+                        prop_assert_eq!(reply, format!(":{sum}\r\n"));
+                        held = Some(sum.to_string());
+                    }
+                    Err(error) => prop_assert_eq!(reply, error),
+                },
+            }
+            let told = group.ask(0, &["HGET", "h", "f"]);
+            let expected = held.as_ref().map_or("$-1\r\n".to_owned(), |held| format!("${}\r\n{held}\r\n", held.len()));
+            prop_assert_eq!(told, expected);
+        }
+        group.deliver_all();
+        let told: Vec<_> = (0..MASTERS).map(|master| group.ask(master, &["HGET", "h", "f"])).collect();
+        prop_assert_eq!(&told[1], &told[0]);
+        prop_assert_eq!(&told[2], &told[0]);
+    }
+}
+
+/// Both were made over what the other had not seen; one of a whole number, one of a fraction.
+#[test]
+fn increments_of_both_kinds_at_once_are_both_kept() {
+    let mut group = Group::new(&[0; MASTERS]);
+    group.now_ms += 100;
+    group.ask(0, &["HSET", "h", "f", "10"]);
+    group.deliver_all();
+    group.now_ms += 1;
+    group.ask(0, &["HINCRBY", "h", "f", "5"]);
+    assert_eq!(bulk(group.ask(1, &["HINCRBYFLOAT", "h", "f", "0.1"]).as_bytes()), "10.1");
+    assert_eq!(bulk(group.ask(2, &["HINCRBYFLOAT", "h", "f", "1e-3"]).as_bytes()), "10.001");
+    group.deliver_all();
+    for master in 0..MASTERS {
+        assert_eq!(bulk(group.ask(master, &["HGET", "h", "f"]).as_bytes()), "15.101");
+        assert_eq!(group.ask(master, &["HINCRBY", "h", "f", "1"]), "-ERR hash value is not an integer\r\n");
+    }
+    group.now_ms += 1;
+    group.ask(1, &["HINCRBYFLOAT", "h", "f", "-0.101"]);
+    group.deliver_all();
+    assert_eq!(group.ask(2, &["HINCRBY", "h", "f", "1"]), ":16\r\n");
+}
