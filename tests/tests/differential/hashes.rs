@@ -23,6 +23,10 @@ pub(crate) const HASHES: Family = Family {
         (3, "HSET key member number; HINCRBY same member int"),
         (5, "HINCRBY key member int"),
         (5, "HINCRBYFLOAT key member float"),
+        (
+            2,
+            "HSET key 1 float; HINCRBYFLOAT same 1 float; HINCRBYFLOAT same 1 float; HINCRBY same 1 int; HGET same 1",
+        ),
         (3, "HRANDFIELD key"),
         (3, "HRANDFIELD key count [WITHVALUES|word]"),
         (4, "HSCAN key 0 {MATCH pattern|COUNT count|NOVALUES|TYPE word}"),
