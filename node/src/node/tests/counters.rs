@@ -1,11 +1,15 @@
 //! Counters of every kind: they add up exactly between masters, and one client finds what Redis would have.
 
 use proptest::prelude::*;
+use shared::version::Frontier;
 
 use super::forms::Words;
 use super::{EPOCH_MS, Group, MASTERS};
 use crate::command::string::long_double::LongDouble;
+use crate::store::ShardSet;
+use crate::store::key::Key;
 use crate::store::rich::parse_integer;
+use crate::transaction::{Clocks, Transaction};
 
 fn words(texts: &[&str]) -> Words {
     texts.iter().map(|text| text.as_bytes().to_vec()).collect()
@@ -235,6 +239,44 @@ proptest! {
         let told: Vec<_> = (0..MASTERS).map(|master| group.ask(master, &["HGET", "h", "f"])).collect();
         prop_assert_eq!(&told[1], &told[0]);
         prop_assert_eq!(&told[2], &told[0]);
+    }
+}
+
+/// An owner goes on counting while another states again what it had added until then: of a new beginning, which wins. The
+/// owner states once more what that lacks, whether it is whole or not.
+#[test]
+fn an_owner_states_again_what_another_did_not_know() {
+    const FIELD: [&str; 2] = ["h", "f"];
+    for (before, after, expected) in [
+        (["HINCRBYFLOAT", "0.5"], ["HINCRBYFLOAT", "0.25"], "0.75"),
+        (["HINCRBY", "5"], ["HINCRBYFLOAT", "0.25"], "5.25"),
+        (["HINCRBYFLOAT", "0.5"], ["HINCRBYFLOAT", "-0.5"], "0"),
+        (["HINCRBY", "5"], ["HINCRBY", "2"], "7"),
+    ] {
+        let mut group = Group::new(&[0; MASTERS]);
+        let add = |group: &mut Group, [name, by]: [&str; 2]| {
+            group.now_ms += 10;
+            group.ask(0, &[name, FIELD[0], FIELD[1], by])
+        };
+        add(&mut group, before);
+        group.deliver(0, 1);
+        group.now_ms += 10;
+        let clocks = Clocks { wall: group.wall(1), mono_us: 0 };
+        let mut restating =
+            Transaction::begin(group.masters[1].node(), ShardSet::ALL, clocks, true).unwrap();
+        restating.reissue(&Key::new(0, b"h"), &Frontier::new()).unwrap();
+        restating.commit();
+        group.seal(1);
+        add(&mut group, after);
+        group.deliver(1, 0);
+        group.now_ms += 10;
+        let clocks = Clocks { wall: group.wall(0), mono_us: 0 };
+        group.masters[0].node().restate_missing(clocks);
+        group.seal(0);
+        group.deliver_all();
+        for master in 0..MASTERS {
+            assert_eq!(bulk(group.ask(master, &["HGET", FIELD[0], FIELD[1]]).as_bytes()), expected);
+        }
     }
 }
 
