@@ -5,7 +5,7 @@
 
 use std::collections::HashSet;
 
-use shared::change::{Change, Kind, Op};
+use shared::change::{Change, Contribution, Kind, Op, Sum};
 use shared::version::Version;
 
 use super::{Class, Event, Notices, Wanted, creates, ends_expired};
@@ -127,9 +127,11 @@ const fn event_of(op: &Op<'_>) -> Option<(Class, &'static str)> {
             Kind::Hash => (Class::Hash, "hdel"),
             Kind::SortedSet => (Class::SortedSet, "zrem"),
         },
-        Op::Count(cell, _) => match cell.kind {
-            Kind::Hash => (Class::Hash, "hincrby"),
-            Kind::SortedSet => (Class::SortedSet, "zincr"),
+        Op::Count(cell, Contribution { sum, .. }) => match (cell.kind, sum) {
+            (Kind::Hash, Sum::Decimal(_)) => (Class::Hash, "hincrbyfloat"),
+            (Kind::Hash, _) => (Class::Hash, "hincrby"),
+            (Kind::SortedSet, _) => (Class::SortedSet, "zincr"),
+            (_, Sum::Decimal(_)) => (Class::String, "incrbyfloat"),
             _ => (Class::String, "incrby"),
         },
         _ => return None,
@@ -140,7 +142,7 @@ const fn event_of(op: &Op<'_>) -> Option<(Class, &'static str)> {
 mod tests {
     use std::borrow::Cow;
 
-    use shared::change::Value;
+    use shared::change::{CellId, Value};
     use shared::id::Origin;
     use shared::time::WallMillis;
 
@@ -209,6 +211,7 @@ mod tests {
         let mut pair = Pair::new();
         pair.check(|t, key| t.set(&key, &b"1"[..], NewTtl::Clear), &["new", "set"]);
         pair.check(|t, key| t.increment(&key, 5).map(drop), &["incrby"]);
+        pair.check(|t, key| t.add_decimal(&key, CellId::STRING, b"6.5".to_vec()), &["incrbyfloat"]);
         pair.check(|t, key| t.expire(&key, Some(WallMillis(2_000_000))), &["expire"]);
         pair.check(|t, key| t.expire(&key, None), &["persist"]);
         pair.check(|t, key| t.delete(&key).map(drop), &["del"]);

@@ -9,11 +9,13 @@ use crate::messages::Listener;
 const WRITES: &[(&str, &[&str])] = &[
     ("SET k 1", &["set"]),
     ("INCRBY k 5", &["incrby"]),
+    ("INCRBYFLOAT k 0.5", &["incrbyfloat"]),
     ("EXPIRE k 1000", &["expire"]),
     ("PERSIST k", &["persist"]),
     ("DEL k", &["del"]),
     ("HSET k f 1 g 2", &["hset"]),
     ("HINCRBY k f 2", &["hincrby"]),
+    ("HINCRBYFLOAT k g 0.5", &["hincrbyfloat"]),
     ("HDEL k f g", &["hdel", "del"]),
     ("SADD k a b", &["sadd"]),
     ("SREM k a b", &["srem", "del"]),
