@@ -269,9 +269,18 @@ fn seeds_with_a_story() {
     }
 }
 
+/// The first seeds of each kind of schedule.
+const SINCE: [u64; 5] = [
+    0,
+    schedule::ROLES_SINCE,
+    schedule::PARTS_SINCE,
+    schedule::COLLECTIONS_SINCE,
+    schedule::DECIMALS_SINCE,
+];
+
 #[test]
 fn a_replay_is_the_same_to_the_byte() {
-    for since in [0, schedule::ROLES_SINCE, schedule::PARTS_SINCE, schedule::COLLECTIONS_SINCE] {
+    for since in SINCE {
         for seed in since..since + 8 {
             let run = || {
                 schedule::run(seed, false)

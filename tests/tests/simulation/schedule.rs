@@ -32,6 +32,9 @@ pub(crate) const PARTS_SINCE: u64 = 400_000_000;
 /// In smaller seeds all keys hold strings: they stay what they were.
 pub(crate) const COLLECTIONS_SINCE: u64 = 500_000_000;
 
+/// In smaller seeds all that counts is whole numbers: they stay what they were.
+pub(crate) const DECIMALS_SINCE: u64 = 600_000_000;
+
 /// How often it is looked at whether it is.
 const LOOK_INTERVAL: Micros = 100_000;
 
@@ -128,7 +131,7 @@ impl Schedule {
         let collections = seed >= COLLECTIONS_SINCE && kinds.u8(..4) > 0;
         let plan = Plan {
             topology,
-            workload: Workload { collections, ..Workload::draw(&mut random) },
+            workload: Workload { collections, decimals: seed >= DECIMALS_SINCE, ..Workload::draw(&mut random) },
             commands,
             command_gap,
             // Over the time that the commands will take.

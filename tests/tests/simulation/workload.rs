@@ -31,6 +31,8 @@ pub(crate) struct Workload {
     pub(crate) taste: Taste,
     /// Keys hold hashes, sets, sorted sets and lists, too.
     pub(crate) collections: bool,
+    /// Decimal numbers are counted, too.
+    pub(crate) decimals: bool,
 }
 
 /// Which commands come most often.
@@ -56,6 +58,7 @@ impl Workload {
             expiry_ms: [3, 30, 300, 2_000][random.usize(..4)],
             taste: tastes[random.usize(..tastes.len())],
             collections: false,
+            decimals: false,
         }
     }
 
@@ -80,22 +83,23 @@ impl Workload {
     /// decimal ones are added, in quarters, which `long double` holds exactly.
     fn add(&self, world: &mut World, host: usize) {
         let number = world.random.u8(..3);
-        let quarters = world.random.i64(-36..400);
+        let by = 4 * i128::from(world.random.i64(-9..100));
         let select = |db: u8| [b"SELECT".to_vec(), db.to_string().into_bytes()];
         execute(world, host, &select(COUNTERS_DB));
-        let (name, key, quarters) = match world.random.u8(..6) {
-            0 | 1 => ("INCRBY", "n", quarters / 4 * 4),
-            2 => ("INCRBY", "d", quarters / 4 * 4),
-            3 => ("INCRBYFLOAT", "d", quarters),
-            4 => ("HINCRBY", "h", quarters / 4 * 4),
-            _ => ("HINCRBYFLOAT", "h", quarters),
+        let kind = if self.decimals { world.random.u8(..6) } else { 0 };
+        let (name, key, quarters) = match kind {
+            0 | 1 => ("INCRBY", "n", by),
+            2 => ("INCRBY", "d", by),
+            3 => ("INCRBYFLOAT", "d", by + i128::from(world.random.u8(..4))),
+            4 => ("HINCRBY", "h", by),
+            _ => ("HINCRBYFLOAT", "h", by + i128::from(world.random.u8(..4))),
         };
         let key = format!("{key}{number}").into_bytes();
         let field = name.starts_with('H').then(|| FIELD.to_vec());
-        let words = [Some(name.into()), Some(key.clone()), field, Some(quarters_text(quarters.into()))];
+        let words = [Some(name.into()), Some(key.clone()), field, Some(quarters_text(quarters))];
         // One of a whole number may be refused, and then writes nothing.
         if let Some(Some(write)) = execute(world, host, &words.into_iter().flatten().collect::<Vec<_>>()) {
-            world.ledger.increments.entry(write).or_default().push((key, quarters.into()));
+            world.ledger.increments.entry(write).or_default().push((key, quarters));
         }
         let db = world.random.u8(..self.databases);
         execute(world, host, &select(db));
@@ -105,27 +109,29 @@ impl Workload {
     fn keep(&self, world: &mut World, host: usize) {
         let select = |db: u8| [b"SELECT".to_vec(), db.to_string().into_bytes()];
         execute(world, host, &select(KEPT_DB));
-        let by = i128::from(world.random.u8(1..20));
-        let [whole, decimal] = KEPT_COUNTERS.map(<[u8]>::to_vec);
-        let (command, kept) = match world.random.u8(..4) {
-            0 | 1 => {
-                let key = format!("once{}", world.random.u64(..)).into_bytes();
-                (vec![b"SET".to_vec(), key.clone(), b"1".to_vec()], Kept::Key(key))
-            }
-            2 => {
-                let by = by * 4;
-                (vec![b"INCRBY".to_vec(), whole, quarters_text(by)], Kept::Added(KEPT_COUNTERS[0], by))
-            }
-            _ => (
-                vec![b"HINCRBYFLOAT".to_vec(), decimal, FIELD.to_vec(), quarters_text(by)],
-                Kept::Added(KEPT_COUNTERS[1], by),
-            ),
+        let (command, kept) = if world.random.bool() {
+            let key = format!("once{}", world.random.u64(..)).into_bytes();
+            (vec![b"SET".to_vec(), key.clone(), b"1".to_vec()], Kept::Key(key))
+        } else {
+            self.growth(&mut world.random)
         };
         if let Some(Some(write)) = execute(world, host, &command) {
             world.ledger.kept.insert(write, kept);
         }
         let db = world.random.u8(..self.databases);
         execute(world, host, &select(db));
+    }
+
+    /// Adds to one of the counters that only grow.
+    fn growth(&self, random: &mut fastrand::Rng) -> (Command, Kept) {
+        let (by, [whole, decimal]) = (i128::from(random.u8(1..5)), KEPT_COUNTERS);
+        if self.decimals && random.bool() {
+            let (name, field) = (b"HINCRBYFLOAT".to_vec(), FIELD.to_vec());
+            (vec![name, decimal.to_vec(), field, quarters_text(by)], Kept::Added(decimal, by))
+        } else {
+            let by = 4 * by;
+            (vec![b"INCRBY".to_vec(), whole.to_vec(), quarters_text(by)], Kept::Added(whole, by))
+        }
     }
 
     fn transaction(&self, world: &mut World, host: usize) {
