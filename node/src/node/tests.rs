@@ -335,8 +335,8 @@ fn step_strategy() -> impl Strategy<Value = Step> {
     ]
 }
 
-/// Merges all logs into a fresh node, in an order drawn from `picks` that keeps each origin's own, each batch
-/// perhaps more than once.
+/// Merges all logs into a fresh node, in an order drawn from `picks` that keeps each origin's own; some batches come
+/// more than once, and behind later ones.
 fn replay_in_order(logs: &[Vec<Vec<u8>>], picks: &[usize], wall: WallMillis) -> Canonical {
     let node = memory_node(Origin(99));
     let mut next = vec![0; logs.len()];
@@ -349,11 +349,12 @@ fn replay_in_order(logs: &[Vec<Vec<u8>>], picks: &[usize], wall: WallMillis) -> 
             .expect("some log has a batch left");
         let bytes = &logs[origin][next[origin]];
         node.apply(bytes, None, wall).unwrap();
-        if pick.is_multiple_of(2) {
-            // Once more through the merge itself, which `apply` would skip as a duplicate.
-            Node::replay(&node.store, bytes, Timestamp::ZERO).unwrap();
-        }
         next[origin] += 1;
+        if pick.is_multiple_of(2) {
+            // Any of them once more, through the merge itself: `apply` would skip a duplicate.
+            let again = &logs[origin][pick / 2 % next[origin]];
+            Node::replay(&node.store, again, Timestamp::ZERO).unwrap();
+        }
     }
     node.store.canonical()
 }

@@ -270,13 +270,8 @@ fn seeds_with_a_story() {
 }
 
 /// The first seeds of each kind of schedule.
-const SINCE: [u64; 5] = [
-    0,
-    schedule::ROLES_SINCE,
-    schedule::PARTS_SINCE,
-    schedule::COLLECTIONS_SINCE,
-    schedule::DECIMALS_SINCE,
-];
+const SINCE: [u64; 5] =
+    [0, schedule::ROLES_SINCE, schedule::PARTS_SINCE, schedule::COLLECTIONS_SINCE, schedule::DECIMALS_SINCE];
 
 #[test]
 fn a_replay_is_the_same_to_the_byte() {

@@ -131,7 +131,11 @@ impl Schedule {
         let collections = seed >= COLLECTIONS_SINCE && kinds.u8(..4) > 0;
         let plan = Plan {
             topology,
-            workload: Workload { collections, decimals: seed >= DECIMALS_SINCE, ..Workload::draw(&mut random) },
+            workload: Workload {
+                collections,
+                decimals: seed >= DECIMALS_SINCE,
+                ..Workload::draw(&mut random)
+            },
             commands,
             command_gap,
             // Over the time that the commands will take.
