@@ -31,7 +31,7 @@ pub(crate) struct Workload {
     pub(crate) taste: Taste,
     /// Keys hold hashes, sets, sorted sets and lists, too.
     pub(crate) collections: bool,
-    /// Decimal numbers are counted, too.
+    /// Decimal numbers are counted, too, and every command on elements that writes is there.
     pub(crate) decimals: bool,
 }
 
@@ -157,7 +157,8 @@ impl Workload {
             return words(if random.bool() { "FLUSHALL" } else { "FLUSHDB" });
         }
         if self.collections && random.u8(..3) > 0 {
-            let name = pick(random, OF_COLLECTIONS);
+            let rest = self.decimals && random.u8(..4) == 0;
+            let name = pick(random, if rest { REST_OF_COLLECTIONS } else { OF_COLLECTIONS });
             return self.with_elements(name, random);
         }
         let name = match (self.taste, random.u8(..3)) {
@@ -251,7 +252,16 @@ impl Workload {
             "ZADD ch" => vec![key, b"GT".to_vec(), number, one],
             "ZINCRBY" => vec![key, if one < two { number } else { fraction }, one],
             "ZREMRANGEBYRANK" | "LTRIM" => vec![key, b"1".to_vec(), b"-2".to_vec()],
-            "ZUNIONSTORE" => vec![key, b"1".to_vec(), other],
+            "ZUNIONSTORE" | "ZINTERSTORE" | "ZDIFFSTORE" => vec![key, b"1".to_vec(), other],
+            "ZADD incr" => vec![key, b"INCR".to_vec(), number, one],
+            "ZREMRANGEBYSCORE" => vec![key, b"-1".to_vec(), b"(2".to_vec()],
+            "ZREMRANGEBYLEX" => vec![key, b"[e1".to_vec(), b"(e3".to_vec()],
+            "ZMPOP" => vec![b"1".to_vec(), key, b"MAX".to_vec(), b"COUNT".to_vec(), b"2".to_vec()],
+            "LMPOP" => vec![b"2".to_vec(), key, other, end(), b"COUNT".to_vec(), b"2".to_vec()],
+            "SORT" => vec![key, b"ALPHA".to_vec(), b"STORE".to_vec(), other],
+            "HMSET" => vec![key, one, value(random)],
+            "LPUSHX" | "RPUSHX" => vec![key, one],
+            "RPOPLPUSH" => vec![key, other],
             "ZRANGESTORE" => vec![key, other, b"0".to_vec(), b"-1".to_vec()],
             "LPUSH" | "RPUSH" => vec![key, one, two, value(random)],
             "LMOVE" => vec![key, other, end(), end()],
@@ -310,6 +320,23 @@ const OF_COLLECTIONS: &[&str] = &[
     "RENAME",
     "COPY",
     "DEL h",
+];
+
+/// The others that write.
+const REST_OF_COLLECTIONS: &[&str] = &[
+    "HMSET",
+    "HINCRBYFLOAT",
+    "LPUSHX",
+    "RPUSHX",
+    "RPOPLPUSH",
+    "LMPOP",
+    "SORT",
+    "ZADD incr",
+    "ZINTERSTORE",
+    "ZDIFFSTORE",
+    "ZREMRANGEBYSCORE",
+    "ZREMRANGEBYLEX",
+    "ZMPOP",
 ];
 
 /// One of each, save those that end a connection, wait, or show what differs from run to run.
