@@ -90,8 +90,11 @@ fn keys(node: &Node) -> Vec<(u8, Vec<u8>)> {
     (0..DATABASES).flat_map(of_db).map(|(db, key)| (db, key.to_vec())).collect()
 }
 
-/// By database and key: the kind, the elements with their values, and the expiry.
-type Seen = BTreeMap<(u8, Vec<u8>), (Kind, Vec<(Vec<u8>, Vec<u8>)>, Option<WallMillis>)>;
+/// A key as clients see it: the kind, the elements with their values, and the expiry.
+type SeenKey = (Kind, Vec<(Vec<u8>, Vec<u8>)>, Option<WallMillis>);
+
+/// By database and key.
+type Seen = BTreeMap<(u8, Vec<u8>), SeenKey>;
 
 /// What clients see at a moment.
 fn seen(node: &Node, at: WallMillis) -> Seen {
@@ -186,10 +189,10 @@ fn collecting() -> impl Strategy<Value = Collecting> {
 
 /// The elements of all four collections, as a test named them.
 fn collected(node: &Node, at: WallMillis) -> BTreeSet<Vec<u8>> {
-    let named = |(_, (kind, elements, _)): (_, (Kind, Vec<(Vec<u8>, Vec<u8>)>, _))| {
+    let named = |(kind, elements, _): SeenKey| {
         elements.into_iter().map(move |(id, value)| if kind == Kind::List { value } else { id })
     };
-    seen(node, at).into_iter().flat_map(named).collect()
+    seen(node, at).into_values().flat_map(named).collect()
 }
 
 proptest! {

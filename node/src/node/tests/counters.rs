@@ -233,7 +233,7 @@ proptest! {
             group.now_ms += 1;
             let told: String = run.iter().map(|doing| doing.told(&mut held)).collect();
             prop_assert_eq!(group.all_told(&run), told);
-            let expected = held.as_ref().map_or("$-1\r\n".to_owned(), |held| bulk_of(held));
+            let expected = held.as_ref().map_or_else(|| "$-1\r\n".to_owned(), |held| bulk_of(held));
             prop_assert_eq!(group.ask(0, &["HGET", "h", "f"]), expected);
         }
         group.deliver_all();
