@@ -20,7 +20,7 @@
 //! mark     nil, or version, expiry, entry: version
 //! cell     kind, element, base, contributions, contribution...
 //! base     nil, or version, (nil, bytes or a score)
-//! contribution  contributor, carrier, first, last, counted, sum, as in a [change](crate::change)
+//! contribution  contributor, carrier, first, last, counted, sum, as in a change
 //! ```
 //!
 //! A page has no checksum of its own: what carries it has.
