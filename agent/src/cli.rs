@@ -65,6 +65,9 @@ struct Run {
     /// where to listen for operators: the path of a Unix socket, for its owner only (default: not at all)
     #[argh(option)]
     control: Option<PathBuf>,
+    /// how what is sent to peers is compressed, if they read that: zstd, lz4 or none (default none)
+    #[argh(option)]
+    compress: Option<String>,
     /// what is logged: error, warn, info, debug or trace (default info)
     #[argh(option)]
     log_level: Option<String>,
@@ -246,8 +249,9 @@ fn peers_request(change: Vec<String>) -> Option<DiallingRequest> {
 impl Run {
     /// Puts flags, file and defaults together; the file is read anew.
     fn config(&self) -> Result<Config, ConfigError> {
-        let Self { config, node, listen, peer, group, control, log_level, log_format } = self.clone();
-        let flags = Settings { node, listen, peer, group, control, log_level, log_format };
+        let Self { config, node, listen, peer, group, control, compress, log_level, log_format } =
+            self.clone();
+        let flags = Settings { node, listen, peer, group, control, compress, log_level, log_format };
         match config {
             Some(path) => flags.or(Settings::read(&path)?).parse(),
             None => flags.parse(),

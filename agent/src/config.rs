@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use serde::Deserialize;
+use shared::link::Codec;
 
 use crate::dial::{PeerAddress, PeerSyntax};
 use crate::node_client::{AddressSyntax, NodeAddress};
@@ -21,6 +22,8 @@ pub struct Config {
     pub group: String,
     /// Where to listen for operators: the path of a Unix socket; not at all, if there is none.
     pub control: Option<PathBuf>,
+    /// How what is sent to peers is compressed, where they read that.
+    pub compress: Compression,
     /// Which messages are logged.
     pub log_level: LogLevel,
     /// How messages are logged.
@@ -35,9 +38,26 @@ impl Default for Config {
             peers: Vec::new(),
             group: "tandem".into(),
             control: None,
+            compress: Compression(None),
             log_level: LogLevel(slog::Level::Info),
             log_format: LogFormat::Term,
         }
+    }
+}
+
+/// How what is sent to peers is compressed, if at all.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Compression(pub Option<Codec>);
+
+impl FromStr for Compression {
+    type Err = ConfigError;
+
+    fn from_str(text: &str) -> Result<Self, ConfigError> {
+        if text == "none" {
+            return Ok(Self(None));
+        }
+        let codec = Codec::ALL.into_iter().find(|codec| codec.name() == text);
+        codec.map(|codec| Self(Some(codec))).ok_or_else(|| ConfigError::Compress(text.into()))
     }
 }
 
@@ -100,6 +120,9 @@ pub enum ConfigError {
     /// A group's name is empty or too long.
     #[error("--group: a group's name has 1 to {GROUP_BYTES_MAX} bytes, and no control characters")]
     Group,
+    /// There is no such way to compress.
+    #[error("--compress: not one of none, lz4, zstd: {0:?}")]
+    Compress(String),
     /// There is no such level.
     #[error("--log-level: not one of error, warn, info, debug, trace: {0:?}")]
     LogLevel(String),
@@ -126,6 +149,8 @@ pub struct Settings {
     pub group: Option<String>,
     /// `control`
     pub control: Option<PathBuf>,
+    /// `compress`
+    pub compress: Option<String>,
     /// `log-level`
     pub log_level: Option<String>,
     /// `log-format`
@@ -152,6 +177,7 @@ impl Settings {
             peer: if self.peer.is_empty() { others.peer } else { self.peer },
             group: self.group.or(others.group),
             control: self.control.or(others.control),
+            compress: self.compress.or(others.compress),
             log_level: self.log_level.or(others.log_level),
             log_format: self.log_format.or(others.log_format),
         }
@@ -173,6 +199,7 @@ impl Settings {
             peers: self.peer.iter().map(|peer| peer.parse()).collect::<Result<_, _>>()?,
             group,
             control: self.control,
+            compress: self.compress.map_or(Ok(default.compress), |compress| compress.parse())?,
             log_level: self.log_level.map_or(Ok(default.log_level), |level| level.parse())?,
             log_format: self.log_format.map_or(Ok(default.log_format), |format| format.parse())?,
         })
@@ -186,7 +213,8 @@ mod tests {
     #[test]
     fn flags_go_before_the_file() {
         let file: Settings = toml::from_str(
-            "node = \"unix:/run/node.sock\"\npeer = [\"ws://a:1\", \"ws://b:2\"]\nlog-level = \"debug\"\n",
+            "node = \"unix:/run/node.sock\"\npeer = [\"ws://a:1\", \"ws://b:2\"]\nlog-level = \"debug\"\n\
+             compress = \"zstd\"\n",
         )
         .unwrap();
         let flags = Settings { node: Some("127.0.0.1:7001".into()), ..Settings::default() };
@@ -195,6 +223,7 @@ mod tests {
         assert_eq!(config.peers.len(), 2);
         assert_eq!(config.log_level, LogLevel(slog::Level::Debug));
         assert_eq!(config.group, "tandem");
+        assert_eq!(config.compress, Compression(Some(Codec::Zstd)));
     }
 
     #[test]
@@ -207,6 +236,7 @@ mod tests {
         check(Settings { node: Some("x".into()), ..Settings::default() }, "--node");
         check(Settings { peer: vec!["x".into()], ..Settings::default() }, "--peer");
         check(Settings { group: Some(String::new()), ..Settings::default() }, "--group");
+        check(Settings { compress: Some("gzip".into()), ..Settings::default() }, "--compress");
         check(Settings { log_level: Some("loud".into()), ..Settings::default() }, "--log-level");
         check(Settings { log_format: Some("xml".into()), ..Settings::default() }, "--log-format");
     }

@@ -22,7 +22,7 @@ use async_std::channel::{self, Receiver};
 use async_tungstenite::tungstenite::Message as SocketMessage;
 use futures_util::{SinkExt, StreamExt};
 use shared::link::message::CHUNK_BYTES_MAX;
-use shared::link::{Applied, Chunk, Goodbye, Input, Link, Now, Reason};
+use shared::link::{Applied, Chunk, Codec, Goodbye, Input, Link, Now, Reason};
 use shared::publication::Publication;
 use slog::{Logger, info, o, warn};
 
@@ -37,6 +37,8 @@ mod actions;
 
 mod ending;
 
+mod packing;
+
 mod outlet;
 
 mod progress;
@@ -48,6 +50,7 @@ mod timer;
 pub(crate) use ending::{Ended, Ending};
 
 use outlet::Outlet;
+use packing::Packing;
 use progress::Progress;
 use talk::Talk;
 use timer::Timer;
@@ -90,8 +93,11 @@ struct Driver {
     dropped: u64,
     outlet: Outlet,
     progress: Progress,
+    packing: Packing,
     timer: Timer,
     received: u64,
+    /// The bytes received and sent that are counted.
+    counted: (u64, u64),
     record: Arc<Record>,
     up_at: Option<Instant>,
     start: LinkStart,
@@ -121,8 +127,10 @@ impl Driver {
             dropped: 0,
             outlet: Outlet::new(session.events.clone()),
             progress: Progress::default(),
+            packing: Packing::default(),
             timer: Timer::default(),
             received: 0,
+            counted: (0, 0),
             record: start.dialled.clone().unwrap_or_else(|| Arc::new(Record::new(start.address.as_str()))),
             up_at: None,
             logger: session.logger.new(o!("address" => start.address.clone())),
@@ -227,11 +235,12 @@ impl Driver {
         self.apply.open(peer);
         self.talk.begin(peer.clone(), now);
         self.record = self.session.record(&self.start, peer.node_id);
-        self.record.on_up(peer, self.link.is_related());
+        self.record.on_up(peer, self.link.is_related(), self.link.codec());
         self.up_at = Some(Instant::now());
         self.session.complaints.lock().unwrap_or_else(PoisonError::into_inner).forget(&peer.name);
         info!(self.logger, "link is up"; "node id" => %peer.node_id,
-            "dialled" => self.start.dialled.is_some(), "of one group" => self.link.is_related());
+            "dialled" => self.start.dialled.is_some(), "of one group" => self.link.is_related(),
+            "compressed by" => self.link.codec().map_or("none", Codec::name));
     }
 
     fn may_read(&self) -> bool {
@@ -396,13 +405,6 @@ impl Driver {
         }
     }
 
-    fn send(&mut self, message: Vec<u8>) {
-        self.is_flushed = false;
-        if let Err(error) = self.socket.start_send_unpin(SocketMessage::binary(message)) {
-            self.end(Ending::Broken(error.to_string()));
-        }
-    }
-
     fn poll_flush(&mut self, cx: &mut Context<'_>) {
         if self.is_flushed {
             return;
@@ -422,6 +424,7 @@ impl Driver {
             self.received = self.socket.get_ref().received();
             self.link.handle(Input::Alive, now);
         }
+        self.count_wire();
         self.handle(Input::Tick, now);
         // A message that is due and was not sent waits for the connection, not for the clock.
         let link_due =
@@ -429,6 +432,15 @@ impl Driver {
         let due = [link_due, self.apply.deadline(), self.progress.deadline(), self.talk.deadline()];
         let due = due.into_iter().flatten().min();
         due.is_some_and(|due| self.timer.poll(cx, due, now.mono())) || self.ending.is_some()
+    }
+
+    /// Counts what has gone over the connection, once it is known whose it is.
+    fn count_wire(&mut self) {
+        if self.up_at.is_some() {
+            let total = (self.socket.get_ref().received(), self.socket.get_ref().sent());
+            let (received, sent) = std::mem::replace(&mut self.counted, total);
+            self.record.count_wire(total.0 - received, total.1 - sent);
+        }
     }
 
     fn handle(&mut self, input: Input<'_>, now: Now) {

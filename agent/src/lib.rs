@@ -10,7 +10,8 @@
 //! - `hub`: the one task that knows all links, and its decisions, `hub::core`, which are pure; `control` asks the node for
 //!   it.
 //! - `session`: what the tasks share, and what they say to each other.
-//! - `driver`: the task of one link, which carries the batches. What two agents say to each other is [`shared::link`].
+//! - `driver`: the task of one link, which carries the batches. What two agents say to each other is [`shared::link`];
+//!   `compression` makes it small.
 //! - `peers`, `dial`, `accept` and `socket`: where links come from.
 //! - `node_client`: RESP to the node, as [`shared::feed`] has it.
 //! - `run`: an agent's life, from contact to contact with its node.
@@ -40,6 +41,8 @@ mod session;
 mod control;
 
 mod publications;
+
+mod compression;
 
 mod driver;
 

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use shared::announcement::Member;
 use shared::feed::LinkReport;
 use shared::id::NodeId;
-use shared::link::Reason;
+use shared::link::{Codec, Reason};
 
 /// A peer that was configured, or that has dialled.
 #[derive(Debug)]
@@ -16,6 +16,8 @@ pub(crate) struct Record {
     address: String,
     payload_bytes_in: AtomicU64,
     payload_bytes_out: AtomicU64,
+    wire_bytes_in: AtomicU64,
+    wire_bytes_out: AtomicU64,
     batches_in: AtomicU64,
     batches_out: AtomicU64,
     round_trip_us: AtomicU64,
@@ -30,6 +32,8 @@ struct State {
     node_id: NodeId,
     is_up: bool,
     is_related: bool,
+    /// How what is sent is compressed.
+    codec: Option<Codec>,
     /// The peer is linked by a connection of its own making: this one is not missed.
     is_spare: bool,
     error: String,
@@ -41,6 +45,8 @@ impl Record {
             address: address.into(),
             payload_bytes_in: AtomicU64::new(0),
             payload_bytes_out: AtomicU64::new(0),
+            wire_bytes_in: AtomicU64::new(0),
+            wire_bytes_out: AtomicU64::new(0),
             batches_in: AtomicU64::new(0),
             batches_out: AtomicU64::new(0),
             round_trip_us: AtomicU64::new(0),
@@ -50,10 +56,10 @@ impl Record {
         }
     }
 
-    pub(crate) fn on_up(&self, peer: &Member, is_related: bool) {
+    pub(crate) fn on_up(&self, peer: &Member, is_related: bool, codec: Option<Codec>) {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let (name, node_id) = (peer.name.clone(), peer.node_id);
-        *state = State { name, node_id, is_up: true, is_related, ..State::default() };
+        *state = State { name, node_id, is_up: true, is_related, codec, ..State::default() };
     }
 
     pub(crate) fn on_down(&self, error: impl Into<String>) {
@@ -79,6 +85,12 @@ impl Record {
         self.batches_out.fetch_add(1, Ordering::Relaxed);
     }
 
+    /// Bytes went over the connection, with all that lies about messages there.
+    pub(crate) fn count_wire(&self, received: u64, sent: u64) {
+        self.wire_bytes_in.fetch_add(received, Ordering::Relaxed);
+        self.wire_bytes_out.fetch_add(sent, Ordering::Relaxed);
+    }
+
     pub(crate) fn count_dropped(&self, messages: u64) {
         self.messages_dropped.fetch_add(messages, Ordering::Relaxed);
     }
@@ -99,6 +111,9 @@ impl Record {
             error: state.error.clone(),
             payload_bytes_in: self.payload_bytes_in.load(Ordering::Relaxed),
             payload_bytes_out: self.payload_bytes_out.load(Ordering::Relaxed),
+            wire_bytes_in: self.wire_bytes_in.load(Ordering::Relaxed),
+            wire_bytes_out: self.wire_bytes_out.load(Ordering::Relaxed),
+            compression: state.codec.map_or("none", Codec::name).to_owned(),
             batches_in: self.batches_in.load(Ordering::Relaxed),
             batches_out: self.batches_out.load(Ordering::Relaxed),
             round_trip_us: self.round_trip_us.load(Ordering::Relaxed),
@@ -206,9 +221,9 @@ mod tests {
         let mut ledger = Ledger::default();
         let member = Member { name: "b".into(), node_id: NodeId(7), origin: Origin(1), role: Role::Active };
         let (dialled, accepted) = (ledger.add_configured("ws://b"), ledger.accepted(NodeId(7), "b:1"));
-        accepted.on_up(&member, true);
+        accepted.on_up(&member, true, None);
         accepted.on_down("makes room");
-        dialled.on_up(&member, true);
+        dialled.on_up(&member, true, None);
         assert_eq!(ledger.reports().iter().map(|report| report.up).collect::<Vec<_>>(), [true]);
         dialled.on_down("lost");
         assert_eq!(ledger.reports().len(), 2);

@@ -216,9 +216,8 @@ impl Life {
         // Nothing is ever sent: that the sender is dropped is the message.
         let (running, ended) = channel::bounded::<()>(1);
         let logger = self.logger.new(o!("name" => info.name.clone()));
-        let (node, group) = (self.config.node.clone(), self.config.group.clone());
         let ledger = self.ledger.clone();
-        let session = Arc::new(Session::new(node, group, info, ledger, events, ended, logger));
+        let session = Arc::new(Session::new(&self.config, info, ledger, events, ended, logger));
         let control = runtime::spawn(control::run(client, asked, session.clone()));
         let (deliveries, delivered) = channel::bounded(DELIVERIES_MAX);
         let publications = runtime::spawn(publications::run(session.clone(), delivered));

@@ -10,12 +10,13 @@ use shared::announcement::Member;
 use shared::clock::Timestamp;
 use shared::feed::FeedInfo;
 use shared::id::NodeId;
-use shared::link::{Hello, Local, Now};
+use shared::link::{Codec, Codecs, Hello, Local, Now};
 use shared::publication::Publication;
 use shared::time::WallMillis;
 use shared::version::Frontier;
 use slog::Logger;
 
+use crate::config::Config;
 use crate::hub::{Command, LinkEvent, NodePoint};
 use crate::node_client::NodeAddress;
 use crate::record::{Complaints, Ledger, Record};
@@ -80,7 +81,8 @@ pub(crate) type BatchSlice = Bytes;
 #[derive(Debug)]
 pub(crate) struct Session {
     pub(crate) node: NodeAddress,
-    pub(crate) group: String,
+    group: String,
+    codec: Option<Codec>,
     pub(crate) info: FeedInfo,
     pub(crate) ledger: Arc<Mutex<Ledger>>,
     pub(crate) events: Sender<Event>,
@@ -96,8 +98,7 @@ pub(crate) struct Session {
 
 impl Session {
     pub(crate) fn new(
-        node: NodeAddress,
-        group: String,
+        config: &Config,
         info: FeedInfo,
         ledger: Arc<Mutex<Ledger>>,
         events: Sender<Event>,
@@ -108,8 +109,9 @@ impl Session {
         let clocks = Clocks::new(info.wall);
         let (complaints, links, messages_dropped) = (Mutex::default(), AtomicU64::new(0), AtomicU64::new(0));
         Self {
-            node,
-            group,
+            node: config.node.clone(),
+            group: config.group.clone(),
+            codec: config.compress.0,
             info,
             ledger,
             events,
@@ -159,6 +161,8 @@ impl Session {
             clock,
             dialled,
             clock_drift_ms_max: self.info.max_clock_drift_ms,
+            reads: Codecs::ALL,
+            codec: self.codec,
         }
     }
 

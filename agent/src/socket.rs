@@ -31,21 +31,28 @@ pub(crate) fn config() -> WebSocketConfig {
         .max_frame_size(Some(MESSAGE_BYTES_MAX))
 }
 
-/// A connection that counts what it receives: a long message on a slow network is a sign of life before it is whole.
+/// A connection that counts its bytes: what a message costs, and that a long one on a slow network is a sign of life before
+/// it is whole.
 #[derive(Debug)]
 pub(crate) struct Metered {
     stream: TcpStream,
     received: u64,
+    sent: u64,
 }
 
 impl Metered {
     pub(crate) const fn new(stream: TcpStream) -> Self {
-        Self { stream, received: 0 }
+        Self { stream, received: 0, sent: 0 }
     }
 
     /// The bytes received so far.
     pub(crate) const fn received(&self) -> u64 {
         self.received
+    }
+
+    /// The bytes sent so far.
+    pub(crate) const fn sent(&self) -> u64 {
+        self.sent
     }
 }
 
@@ -65,7 +72,11 @@ impl Read for Metered {
 
 impl Write for Metered {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(cx, bytes)
+        let polled = Pin::new(&mut self.stream).poll_write(cx, bytes);
+        if let Poll::Ready(Ok(count)) = &polled {
+            self.sent += *count as u64;
+        }
+        polled
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

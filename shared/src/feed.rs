@@ -105,7 +105,7 @@ pub struct PeersReport {
     pub messages_dropped: u64,
 }
 
-/// The state of one link.
+/// The state of one link. The last three are missing in reports of agents that do not count them yet.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LinkReport {
     /// The peer's name; empty while it is not known.
@@ -134,6 +134,15 @@ pub struct LinkReport {
     pub clock_offset_ms: i64,
     /// Messages of PUBLISH that the peer did not take, and that were dropped.
     pub messages_dropped: u64,
+    /// Bytes received over the link's connections: compressed where they are, and with all that is not batches.
+    #[serde(default)]
+    pub wire_bytes_in: u64,
+    /// Bytes sent over them.
+    #[serde(default)]
+    pub wire_bytes_out: u64,
+    /// How what is sent is compressed: a codec's name, or `none`.
+    #[serde(default)]
+    pub compression: String,
 }
 
 /// Where an origin is pulled from.

@@ -34,6 +34,8 @@ use crate::version::FRONTIER_ORIGINS_MAX;
 
 pub mod message;
 
+pub mod codec;
+
 mod announcing;
 
 mod assembly;
@@ -59,11 +61,12 @@ mod serving;
 mod talk;
 
 pub use clock_guard::{CLOCK_WARNING_MS, ClockReading};
+pub use codec::{Codec, Codecs};
 pub use exchange::{Action, Applied, ApplyRefusal, BatchBytes, Input, Local, Now, PullRefusal};
 pub use hello::are_related;
 pub use message::{
-    Chunk, Goodbye, Hello, Holding, Listen, Message, MessageError, PROTOCOL, Part, Reason, Subscribe,
-    TALK_BYTES_MAX,
+    Chunk, Compressed, Goodbye, Hello, Holding, Listen, Message, MessageError, PROTOCOL, Part, Reason,
+    Subscribe, TALK_BYTES_MAX,
 };
 pub use serving::FollowFrom;
 
@@ -98,6 +101,8 @@ enum State {
 pub struct Link {
     local: Local,
     peer: Option<Member>,
+    /// How the peer may be sent messages compressed.
+    peer_reads: Codecs,
     state: State,
     is_related: bool,
     clock_guard: ClockGuard,
@@ -121,6 +126,7 @@ impl Link {
     pub fn new(local: Local, now: Now) -> Self {
         Self {
             peer: None,
+            peer_reads: Codecs::NONE,
             state: State::Greeting,
             is_related: false,
             clock_guard: ClockGuard::new(local.clock_drift_ms_max),
@@ -147,6 +153,7 @@ impl Link {
         }
         match input {
             Input::Message(bytes) => self.on_message(bytes, now),
+            Input::Decompressed(bytes) => self.on_decompressed(bytes, now),
             Input::Alive => self.on_alive(now),
             Input::Reading(is_reading) => self.on_reading(is_reading, now),
             Input::Tick => self.on_tick(now),
@@ -240,6 +247,13 @@ impl Link {
         self.peer.as_ref()
     }
 
+    /// How messages to the peer are to be compressed, now that the link is up: as this side was told to, if the peer reads
+    /// that. What the link itself has to say, but for the Hello and Goodbye, may be, too.
+    #[must_use]
+    pub fn codec(&self) -> Option<Codec> {
+        self.local.codec.filter(|codec| self.state == State::Up && self.peer_reads.contains(*codec))
+    }
+
     /// The origins of which batches are being applied.
     pub fn in_flight(&self) -> impl Iterator<Item = Origin> {
         self.pulls.in_flight()
@@ -258,6 +272,17 @@ impl Link {
             Err(error @ (MessageError::Protocol(_) | MessageError::UnknownKind(_))) => {
                 self.refuse(Reason::Version, &error.to_string());
             }
+            Err(error) => self.refuse(Reason::Malformed, &error.to_string()),
+        }
+    }
+
+    fn on_decompressed(&mut self, bytes: &[u8], now: Now) {
+        debug_assert!(self.state == State::Up, "only a link that is up has messages decompressed");
+        match Message::decode(bytes) {
+            Ok(Message::Compressed(_) | Message::Hello(_) | Message::Goodbye(_)) => {
+                self.refuse(Reason::Malformed, "what is compressed in a message must not be");
+            }
+            Ok(message) => self.on_up_message(message, bytes, now),
             Err(error) => self.refuse(Reason::Malformed, &error.to_string()),
         }
     }
@@ -316,13 +341,25 @@ impl Link {
                 Ok(answer) => self.actions.push_back(Action::Answered(answer)),
                 Err(Disorder(what)) => self.refuse(Reason::Malformed, what),
             },
+            Message::Compressed(compressed) => self.on_compressed(&compressed, bytes),
             Message::Hello(_) | Message::Goodbye(_) => self.refuse(Reason::Malformed, "a second Hello came"),
         }
+    }
+
+    fn on_compressed(&mut self, compressed: &Compressed<'_>, message: &[u8]) {
+        let Compressed { codec, length, bytes } = *compressed;
+        if !self.local.reads.contains(codec) {
+            return self.refuse(Reason::Malformed, "a message is compressed as nobody asked for");
+        }
+        // They are the end of the message.
+        let bytes = message.len() - bytes.len()..message.len();
+        self.actions.push_back(Action::Decompress { codec, length, bytes });
     }
 
     fn on_hello(&mut self, hello: Box<Hello>, now: Now) {
         let reading = ClockReading { ours: now.wall, theirs: hello.wall, uncertain_ms: 0 };
         self.peer = Some(hello.member.clone());
+        self.peer_reads = hello.reads;
         if let Err(goodbye) = hello::check(&hello, &self.local) {
             return self.close(goodbye);
         }
@@ -589,6 +626,7 @@ impl Link {
             clock: self.local.clock,
             dialled: self.local.dialled,
             proof: Vec::new(),
+            reads: self.local.reads,
         }
     }
 }

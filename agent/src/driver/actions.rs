@@ -29,6 +29,10 @@ impl Driver {
                 self.record.count_in(bytes.len());
                 self.apply.apply(header.origin, serial, bytes);
             }
+            Action::Decompress { codec, length, bytes } => {
+                let message = message.expect("only a message brings another");
+                self.on_compressed(codec, &message[bytes], length, now);
+            }
             Action::PassedOver(batch_bytes) => self.record.count_in(batch_bytes),
             Action::Greeted(hello) => self.on_greeted(hello),
             Action::Follow(list) if list.is_empty() => {

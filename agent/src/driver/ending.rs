@@ -61,6 +61,7 @@ impl Driver {
     pub(super) async fn finish(mut self, ending: Ending) -> Ended {
         let up_for = self.up_at.map_or(Duration::ZERO, |at| at.elapsed());
         self.log(&ending, up_for);
+        self.count_wire();
         if self.up_at.is_some() || self.start.dialled.is_some() {
             self.record.on_down(ending.text());
         }

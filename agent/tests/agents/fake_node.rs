@@ -147,14 +147,24 @@ impl FakeNode {
 
     /// Writes a batch of some changes of its own.
     pub(crate) fn write(&self, changes: usize, value_bytes: usize) {
+        self.write_value(changes, &vec![b'x'; value_bytes]);
+    }
+
+    /// Writes a batch of one change, that no codec makes smaller.
+    pub(crate) fn write_noise(&self, value_bytes: usize, seed: u64) {
+        let mut random = fastrand::Rng::with_seed(seed);
+        let value: Vec<u8> = (0..value_bytes).map(|_| random.u8(..)).collect();
+        self.write_value(1, &value);
+    }
+
+    fn write_value(&self, changes: usize, value: &[u8]) {
         let mut state = self.state();
         let origin = state.origin;
         let mut builder = BatchBuilder::new(origin, state.frontier.get(origin));
-        let value = vec![b'x'; value_bytes];
         for index in 0..changes {
             state.clock = state.clock.next();
             let key = format!("key:{index}").into_bytes();
-            builder.append(state.clock, [&Change::new(0, key, Op::Set(value.as_slice().into()))]);
+            builder.append(state.clock, [&Change::new(0, key, Op::Set(value.into()))]);
         }
         let (header, bytes) = builder.seal(<[u8]>::to_vec);
         state.append(header, bytes);

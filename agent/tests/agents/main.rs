@@ -2,6 +2,8 @@
 
 #![expect(clippy::unwrap_used, reason = "a test may panic, outside of its functions too")]
 
+mod compression;
+
 mod conversations;
 
 mod fake_node;

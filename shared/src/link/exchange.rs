@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::Arc;
 
+use super::codec::{Codec, Codecs};
 use super::message::{Goodbye, Hello, Holding};
 use super::{ClockReading, FollowFrom};
 use crate::announcement::{Announcement, Member};
@@ -52,6 +53,10 @@ pub struct Local {
     pub dialled: bool,
     /// How far two wall clocks may be apart, in milliseconds.
     pub clock_drift_ms_max: u64,
+    /// Which compressed messages the driver can read.
+    pub reads: Codecs,
+    /// How the driver is to compress what it sends, to a peer that reads that.
+    pub codec: Option<Codec>,
 }
 
 /// What can happen to a link.
@@ -59,6 +64,8 @@ pub struct Local {
 pub enum Input<'a> {
     /// A message came.
     Message(&'a [u8]),
+    /// The message that an [`Action::Decompress`] is about, which came just now; if it cannot be read, the driver leaves.
+    Decompressed(&'a [u8]),
     /// Bytes came that are not a whole message yet. Before the Hello they count for nothing: whoever has none to say would
     /// hold the connection with a byte now and then.
     Alive,
@@ -136,6 +143,17 @@ pub enum Action {
         header: BatchHeader,
         /// Where its bytes are.
         bytes: BatchBytes,
+    },
+    /// Decompress what lies there within the message that was just handed in, as the next piece of the peer's stream, and hand
+    /// it in as [`Input::Decompressed`].
+    Decompress {
+        /// How it is compressed; one that this side reads.
+        codec: Codec,
+        /// Exactly so many bytes come of it, at most [`MESSAGE_BYTES_MAX`](super::message::MESSAGE_BYTES_MAX); if not, it is
+        /// damaged.
+        length: usize,
+        /// Where it is.
+        bytes: Range<usize>,
     },
     /// A batch of this many bytes came that is not applied: it was on its way when its subscription ended, or is held.
     PassedOver(usize),

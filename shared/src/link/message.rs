@@ -4,7 +4,7 @@
 //!
 //! ```text
 //!  0 Hello      protocol, batch format, group, group id, joining, [name, node id, origin, role], start time,
-//!               [floor, {origin: upto}], wall clock, hybrid clock, dialled, proof
+//!               [floor, {origin: upto}], wall clock, hybrid clock, dialled, further
 //!  1 Announce   announcement
 //!  2 Frontier   [floor, {origin: upto}] of what changed, hybrid clock, prompt
 //!  3 AckNow
@@ -21,7 +21,15 @@
 //! 14 Advance    node id, sequence before, sequence, [floor, {origin: upto}] of what changed, hybrid clock
 //! 15 Listen     [node id] to begin, [node id] to end
 //! 16 Publish    node id, origin, number, channel, message
+//! 17 Compressed codec, length, bytes
 //! ```
+//!
+//! A Hello's last field, `further`, is bytes: a MessagePack array `[proof, codecs]`, or nothing, which means neither. A build
+//! ignores what it does not know of it, and the first ones of this protocol all of it; so what is agreed on there is not
+//! agreed on with those, and they are linked all the same.
+//!
+//! A Compressed has another message within, any but these two and Goodbye: `length` bytes once it is read by the codec
+//! ([`codec`](super::codec)). Only who said in its Hello that it reads that codec is sent one.
 //!
 //! Of a Hello, the kind and the protocol stay where they are in every version, so that two versions can at least
 //! tell each other apart. A batch's bytes are its author's, cut into chunks and never encoded again. What the two nodes
@@ -36,6 +44,7 @@ use serde::de::{DeserializeOwned, IgnoredAny};
 use serde::{Deserialize, Serialize};
 use serde_bytes::{ByteBuf, Bytes};
 
+use super::codec::{Codec, Codecs};
 use crate::announcement::{Advance, Announcement, Member};
 use crate::clock::Timestamp;
 use crate::id::{GroupId, NodeId, Origin};
@@ -121,6 +130,8 @@ pub enum Message<'a> {
     Answer(Part<'a>),
     /// A message of PUBLISH, the speaker's own node's or one passed on.
     Publish(Arc<Publication>),
+    /// Another message, compressed.
+    Compressed(Compressed<'a>),
     /// The speaker's node does not answer.
     NoAnswer {
         /// The question's [`Part::serial`].
@@ -155,6 +166,8 @@ pub struct Hello {
     pub dialled: bool,
     /// The proof that it belongs to the group; empty while groups have no secret.
     pub proof: Vec<u8>,
+    /// How it may be sent messages compressed.
+    pub reads: Codecs,
 }
 
 /// What a node holds.
@@ -207,6 +220,17 @@ pub struct Part<'a> {
     /// Whether it ends here.
     pub last: bool,
     /// The bytes; none only where nothing else is to be said.
+    pub bytes: &'a [u8],
+}
+
+/// A message that is compressed, as a piece of the speaker's stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Compressed<'a> {
+    /// How; always the same on a link's direction.
+    pub codec: Codec,
+    /// How many bytes the message within has: from 1 to [`MESSAGE_BYTES_MAX`].
+    pub length: usize,
+    /// What the codec made of it.
     pub bytes: &'a [u8],
 }
 
@@ -328,6 +352,7 @@ mod kind {
     pub(super) const ADVANCE: u8 = 14;
     pub(super) const LISTEN: u8 = 15;
     pub(super) const PUBLISH: u8 = 16;
+    pub(super) const COMPRESSED: u8 = 17;
 }
 
 const FLAG_FIRST: u8 = 1;
@@ -363,6 +388,7 @@ impl<'a> Message<'a> {
             Self::Answer(part) => part.encode(kind::ANSWER),
             Self::NoAnswer { serial, text } => pack(&(kind::NO_ANSWER, serial, text)),
             Self::Publish(publication) => encode_publication(publication),
+            Self::Compressed(compressed) => compressed.encode(),
         }
     }
 
@@ -442,6 +468,7 @@ impl<'a> Message<'a> {
                 Self::no_answer(serial, &text)
             }
             kind::PUBLISH => Self::Publish(Arc::new(decode_publication(bytes)?)),
+            kind::COMPRESSED => Self::Compressed(Compressed::decode(bytes)?),
             kind => return Err(MessageError::UnknownKind(kind)),
         })
     }
@@ -468,8 +495,16 @@ impl Hello {
             self.wall,
             self.clock,
             self.dialled,
-            Bytes::new(&self.proof),
+            Bytes::new(&self.further()),
         ))
+    }
+
+    /// What later builds added.
+    fn further(&self) -> Vec<u8> {
+        if self.proof.is_empty() && self.reads == Codecs::NONE {
+            return Vec::new();
+        }
+        pack(&(Bytes::new(&self.proof), self.reads.0))
     }
 
     fn decode(bytes: &[u8]) -> Result<Self, MessageError> {
@@ -481,6 +516,7 @@ impl Hello {
         let wire: HelloWire = unpack(bytes)?;
         check_name(&wire.3)?;
         check_name(&wire.6.name)?;
+        let (proof, reads) = read_further(&wire.12);
         Ok(Self {
             batch_format: wire.2,
             group: wire.3,
@@ -492,8 +528,23 @@ impl Hello {
             wall: wire.9,
             clock: wire.10,
             dialled: wire.11,
-            proof: wire.12.into_vec(),
+            proof,
+            reads,
         })
+    }
+}
+
+/// What a Hello says in its last field, as far as this build understands it.
+fn read_further(bytes: &[u8]) -> (Vec<u8>, Codecs) {
+    let Some((0x92..=0x9f, _)) = bytes.split_first().map(|(first, rest)| (*first, rest)) else {
+        return Default::default();
+    };
+    let mut decoder = rmp_serde::Deserializer::from_read_ref(&bytes[1..]);
+    let proof = ByteBuf::deserialize(&mut decoder);
+    let codecs = u64::deserialize(&mut decoder);
+    match (proof, codecs) {
+        (Ok(proof), Ok(codecs)) => (proof.into_vec(), Codecs(codecs)),
+        _ => Default::default(),
     }
 }
 
@@ -563,6 +614,34 @@ impl<'a> Part<'a> {
             return Err(MessageError::Malformed("a part's length is not possible".into()));
         }
         Ok(Self { serial, last, bytes })
+    }
+}
+
+#[derive(Serialize, Deserialize)]
+struct CompressedWire<'a>(u8, u8, u32, #[serde(borrow)] &'a Bytes);
+
+impl<'a> Compressed<'a> {
+    fn encode(&self) -> Vec<u8> {
+        let mut out = Vec::with_capacity(self.bytes.len() + 13);
+        let length = u32::try_from(self.length).expect("a message is far shorter than 4 GiB");
+        pack_into(
+            &CompressedWire(kind::COMPRESSED, self.codec as u8, length, Bytes::new(self.bytes)),
+            &mut out,
+        );
+        out
+    }
+
+    fn decode(bytes: &'a [u8]) -> Result<Self, MessageError> {
+        let CompressedWire(_, codec, length, bytes) = unpack_borrowed(bytes)?;
+        let Some(codec) = Codec::from_wire(codec) else {
+            return Err(MessageError::Malformed("it is compressed as this build does not know".into()));
+        };
+        match usize::try_from(length) {
+            Ok(length @ 1..=MESSAGE_BYTES_MAX) => Ok(Self { codec, length, bytes }),
+            _ => Err(MessageError::Malformed(
+                "what is compressed in it is empty, or longer than any message".into(),
+            )),
+        }
     }
 }
 

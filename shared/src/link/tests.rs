@@ -9,6 +9,8 @@ use crate::batch::empty_batch;
 use crate::id::GroupId;
 use crate::version::Frontier;
 
+mod compression;
+
 const DELAY_US: u64 = 1_000;
 const START_US: u64 = 1_000_000_000;
 const WALL: u64 = 1_700_000_000_000;
@@ -29,6 +31,8 @@ fn local(name: &str, node_id: u64) -> Local {
         clock: Timestamp::of_wall(WallMillis(WALL)),
         dialled: node_id == 1,
         clock_drift_ms_max: 5_000,
+        reads: Codecs::NONE,
+        codec: None,
     }
 }
 

@@ -13,8 +13,8 @@ use shared::batch::{BatchHeader, FORMAT, empty_batch};
 use shared::clock::Timestamp;
 use shared::id::{GroupId, NodeId, Origin};
 use shared::link::{
-    Action, Applied, ApplyRefusal, BatchBytes, Chunk, Goodbye, Hello, Holding, Input, Link, Listen, Local,
-    Message, Now, Part, Reason, Subscribe,
+    Action, Applied, ApplyRefusal, BatchBytes, Chunk, Codec, Codecs, Compressed, Goodbye, Hello, Holding,
+    Input, Link, Listen, Local, Message, Now, Part, Reason, Subscribe,
 };
 use shared::publication::{PUBLICATION_BYTES_MAX, Publication};
 use shared::time::WallMillis;
@@ -98,6 +98,18 @@ enum Step<'a> {
     },
     PeerNoAnswer {
         serial: u8,
+    },
+    /// Compressed by a codec that changes nothing, or so it says.
+    PeerCompressed {
+        is_known: bool,
+        length: Option<u32>,
+        bytes: &'a [u8],
+    },
+    /// A batch, compressed so.
+    CompressedBatch {
+        origin: u8,
+        after: u8,
+        length: u8,
     },
     Ask {
         length: u32,
@@ -220,6 +232,8 @@ impl Driver {
             clock: Timestamp::ZERO,
             dialled: true,
             clock_drift_ms_max: 5_000,
+            reads: Codecs(1 << Codec::Lz4 as u64),
+            codec: Some(Codec::Lz4),
         };
         let now = Now { mono_us: 1, wall: WallMillis(1_000_000) };
         Self {
@@ -302,6 +316,18 @@ impl Driver {
             Step::PeerNoAnswer { serial } => {
                 self.hear(&Message::no_answer((*serial).into(), "no").encode());
             }
+            Step::PeerCompressed { is_known, length, bytes } => {
+                let codec = if *is_known { Codec::Lz4 } else { Codec::Zstd };
+                let length = length.map_or(bytes.len(), |length| length as usize);
+                self.hear(&Message::Compressed(Compressed { codec, length, bytes }).encode());
+            }
+            Step::CompressedBatch { origin, after, length } => {
+                let (after, length) = (Timestamp((*after).into()), u64::from(*length));
+                let batch = empty_batch(Origin((*origin).into()), after, Timestamp(after.0 + length));
+                let inner = Chunk { first: true, last: true, bytes: &batch }.encode();
+                let compressed = Compressed { codec: Codec::Lz4, length: inner.len(), bytes: &inner };
+                self.hear(&Message::Compressed(compressed).encode());
+            }
             Step::Ask { length } if self.link.is_up() && !self.is_asking => {
                 self.is_asking = true;
                 self.handle(Input::Ask(vec![0; *length as usize % TALK_LENGTH_MAX]));
@@ -367,6 +393,7 @@ impl Driver {
             clock: Timestamp::ZERO,
             dialled: false,
             proof: Vec::new(),
+            reads: Codecs(u64::from(clock_ahead_ms.unsigned_abs())),
         };
         match strange {
             Strange::No => {}
@@ -448,6 +475,16 @@ impl Driver {
             Action::Apply { serial, header, bytes } => {
                 self.check_batch(&header, &bytes, message);
                 self.applying.push_back((header.origin, serial));
+            }
+            Action::Decompress { codec, length, bytes } => {
+                assert!(codec == Codec::Lz4 && self.link.is_up(), "not offered, or not yet");
+                let inner = &message.expect("only a message brings another")[bytes];
+                if inner.len() == length {
+                    self.link.handle(Input::Decompressed(inner), self.now);
+                    self.act(Some(inner));
+                } else {
+                    self.handle(Input::Leave(Goodbye::new(Reason::Malformed, "damaged")));
+                }
             }
             Action::Drained(origin) => {
                 assert!(self.applying.iter().all(|(other, _)| *other != origin), "not drained");

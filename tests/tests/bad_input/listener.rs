@@ -6,7 +6,7 @@ use fastrand::Rng;
 use shared::announcement::{Member, Role};
 use shared::batch::FORMAT;
 use shared::id::{NodeId, Origin};
-use shared::link::{Chunk, Hello, Message, Reason};
+use shared::link::{Chunk, Codec, Codecs, Compressed, Hello, Message, Reason};
 use shared::version::Frontier;
 use tests::load::seed;
 use tests::raw::Raw;
@@ -104,6 +104,41 @@ fn messages_that_no_agent_sends_end_the_link_with_the_reason() {
 }
 
 #[test]
+fn what_cannot_be_decompressed_ends_the_link_and_takes_no_memory() {
+    let mut pair = Pair::start();
+    let memory = Memory::of(pair.agent());
+    let compressed =
+        |codec, length, bytes: &[u8]| Message::Compressed(Compressed { codec, length, bytes }).encode();
+    let bomb = lz4_bomb();
+    let wrongs = [
+        (compressed(Codec::Lz4, 99, &[0xff; 50]), "lz4 compressed is damaged"),
+        (compressed(Codec::Zstd, 99, &[0xff; 50]), "zstd compressed is damaged"),
+        (compressed(Codec::Zstd, 1 << 30, b"x"), "longer than any message"),
+        (compressed(Codec::Lz4, 2 << 20, &bomb), "lz4 compressed is damaged: provided output is too small"),
+        (compressed(Codec::Lz4, 9, &[4, 0, 0, 0x80, 1, 2, 3, 4]), "has 4 bytes, and not 9"),
+        (compressed(Codec::Lz4, 4, &[4, 0, 0, 0x80, 1, 2, 3, 4]), "message is malformed"),
+    ];
+    for (number, (wrong, text)) in wrongs.into_iter().enumerate() {
+        let mut peer = WebSocket::connect(pair.host().agent_address());
+        let hello = Message::Hello(Box::new(hello_of(&pair, number as u64))).encode();
+        peer.send_raw(&[binary(&hello), binary(&wrong)].concat());
+        let goodbye = peer.read_goodbye();
+        assert_eq!(goodbye.reason, Reason::Malformed, "{}", goodbye.text);
+        assert!(goodbye.text.contains(text), "{text} is not in: {}", goodbye.text);
+        peer.read_to_end();
+    }
+    memory.check_grown(pair.agent(), RESIDENT_BYTES_MAX);
+    pair.check_alive();
+}
+
+/// LZ4 blocks of 64,000 equal bytes each: 240 times what they take.
+fn lz4_bomb() -> Vec<u8> {
+    // A literal, 63,998 times what stands one byte before, and five literals at the end.
+    let block = [&[0x1f, b'x', 1, 0][..], &[255; 250], &[229, 0x50], b"xxxxx"].concat();
+    [&(block.len() as u32).to_le_bytes()[..], &block].concat().repeat(3_900)
+}
+
+#[test]
 fn frames_that_are_none_end_the_connection() {
     let mut pair = Pair::start();
     let memory = Memory::of(pair.agent());
@@ -176,6 +211,7 @@ fn hello_of(pair: &Pair, number: u64) -> Hello {
         clock: now(),
         dialled: true,
         proof: Vec::new(),
+        reads: Codecs::ALL,
     }
 }
 

@@ -2,6 +2,8 @@
 
 mod blocks;
 
+mod compression;
+
 mod counters;
 
 mod deletes;

@@ -8,7 +8,7 @@ use node::simulation::SimulatedNode;
 use shared::announcement::Member;
 use shared::feed::{FeedInfo, LinkReport};
 use shared::id::{NodeId, Origin};
-use shared::link::{Local, Now};
+use shared::link::{Codecs, Local, Now};
 
 use crate::dialler::Dialler;
 use crate::driver::{Driver, Event};
@@ -154,6 +154,8 @@ impl Agent {
             clock: self.info.clock,
             dialled: dialled.is_some(),
             clock_drift_ms_max: self.info.max_clock_drift_ms,
+            reads: Codecs::NONE,
+            codec: None,
         };
         self.drivers.insert(link, Driver::new(socket, dialled, local, around.now));
     }
@@ -270,6 +272,9 @@ impl Agent {
             error: String::new(),
             payload_bytes_in: 0,
             payload_bytes_out: 0,
+            wire_bytes_in: 0,
+            wire_bytes_out: 0,
+            compression: "none".to_owned(),
             batches_in: 0,
             batches_out: 0,
             round_trip_us: 0,

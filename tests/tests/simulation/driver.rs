@@ -454,6 +454,7 @@ impl Driver {
                 | Action::ClockWarning(_)
                 | Action::PeerTruncated(_)
                 | Action::Published(_) => {}
+                Action::Decompress { .. } => unreachable!("no simulated agent reads what is compressed"),
                 Action::Greeted(hello) => {
                     self.events.push(Event::Greeted { hello, is_related: self.link.is_related() });
                 }

@@ -3,6 +3,7 @@
 use shared::announcement::Role;
 use shared::batch::FORMAT;
 use shared::id::{GroupId, Origin};
+use shared::link::Codecs;
 use shared::time::WallMillis;
 
 use super::*;
@@ -55,6 +56,7 @@ fn hello(node_id: u64, held: &[(Origin, u64)]) -> Box<Hello> {
         clock: Timestamp(node_id),
         dialled: true,
         proof: Vec::new(),
+        reads: Codecs::NONE,
     })
 }
 

@@ -7,6 +7,8 @@
 //! log_left_bytes:1073741824                               the least that is left for any member
 //! member0:name=..,heard_ms_ago=..,log_left_bytes=..       each other member; -1: not heard since this node's start
 //! link_payload_bytes_out:123                              bytes of batches that followers of this node were sent
+//! link_wire_bytes_out:97                                  bytes that its agent sent over its links, compressed as they are,
+//!                                                         and with all that is not batches
 //! upstream0:origin=..,peer=..,lag_ms=..                   where each origin's writes are pulled from
 //! link0:name=..,node_id=..,address=..,...                 each link, as the agent reported it within five seconds
 //! link0_link_status:up
@@ -169,7 +171,10 @@ fn write_links(page: &mut Page, context: &Context<'_, '_>) {
             format_args!("origin={origin},peer={peer},lag_ms={lag_ms}"),
         );
     }
-    for (number, link) in peers.links(now).iter().enumerate() {
+    let links = peers.links(now);
+    page.field("link_wire_bytes_in", links.iter().map(|link| link.wire_bytes_in).sum::<u64>());
+    page.field("link_wire_bytes_out", links.iter().map(|link| link.wire_bytes_out).sum::<u64>());
+    for (number, link) in links.iter().enumerate() {
         write_link(page, number, link);
     }
 }
@@ -178,13 +183,16 @@ fn write_link(page: &mut Page, number: usize, link: &LinkReport) {
     page.field(
         format_args!("link{number}"),
         format_args!(
-            "name={},node_id={},address={},payload_bytes_in={},payload_bytes_out={},batches_in={},batches_out={},\
-             round_trip_us={},clock_offset_ms={},messages_dropped={}",
+            "name={},node_id={},address={},payload_bytes_in={},payload_bytes_out={},wire_bytes_in={},wire_bytes_out={},\
+             compression={},batches_in={},batches_out={},round_trip_us={},clock_offset_ms={},messages_dropped={}",
             value(&link.name),
             link.node_id,
             value(&link.address),
             link.payload_bytes_in,
             link.payload_bytes_out,
+            link.wire_bytes_in,
+            link.wire_bytes_out,
+            value(&link.compression),
             link.batches_in,
             link.batches_out,
             link.round_trip_us,
@@ -230,6 +238,9 @@ mod tests {
             error: "refused\r\nrole:master".to_owned(),
             payload_bytes_in: 1,
             payload_bytes_out: 2,
+            wire_bytes_in: 8,
+            wire_bytes_out: 9,
+            compression: "zstd".to_owned(),
             batches_in: 3,
             batches_out: 4,
             round_trip_us: 5,
@@ -238,7 +249,7 @@ mod tests {
         };
         write_link(&mut page, 0, &link);
         let expected = "link0:name=b_address_x__role:master,node_id=0000000000000001,address=ws://b:7102,\
-                        payload_bytes_in=1,payload_bytes_out=2,batches_in=3,batches_out=4,round_trip_us=5,\
+                        payload_bytes_in=1,payload_bytes_out=2,wire_bytes_in=8,wire_bytes_out=9,compression=zstd,batches_in=3,batches_out=4,round_trip_us=5,\
                         clock_offset_ms=-6,messages_dropped=7\r\nlink0_link_status:down\r\nlink0_error:refused  role:master\r\n";
         assert_eq!(page.0, expected);
     }

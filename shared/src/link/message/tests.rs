@@ -28,6 +28,7 @@ fn hello() -> Hello {
         clock: Timestamp(0x400),
         dialled: true,
         proof: b"proof".to_vec(),
+        reads: Codecs::ALL,
     }
 }
 
@@ -53,6 +54,10 @@ fn every_message() -> Vec<(&'static str, Message<'static>)> {
     let starts = BTreeMap::from([(Origin(0xa2), Timestamp(0x250))]);
     vec![
         ("hello", Message::Hello(Box::new(hello()))),
+        (
+            "hello-without-further",
+            Message::Hello(Box::new(Hello { proof: Vec::new(), reads: Codecs::NONE, ..hello() })),
+        ),
         ("announce", Message::Announce(Arc::new(announcement()))),
         (
             "advance",
@@ -93,6 +98,7 @@ fn every_message() -> Vec<(&'static str, Message<'static>)> {
                 payload: b"text".to_vec(),
             })),
         ),
+        ("compressed", Message::Compressed(Compressed { codec: Codec::Zstd, length: 9, bytes: b"part" })),
     ]
 }
 
@@ -112,6 +118,43 @@ fn golden_bytes_of_protocol_4() {
         .map(|(name, message)| format!("{name} {}\n", hex(message.encode())))
         .collect();
     assert_eq!(lines, include_str!("golden_protocol_4.txt"));
+}
+
+/// The first builds of this version wrote nothing in a Hello's last field, and look at nothing there.
+#[test]
+fn a_hello_without_its_last_field_is_understood_and_one_with_it_was() {
+    let bare = Hello { proof: Vec::new(), reads: Codecs::NONE, ..hello() };
+    let bytes = Message::Hello(Box::new(bare.clone())).encode();
+    assert!(bytes.ends_with(&[0xc3, 0xc4, 0]), "the last field is empty: {bytes:x?}");
+    assert_eq!(Message::decode(&bytes), Ok(Message::Hello(Box::new(bare))));
+    let read: Result<HelloWire, _> = unpack(&Message::Hello(Box::new(hello())).encode());
+    assert!(read.is_ok(), "an array of thirteen, the last of them bytes");
+}
+
+#[test]
+fn what_later_builds_say_in_a_hello_is_ignored() {
+    let further = |bytes: &[u8]| read_further(bytes);
+    assert_eq!(further(&[0x92, 0xc4, 1, b'p', 6]), (b"p".to_vec(), Codecs::ALL));
+    assert_eq!(further(&[0x93, 0xc4, 0, 0xcd, 1, 2, 0xff]), (Vec::new(), Codecs(0x102)));
+    for strange in [&b""[..], b"proof", &[0x92], &[0x92, 0xc4, 9], &[0x92, 0xc4, 0, 0xc0], &[0xc1; 9]] {
+        assert_eq!(further(strange), (Vec::new(), Codecs::NONE), "{strange:x?}");
+    }
+}
+
+#[test]
+fn what_is_compressed_has_a_known_codec_and_a_possible_length() {
+    let check = |codec, length, is_possible| {
+        let bytes = pack(&CompressedWire(kind::COMPRESSED, codec, length, Bytes::new(b"part")));
+        assert_eq!(Message::decode(&bytes).is_ok(), is_possible, "{codec} {length}");
+    };
+    let longest = MESSAGE_BYTES_MAX as u32;
+    check(1, 1, true);
+    check(2, longest, true);
+    check(2, longest + 1, false);
+    check(2, u32::MAX, false);
+    check(2, 0, false);
+    check(0, 1, false);
+    check(3, 1, false);
 }
 
 /// What the versions before said first, which is all that their speakers are heard of.
@@ -188,7 +231,7 @@ proptest! {
     }
 
     #[test]
-    fn damaged_messages_are_refused_or_read(which in 0..14usize, at in 0..400usize, byte in any::<u8>()) {
+    fn damaged_messages_are_refused_or_read(which in 0..19usize, at in 0..400usize, byte in any::<u8>()) {
         let mut bytes = every_message()[which].1.encode();
         let at = at % bytes.len();
         bytes[at] = byte;
