@@ -151,7 +151,8 @@ fn spawn_disk_threads(
 /// Starts what is done a few times a second, whether or not there are clients. Each has a thread of its own: they wait
 /// for locks and disks, and a task of the runtime would wake three threads at every turn of theirs.
 fn spawn_caretakers(server: &Arc<Server>, logger: &Logger) -> io::Result<()> {
-    let caretakers: [(&str, fn(&Server, &Logger)); 3] =
+    type Caretaker = fn(&Server, &Logger);
+    let caretakers: [(&str, Caretaker); 3] =
         [("maintainer", maintainer::run), ("reaper", reaper::run), ("ceiling", keep_ceiling)];
     for (name, run) in caretakers {
         let (server, logger) = (Arc::clone(server), logger.clone());
