@@ -10,10 +10,12 @@ use shared::resp::Protocol;
 use shared::time::{MonoMillis, WallMillis};
 use shared::version::Version;
 
-use crate::command::Command;
 use crate::command::blocking::Blocked;
 use crate::command::pubsub::Subscriptions;
+use crate::command::table::Row;
+use crate::pubsub::Listener;
 use crate::snapshots::Ticket;
+use crate::stopwatch::Stopwatch;
 use crate::store::watchers::Watcher;
 
 /// Where a client comes from.
@@ -60,6 +62,8 @@ pub(crate) struct ClientRecord {
     pub(crate) output_bytes: AtomicUsize,
     pub(crate) no_evict: AtomicBool,
     pub(crate) follows_feed: AtomicBool,
+    /// Whether it is shown what all clients do.
+    pub(crate) is_monitor: AtomicBool,
     /// Whether it waits in a command.
     pub(crate) is_blocked: AtomicBool,
     /// Where its worker keeps its connection.
@@ -70,6 +74,11 @@ pub(crate) struct ClientRecord {
 impl ClientRecord {
     pub(crate) fn protocol(&self) -> Protocol {
         if self.protocol.load(Ordering::Relaxed) == 3 { Protocol::Resp3 } else { Protocol::Resp2 }
+    }
+
+    /// What waits to be carried out or sent, in bytes.
+    pub(crate) fn buffered_bytes(&self) -> usize {
+        self.input_bytes.load(Ordering::Relaxed) + self.output_bytes.load(Ordering::Relaxed)
     }
 
     /// Whether it listens to any channel.
@@ -119,7 +128,7 @@ pub(crate) enum After {
 /// Commands queued by MULTI.
 #[derive(Default)]
 pub(crate) struct Queue {
-    pub(crate) commands: Vec<(&'static Command, Vec<Box<[u8]>>)>,
+    pub(crate) commands: Vec<(&'static Row, Vec<Box<[u8]>>)>,
     /// Bounded by [`QUEUE_BYTES_MAX`].
     pub(crate) bytes: usize,
     /// A command was refused when it was queued: EXEC will refuse all.
@@ -139,12 +148,15 @@ pub(crate) struct Client {
     pub(crate) watch: Watch,
     /// None if it listens to nothing.
     pub(crate) subscriptions: Option<Box<Subscriptions>>,
+    /// None if it is not shown what all clients do.
+    pub(crate) monitor: Option<Arc<Listener>>,
     pub(crate) reply_mode: ReplyMode,
     pub(crate) after: After,
     /// The newest command's name; the worker publishes it once per run of commands.
     pub(crate) last_command: &'static str,
     /// The version of this connection's last write, for WAIT.
     pub(crate) last_write: Option<Version>,
+    pub(crate) stopwatch: Stopwatch,
 }
 
 /// The keys that a client watches.
@@ -165,11 +177,18 @@ impl Client {
             queue: None,
             watch: Watch::default(),
             subscriptions: None,
+            monitor: None,
             reply_mode: ReplyMode::On,
             after: After::Continue,
             last_command: "NULL",
             last_write: None,
+            stopwatch: Stopwatch::default(),
         }
+    }
+
+    /// Whether it is sent more than replies.
+    pub(crate) const fn is_listening(&self) -> bool {
+        self.subscriptions.is_some() || self.monitor.is_some()
     }
 
     pub(crate) fn select(&mut self, db: u8) {
@@ -219,6 +238,7 @@ impl Clients {
             output_bytes: AtomicUsize::new(0),
             no_evict: AtomicBool::new(false),
             follows_feed: AtomicBool::new(false),
+            is_monitor: AtomicBool::new(false),
             is_blocked: AtomicBool::new(false),
             slot: AtomicUsize::new(usize::MAX),
             killed: AtomicBool::new(false),

@@ -37,6 +37,16 @@ pub(crate) mod blocking;
 
 pub(crate) mod pubsub;
 
+pub(crate) mod monitor;
+
+mod slowlog;
+
+mod latency;
+
+mod debug;
+
+mod acl;
+
 mod popping;
 
 pub(crate) mod list;
@@ -67,6 +77,7 @@ use crate::store::rich::parse_integer;
 pub(crate) type Handler = for<'c, 'a> fn(&mut Context<'c, 'a>, &[&'a [u8]]) -> CommandResult;
 
 /// A row of the command table.
+#[derive(Clone, Copy)]
 pub(crate) struct Command {
     /// In lower case.
     pub(crate) name: &'static str,

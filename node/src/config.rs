@@ -7,6 +7,7 @@ use serde::Deserialize;
 use shared::announcement::Role;
 use shared::batch::BATCH_BYTES_MAX;
 
+use crate::notifications::Wanted;
 use crate::settings::{Fsync, InitialSettings};
 
 /// A lean Redis-protocol store whose writes are replicated by tandem-agent. A flag's value follows it after a
@@ -79,6 +80,21 @@ pub(crate) struct Flags {
     /// bytes of replies a client may leave unread before it is disconnected (default: 1gb)
     #[argh(option)]
     output_buffer_limit: Option<Bytes>,
+    /// which events of keys clients are told, in Redis's letters such as Ex (default: none)
+    #[argh(option)]
+    notify_keyspace_events: Option<Wanted>,
+    /// microseconds from which on SLOWLOG tells a command; negative for never (default: 10000)
+    #[argh(option)]
+    slowlog_log_slower_than: Option<i64>,
+    /// commands that SLOWLOG keeps (default: 128)
+    #[argh(option)]
+    slowlog_max_len: Option<usize>,
+    /// milliseconds from which on LATENCY notes a command; 0 for never (default: 0)
+    #[argh(option)]
+    latency_monitor_threshold: Option<u64>,
+    /// who may use DEBUG: no (nobody), local (clients on this host) or yes (default: no)
+    #[argh(option)]
+    enable_debug_command: Option<Permission>,
     /// error, warn, info, debug or trace (default: info)
     #[argh(option)]
     log_level: Option<String>,
@@ -114,6 +130,11 @@ struct File {
     timeout: Option<u64>,
     tcp_keepalive: Option<u64>,
     output_buffer_limit: Option<Bytes>,
+    notify_keyspace_events: Option<Wanted>,
+    slowlog_log_slower_than: Option<i64>,
+    slowlog_max_len: Option<usize>,
+    latency_monitor_threshold: Option<u64>,
+    enable_debug_command: Option<Permission>,
     log_level: Option<String>,
     log_format: Option<LogFormat>,
 }
@@ -186,6 +207,36 @@ impl std::str::FromStr for LogFormat {
     }
 }
 
+/// Who may use a command.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Permission {
+    #[default]
+    No,
+    /// Clients on this host.
+    Local,
+    Yes,
+}
+
+impl Permission {
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::No => "no",
+            Self::Local => "local",
+            Self::Yes => "yes",
+        }
+    }
+}
+
+impl std::str::FromStr for Permission {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let found = [Self::No, Self::Local, Self::Yes].into_iter().find(|known| known.name() == text);
+        found.ok_or_else(|| "expected no, local or yes".to_owned())
+    }
+}
+
 /// What the node runs by; what may change while it runs stands in [`crate::settings`].
 #[derive(Clone, Debug)]
 pub(crate) struct Config {
@@ -203,6 +254,8 @@ pub(crate) struct Config {
     pub(crate) member_timeout_ms: u64,
     pub(crate) log_level: slog::Level,
     pub(crate) log_format: LogFormat,
+    /// Who may use DEBUG.
+    pub(crate) debug: Permission,
     pub(crate) initial: InitialSettings,
 }
 
@@ -272,6 +325,7 @@ impl Config {
             member_timeout_ms: flags.member_timeout.or(file.member_timeout).unwrap_or(86_400).max(1) * 1_000,
             log_level,
             log_format: flags.log_format.or(file.log_format).unwrap_or_default(),
+            debug: flags.enable_debug_command.or(file.enable_debug_command).unwrap_or_default(),
             initial: InitialSettings {
                 role: flags.role.or(file.role).unwrap_or_default(),
                 fsync: flags.fsync.or(file.fsync).unwrap_or_default(),
@@ -283,6 +337,16 @@ impl Config {
                 log_retention: bytes(flags.log_retention, file.log_retention, 1 << 30) as u64,
                 snapshot_after: bytes(flags.snapshot_after, file.snapshot_after, 256 << 20) as u64,
                 tombstone_budget: bytes(flags.tombstone_budget, file.tombstone_budget, 64 << 20),
+                notify_keyspace_events: flags
+                    .notify_keyspace_events
+                    .or(file.notify_keyspace_events)
+                    .unwrap_or_default(),
+                slow_log_us: flags.slowlog_log_slower_than.or(file.slowlog_log_slower_than).unwrap_or(10_000),
+                slow_log_entries_max: flags.slowlog_max_len.or(file.slowlog_max_len).unwrap_or(128),
+                latency_monitor_ms: flags
+                    .latency_monitor_threshold
+                    .or(file.latency_monitor_threshold)
+                    .unwrap_or(0),
             },
         })
     }
@@ -325,6 +389,18 @@ mod tests {
         let flags = Flags { config: Some(file.path().to_owned()), port: Some(7001), ..Flags::default() };
         let config = Config::new(flags).unwrap();
         assert_eq!((config.port, &*config.name, config.log_memory), (7001, "a", 1 << 20));
+    }
+
+    #[test]
+    fn what_clients_are_told_may_stand_in_the_file() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), "notify-keyspace-events = \"Ex\"\nslowlog-log-slower-than = -1\n").unwrap();
+        let config =
+            Config::new(Flags { config: Some(file.path().to_owned()), ..Flags::default() }).unwrap();
+        assert_eq!(config.initial.notify_keyspace_events, "Ex".parse().unwrap());
+        assert_eq!((config.initial.slow_log_us, config.debug), (-1, Permission::No));
+        std::fs::write(file.path(), "notify-keyspace-events = \"?\"\n").unwrap();
+        assert!(Config::new(Flags { config: Some(file.path().to_owned()), ..Flags::default() }).is_err());
     }
 
     #[test]

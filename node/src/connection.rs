@@ -252,6 +252,7 @@ impl Connection {
         let mut commands = 0;
         let mut at = 0;
         self.input_left = false;
+        let worker = self.client.record.worker;
         while at < input.len() {
             if !self.may_go_on() {
                 self.input_left = true;
@@ -270,6 +271,9 @@ impl Connection {
                         break;
                     }
                     if !arguments.is_empty() {
+                        if commands == 0 {
+                            self.client.stopwatch.begin_batch(server, consumed < rest.len());
+                        }
                         take_messages(&self.client, &mut self.output);
                         execute(server, &mut self.client, &arguments, clocks, &mut self.output);
                         commands += 1;
@@ -285,6 +289,7 @@ impl Connection {
                 }
             }
         }
+        self.client.stopwatch.end_batch(server, worker);
         (commands, if self.closing { input.len() } else { at })
     }
 
@@ -432,6 +437,7 @@ impl Connection {
     pub(crate) fn closed(mut self, server: &Server) {
         crate::command::transaction::unwatch_all(server, &mut self.client);
         crate::command::pubsub::ignore_all(server, &mut self.client);
+        crate::command::monitor::leave(server, &mut self.client);
         match &self.waiting {
             Some(Waiting { awaited: Awaited::Element { blocked, .. }, .. }) => {
                 blocked.time_out(server);
@@ -461,6 +467,9 @@ impl Connection {
 fn take_messages(client: &Client, output: &mut Vec<u8>) {
     if let Some(subscriptions) = &client.subscriptions {
         output.append(&mut subscriptions.listener.take_messages());
+    }
+    if let Some(monitor) = &client.monitor {
+        output.append(&mut monitor.take_messages());
     }
 }
 

@@ -39,6 +39,16 @@ mod pubsub;
 
 mod notifications;
 
+mod monitors;
+
+mod statistics;
+
+mod stopwatch;
+
+mod slow_log;
+
+mod latency;
+
 mod group;
 
 mod lock_order;

@@ -9,6 +9,7 @@ pub(crate) mod arrived;
 use std::fmt;
 use std::str::FromStr;
 
+use serde::{Deserialize, Deserializer};
 use shared::change::Op;
 
 use crate::store::key::Key;
@@ -69,6 +70,12 @@ impl FromStr for Wanted {
             letter => Some(bits | 1 << LETTERS.iter().position(|other| *other == letter)?),
         });
         bits.map(Self).ok_or("Invalid event class character. Use 'Ag$lshzxeKEtmdn'.")
+    }
+}
+
+impl<'de> Deserialize<'de> for Wanted {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
     }
 }
 

@@ -10,23 +10,38 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use parking_lot::{Mutex, RwLock};
 use shared::publication::PUBLICATION_BYTES_MAX;
 use shared::resp::{Protocol, ReplyWriter};
+use shared::time::MonoMillis;
 
 use crate::client::ClientRecord;
 use crate::command::scan::glob;
 
-/// So many bytes of messages may be on their way to a client: as Redis's `client-output-buffer-limit pubsub`.
-pub(crate) const MESSAGE_BYTES_MAX: usize = 32 << 20;
+/// How many bytes of messages may be on their way to a client: `client-output-buffer-limit pubsub`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Limits {
+    /// At no time more.
+    pub(crate) hard: usize,
+    /// Not for longer than `soft_s` seconds.
+    pub(crate) soft: usize,
+    pub(crate) soft_s: u64,
+}
+
+impl Limits {
+    /// As in Redis; agents are always given these.
+    pub(crate) const DEFAULT: Self = Self { hard: 32 << 20, soft: 8 << 20, soft_s: 60 };
+}
 
 /// A client that listens.
 pub(crate) struct Listener {
     pub(crate) record: Arc<ClientRecord>,
-    /// Messages as they are sent. Bounded by [`MESSAGE_BYTES_MAX`].
+    /// Messages as they are sent. Bounded by [`Limits`].
     mailbox: Mutex<Vec<u8>>,
+    /// Since when more than the soft limit is on its way, in milliseconds of the monotonic clock.
+    over_since_ms: AtomicU64,
 }
 
 impl Listener {
     pub(crate) fn new(record: Arc<ClientRecord>) -> Self {
-        Self { record, mailbox: Mutex::default() }
+        Self { record, mailbox: Mutex::default(), over_since_ms: AtomicU64::new(0) }
     }
 
     /// What has come since it was last asked for.
@@ -34,20 +49,35 @@ impl Listener {
         std::mem::take(&mut *self.mailbox.lock())
     }
 
-    fn deliver(&self, message: &[u8]) -> Delivered {
+    pub(crate) fn deliver(&self, message: &[u8], post: &impl Post) -> Delivered {
+        self.deliver_within(message, post.limits(), || post.now())
+    }
+
+    fn deliver_within(&self, message: &[u8], limits: Limits, now: impl Fn() -> MonoMillis) -> Delivered {
         let mut mailbox = self.mailbox.lock();
-        let pending = mailbox.len() + self.record.output_bytes.load(Ordering::Relaxed);
-        if pending + message.len() > MESSAGE_BYTES_MAX {
+        let before = mailbox.len() + self.record.output_bytes.load(Ordering::Relaxed);
+        let pending = before + message.len();
+        if pending > limits.hard || (pending > limits.soft && self.is_over_for_long(before, limits, now())) {
             return Delivered::Overflowing;
         }
         let was_empty = mailbox.is_empty();
         mailbox.extend_from_slice(message);
         if was_empty { Delivered::First } else { Delivered::Behind }
     }
+
+    /// Whether more than the soft limit has been on its way for as long as is allowed, now that it is more again, or still.
+    fn is_over_for_long(&self, before: usize, limits: Limits, now: MonoMillis) -> bool {
+        if before <= limits.soft {
+            self.over_since_ms.store(now.0, Ordering::Relaxed);
+        }
+        let since = MonoMillis(self.over_since_ms.load(Ordering::Relaxed));
+        limits.soft_s > 0 && now.since(since) >= limits.soft_s * 1_000
+    }
 }
 
 /// What became of a message to a listener.
-enum Delivered {
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Delivered {
     /// The mailbox was empty: the listener's worker is to be told.
     First,
     /// Others that have not been fetched stand before it.
@@ -109,6 +139,9 @@ pub(crate) trait Post {
     fn has_mail(&self, record: &ClientRecord);
     /// A client has not read what it was sent.
     fn close(&self, record: &ClientRecord);
+    /// How much may be on its way to a client.
+    fn limits(&self) -> Limits;
+    fn now(&self) -> MonoMillis;
 }
 
 impl PubSub {
@@ -197,7 +230,7 @@ impl PubSub {
         writer.bulk(channel);
         writer.bulk(message);
         for listener in &taps.listeners {
-            match listener.deliver(&told) {
+            match listener.deliver_within(&told, Limits::DEFAULT, || post.now()) {
                 Delivered::First => post.has_mail(&listener.record),
                 Delivered::Behind => {}
                 Delivered::Overflowing => {
@@ -243,7 +276,7 @@ fn send(listeners: &[Arc<Listener>], parts: &[&[u8]], post: &impl Post) {
             writer.push(parts.len());
             parts.iter().for_each(|part| writer.bulk(part));
         }
-        match listener.deliver(message) {
+        match listener.deliver(message, post) {
             Delivered::First => post.has_mail(&listener.record),
             Delivered::Behind => {}
             Delivered::Overflowing => post.close(&listener.record),
@@ -269,6 +302,14 @@ mod tests {
 
         fn close(&self, record: &ClientRecord) {
             self.0.lock().push((record.id, "close"));
+        }
+
+        fn limits(&self) -> Limits {
+            Limits { hard: 3_000, soft: 1_000, soft_s: 1 }
+        }
+
+        fn now(&self) -> MonoMillis {
+            MonoMillis(0)
         }
     }
 
@@ -321,11 +362,25 @@ mod tests {
         let (clients, pubsub, told) = (Clients::default(), PubSub::default(), Told::default());
         let one = listener(&clients);
         pubsub.add(Topic::Channel, b"c", &one);
-        let message = vec![0; MESSAGE_BYTES_MAX / 3];
+        let message = vec![0; 1_000];
         (0..4).for_each(|_| {
             pubsub.publish(b"c", &message, &told);
         });
         assert_eq!(*told.0.lock(), [(1, "mail"), (1, "close"), (1, "close")]);
-        assert!(one.take_messages().len() <= MESSAGE_BYTES_MAX);
+        assert!(one.take_messages().len() <= 3_000);
+    }
+
+    #[test]
+    fn who_reads_too_slowly_for_long_is_closed() {
+        let one = listener(&Clients::default());
+        let limits = Limits { hard: 3_000, soft: 1_000, soft_s: 10 };
+        let deliver = |bytes, at_ms| one.deliver_within(&vec![0; bytes], limits, || MonoMillis(at_ms));
+        assert_eq!(deliver(1_100, 5_000), Delivered::First);
+        assert_eq!(deliver(1, 14_999), Delivered::Behind);
+        assert_eq!(deliver(1, 15_000), Delivered::Overflowing);
+        one.take_messages();
+        assert_eq!(deliver(1_100, 16_000), Delivered::First);
+        assert_eq!(deliver(1, 17_000), Delivered::Behind);
+        assert_eq!(deliver(3_000, 17_000), Delivered::Overflowing);
     }
 }

@@ -8,6 +8,7 @@
 //! their names: the next of them finds the key removed, unless the one before it was away, too.
 
 use std::collections::HashSet;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use shared::id::Origin;
@@ -15,6 +16,7 @@ use shared::time::WallMillis;
 use slog::{Logger, debug};
 use smallvec::SmallVec;
 
+use crate::latency::Event;
 use crate::node::{Node, count};
 use crate::server::Server;
 use crate::store::ShardSet;
@@ -71,11 +73,16 @@ pub(crate) fn run(server: &Server, logger: &Logger) {
 }
 
 fn reap_all(server: &Server) -> usize {
+    if !server.reaps.load(Ordering::Relaxed) {
+        return 0;
+    }
     let Some(turn) = Turn::of(&server.node) else { return 0 };
     let mut reaped = 0;
     for shard in ShardId::all() {
         loop {
+            let began_ns = server.mono_ns();
             let run = reap_run(server, &turn, shard, server.clocks());
+            server.note_latency(Event::ExpireCycle, server.mono_ns().saturating_sub(began_ns));
             reaped += run;
             if run < RUN_KEYS || server.is_stopping() {
                 break;

@@ -18,11 +18,15 @@ use crate::conversation::Notice;
 use crate::error::CommandError;
 use crate::follow::Handover;
 use crate::group::Own;
+use crate::latency::{self, Latency, Sample};
 use crate::log::SealedReader;
-use crate::node::Node;
+use crate::monitors::Monitors;
+use crate::node::{Node, count};
 use crate::notifications::Notices;
 use crate::pause::Pause;
-use crate::pubsub::{Post, PubSub};
+use crate::pubsub::{Limits, Post, PubSub};
+use crate::slow_log::SlowLog;
+use crate::statistics::Statistics;
 use crate::transaction::Clocks;
 use crate::worker::Inbox;
 
@@ -57,6 +61,12 @@ pub(crate) struct Server {
     pub(crate) pubsub: PubSub,
     pub(crate) pause: Pause,
     pub(crate) stats: Stats,
+    pub(crate) statistics: Statistics,
+    pub(crate) slow_log: SlowLog,
+    pub(crate) latency: Latency,
+    pub(crate) monitors: Monitors,
+    /// Whether expired keys are removed by themselves: DEBUG SET-ACTIVE-EXPIRE.
+    pub(crate) reaps: AtomicBool,
     /// When the node was started, by its wall clock.
     pub(crate) started: WallMillis,
     /// 40 hexadecimal digits that no other run has.
@@ -95,6 +105,7 @@ pub(crate) struct Parts {
 impl Server {
     pub(crate) fn new(parts: Parts) -> Self {
         let started = parts.started;
+        let statistics = Statistics::new(parts.config.threads);
         Self {
             node: parts.node,
             config: parts.config,
@@ -103,6 +114,11 @@ impl Server {
             pubsub: PubSub::default(),
             pause: Pause::default(),
             stats: Stats::default(),
+            statistics,
+            slow_log: SlowLog::default(),
+            latency: Latency::default(),
+            monitors: Monitors::default(),
+            reaps: AtomicBool::new(true),
             started,
             run_id: parts.run_id,
             logger: parts.logger,
@@ -119,6 +135,11 @@ impl Server {
             saved_changes: AtomicU64::new(0),
             addresses: OnceLock::new(),
         }
+    }
+
+    /// Nanoseconds since the start.
+    pub(crate) fn mono_ns(&self) -> u64 {
+        u64::try_from(self.began.elapsed().as_nanos()).unwrap_or(u64::MAX)
     }
 
     /// Microseconds since the start.
@@ -267,6 +288,21 @@ impl Server {
         }
     }
 
+    /// Notes that something took so long, if LATENCY is to tell of it.
+    pub(crate) fn note_latency(&self, event: latency::Event, ns: u64) {
+        let least_ms = self.node.settings.latency_monitor_ms.load(Ordering::Relaxed);
+        let ms = ns / 1_000_000;
+        if least_ms > 0 && ms >= least_ms {
+            self.latency.note(event, Sample { time_s: wall_clock().0 / 1_000, ms });
+        }
+    }
+
+    /// Counts an error that a client is given.
+    pub(crate) fn count_error(&self, text: &str) {
+        count(&self.stats.error_replies, 1);
+        self.statistics.count_error(text);
+    }
+
     /// Makes a client's worker look after it.
     pub(crate) fn wake_client(&self, record: &ClientRecord) {
         if let Some(inbox) = self.workers().get(record.worker) {
@@ -337,6 +373,14 @@ impl Post for Server {
             warn!(self.logger, "client closed: it does not read the messages it listens to"; "client" => record.id);
             self.kill(record);
         }
+    }
+
+    fn limits(&self) -> Limits {
+        self.node.settings.listener_limits()
+    }
+
+    fn now(&self) -> MonoMillis {
+        self.mono_ms()
     }
 }
 

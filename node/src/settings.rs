@@ -3,11 +3,13 @@
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU8, AtomicU16, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use serde::Deserialize;
 use shared::announcement::Role;
 use shared::resp::RequestLimits;
 
 use crate::notifications::Wanted;
+use crate::pubsub::Limits;
 
 /// When the log is made durable.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
@@ -54,12 +56,19 @@ pub(crate) struct Settings {
     idle_timeout_s: AtomicU64,
     tcp_keepalive_s: AtomicU64,
     output_bytes_max: AtomicUsize,
+    listener_limits: Mutex<Limits>,
     bulk_bytes_max: AtomicUsize,
     log_retention: AtomicU64,
     snapshot_after: AtomicU64,
     tombstone_budget: AtomicUsize,
     is_read_only: AtomicBool,
     notify_keyspace_events: AtomicU16,
+    /// SLOWLOG tells commands that take so many microseconds; none if it is negative.
+    pub(crate) slow_log_us: AtomicI64,
+    pub(crate) slow_log_entries_max: AtomicUsize,
+    /// LATENCY notes what takes so many milliseconds; nothing if it is zero.
+    pub(crate) latency_monitor_ms: AtomicU64,
+    tracks_latency: AtomicBool,
     pub(crate) encoding_limits: EncodingLimits,
 }
 
@@ -103,6 +112,10 @@ pub(crate) struct InitialSettings {
     pub(crate) log_retention: u64,
     pub(crate) snapshot_after: u64,
     pub(crate) tombstone_budget: usize,
+    pub(crate) notify_keyspace_events: Wanted,
+    pub(crate) slow_log_us: i64,
+    pub(crate) slow_log_entries_max: usize,
+    pub(crate) latency_monitor_ms: u64,
 }
 
 impl Settings {
@@ -114,12 +127,17 @@ impl Settings {
             idle_timeout_s: AtomicU64::new(initial.idle_timeout_s),
             tcp_keepalive_s: AtomicU64::new(initial.tcp_keepalive_s),
             output_bytes_max: AtomicUsize::new(initial.output_bytes_max),
+            listener_limits: Mutex::new(Limits::DEFAULT),
             bulk_bytes_max: AtomicUsize::new(RequestLimits::default().bulk_bytes_max),
             log_retention: AtomicU64::new(initial.log_retention),
             snapshot_after: AtomicU64::new(initial.snapshot_after),
             tombstone_budget: AtomicUsize::new(initial.tombstone_budget),
             is_read_only: AtomicBool::new(initial.role == Role::ReadOnly),
-            notify_keyspace_events: AtomicU16::new(0),
+            notify_keyspace_events: AtomicU16::new(initial.notify_keyspace_events.0),
+            slow_log_us: AtomicI64::new(initial.slow_log_us),
+            slow_log_entries_max: AtomicUsize::new(initial.slow_log_entries_max),
+            latency_monitor_ms: AtomicU64::new(initial.latency_monitor_ms),
+            tracks_latency: AtomicBool::new(true),
             encoding_limits: EncodingLimits::default(),
         }
     }
@@ -188,6 +206,15 @@ impl Settings {
         self.output_bytes_max.store(bytes, Ordering::Relaxed);
     }
 
+    /// How much of what it listens to a client may leave unread before it is disconnected.
+    pub(crate) fn listener_limits(&self) -> Limits {
+        *self.listener_limits.lock()
+    }
+
+    pub(crate) fn set_listener_limits(&self, limits: Limits) {
+        *self.listener_limits.lock() = limits;
+    }
+
     /// The longest argument and the longest string.
     pub(crate) fn bulk_bytes_max(&self) -> usize {
         self.bulk_bytes_max.load(Ordering::Relaxed)
@@ -231,6 +258,20 @@ impl Settings {
 
     pub(crate) fn set_notify_keyspace_events(&self, wanted: Wanted) {
         self.notify_keyspace_events.store(wanted.0, Ordering::Relaxed);
+    }
+
+    /// Whether each command is to be timed by itself: SLOWLOG is to tell of what takes less than a millisecond.
+    pub(crate) fn times_each_command(&self) -> bool {
+        (0..1_000).contains(&self.slow_log_us.load(Ordering::Relaxed))
+    }
+
+    /// Whether it is counted how many calls of a command took how long.
+    pub(crate) fn tracks_latency(&self) -> bool {
+        self.tracks_latency.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn set_tracks_latency(&self, tracks: bool) {
+        self.tracks_latency.store(tracks, Ordering::Relaxed);
     }
 
     /// Which events of keys are told: none if there is no channel for them.

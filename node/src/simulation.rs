@@ -545,6 +545,7 @@ fn config(setup: &Setup) -> Config {
         max_clock_drift_ms: setup.max_clock_drift_ms,
         member_timeout_ms: setup.member_timeout_ms,
         log_level: slog::Level::Critical,
+        debug: Default::default(),
         log_format: LogFormat::Term,
         initial: InitialSettings {
             role: shared::announcement::Role::Active,
@@ -554,6 +555,10 @@ fn config(setup: &Setup) -> Config {
             idle_timeout_s: 0,
             tcp_keepalive_s: 0,
             output_bytes_max: 1 << 20,
+            notify_keyspace_events: Default::default(),
+            slow_log_us: -1,
+            slow_log_entries_max: 0,
+            latency_monitor_ms: 0,
             log_retention: setup.log_retention,
             snapshot_after: setup.snapshot_after,
             tombstone_budget: setup.tombstone_budget,

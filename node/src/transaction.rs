@@ -227,6 +227,12 @@ impl<'a> Transaction<'a> {
         self.locked.of(key).find(key).map(Entry::memory)
     }
 
+    /// Where the key lies in memory, for who looks into the process.
+    pub(crate) fn place(&self, key: &Key<'_>) -> Option<String> {
+        self.kind(key)?;
+        self.locked.of(key).find(key).map(|entry| format!("{entry:p}"))
+    }
+
     /// For how many seconds no client has used the key.
     pub(crate) fn idle_seconds(&self, key: &Key<'_>) -> Option<u32> {
         Some(self.accessed.saturating_sub(self.locked.of(key).find(key)?.accessed()))

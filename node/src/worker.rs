@@ -362,7 +362,7 @@ impl Worker {
             let ids: Vec<usize> = self
                 .connections
                 .iter()
-                .filter(|(_, c)| idle(c) && !c.is_waiting() && c.client.subscriptions.is_none())
+                .filter(|(_, c)| idle(c) && !c.is_waiting() && !c.client.is_listening())
                 .map(|(id, _)| id)
                 .collect();
             ids.into_iter().for_each(|id| self.close(server, id));
@@ -383,6 +383,7 @@ impl Worker {
         let Some(mut connection) = self.connections.try_remove(id) else { return };
         // What follows is a stream: nothing else may stand in it.
         crate::command::pubsub::ignore_all(server, &mut connection.client);
+        crate::command::monitor::leave(server, &mut connection.client);
         if let Err(error) = self.poll.registry().deregister(&mut connection.stream) {
             debug!(self.logger, "client cannot become a stream of the feed"; "error" => %error);
             return connection.closed(server);

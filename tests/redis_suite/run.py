@@ -38,11 +38,23 @@ UNITS = {
     "unit/type/list-3": "lpush",
     "unit/sort": "sort",
     "unit/pubsub": "publish",
+    "unit/slowlog": "slowlog",
+    "unit/latency-monitor": "latency",
+    "unit/introspection": "monitor",
+    "unit/introspection-2": "command",
+    "unit/pause": "client",
+    "unit/networking": "ping",
+    "unit/other": "ping",
+    "unit/wait": "wait",
+    "unit/info-command": "info",
+    "unit/limits": "ping",
+    "unit/obuf-limits": "client",
+    "unit/violations": "ping",
 }
 
-# Groups that the suite itself lets one leave out for servers that are not Redis: what looks into its process by DEBUG,
-# into its replication stream, or at limits, or at files, that the node has not got.
-LEFT_OUT = ["needs:debug", "needs:repl", "needs:config-maxmemory", "needs:save", "large-memory"]
+# Groups that the suite itself lets one leave out for servers that are not Redis: what looks into its replication stream, or at
+# limits, or at files, that the node has not got.
+LEFT_OUT = ["needs:repl", "needs:config-maxmemory", "needs:save", "large-memory"]
 
 # The suite presumes that any server has these, outside of tests, where it would end at the first error.
 CHANGES = {
@@ -115,6 +127,7 @@ class Node:
             self.port = free.getsockname()[1]
         # Tests of blocking commands presume that what two connections send is carried out in the order in which it was sent.
         command = [program, "--name", "suite", "--memory", "--threads", "1", "--port", str(self.port)]
+        command += ["--enable-debug-command", "local"]
         self.process = subprocess.Popen(command, stdout=log, stderr=log)
 
     def __enter__(self):

@@ -22,12 +22,12 @@ use shared::version::Version;
 use smallvec::SmallVec;
 
 use super::context::Context;
-use super::execute::{check_role, finish};
+use super::execute::{check_role, find, finish};
 use super::sorted_set::scores::parse_score;
 use crate::client::{After, Client, ClientRecord};
 use crate::error::{CommandError, CommandResult};
-use crate::node::count;
 use crate::server::Server;
+use crate::stopwatch::Call;
 use crate::store::ShardSet;
 use crate::store::key::Key;
 use crate::transaction::Transaction;
@@ -104,6 +104,9 @@ fn parse_timeout(argument: &[u8]) -> Result<Option<u64>, CommandError> {
     Ok(Some(milliseconds as u64).filter(|timeout| *timeout > 0))
 }
 
+/// What CLIENT UNBLOCK ERROR tells who waits.
+pub(crate) const UNBLOCKED: &str = "UNBLOCKED client unblocked via CLIENT UNBLOCK";
+
 /// A client that waits for an element.
 pub(crate) struct Blocked {
     record: Arc<ClientRecord>,
@@ -164,7 +167,15 @@ impl Blocked {
 
     /// Ends the wait with an error, for CLIENT UNBLOCK.
     pub(crate) fn unblock(&self, server: &Server) -> bool {
-        self.end(server, |reply| reply.error("UNBLOCKED client unblocked via CLIENT UNBLOCK"))
+        let is_unblocked = self.end(server, |reply| reply.error(UNBLOCKED));
+        if is_unblocked {
+            server.count_error(UNBLOCKED);
+            let arguments: SmallVec<[&[u8]; 8]> = self.arguments.iter().map(|argument| &**argument).collect();
+            if let Ok(row) = find(&arguments) {
+                server.statistics.count_failed(server.statistics.server_of_waiting(), row);
+            }
+        }
+        is_unblocked
     }
 
     /// What the wait came to, once it is over: told once.
@@ -184,7 +195,7 @@ impl Blocked {
         let arguments: SmallVec<[&[u8]; 8]> = self.arguments.iter().map(|argument| &**argument).collect();
         let touched = self.keys.iter().chain(&self.target).map(|key| Key::new(self.db, key).shard());
         let set = touched.fold(ShardSet::EMPTY, ShardSet::with);
-        let clocks = server.clocks();
+        let (clocks, began_ns) = (server.clocks(), server.mono_ns());
         let begun =
             check_role(server).and_then(|()| Ok(Transaction::begin(&server.node, set, clocks, true)?));
         let mut transaction = match begun {
@@ -220,18 +231,28 @@ impl Blocked {
                 Ok(false) => return Served::Nothing,
                 Err(error) => {
                     out.clear();
-                    count(&server.stats.error_replies, 1);
-                    ReplyWriter::new(&mut out, self.protocol).error(&error.to_string());
+                    let text = error.to_string();
+                    server.count_error(&text);
+                    ReplyWriter::new(&mut out, self.protocol).error(&text);
                 }
             }
             self.leave_in(&mut transaction);
             finish(server, &mut client, transaction);
+            self.note_served(server, began_ns, &arguments);
             *state = State::Over(Over { reply: out, written: client.last_write });
             server.wake_client(&self.record);
         } else {
             self.leave_in(&mut transaction);
         }
         Served::Over
+    }
+
+    /// Counts what it took to serve the client, under its command.
+    fn note_served(&self, server: &Server, began_ns: u64, arguments: &[&[u8]]) {
+        let Ok(row) = find(arguments) else { return };
+        let call = Call { client: &self.record, row, arguments, waits: false };
+        let ns = server.mono_ns().saturating_sub(began_ns);
+        call.tell(server, server.statistics.server_of_waiting(), ns);
     }
 
     fn leave_in(&self, transaction: &mut Transaction<'_>) {

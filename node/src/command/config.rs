@@ -30,7 +30,7 @@ fn help(context: &mut Context<'_, '_>, _: &[&[u8]]) -> CommandResult {
         &[
             ("GET <pattern> [<pattern> ...]", "The parameters whose names match, with their values."),
             ("SET <parameter> <value> [<parameter> <value> ...]", "Change parameters, all of them or none."),
-            ("RESETSTAT", "Count from zero what INFO tells of clients and keys."),
+            ("RESETSTAT", "Count from zero what INFO tells of clients, commands and keys."),
             ("REWRITE", "Refused: the file given by --config is not written to."),
         ],
     );
@@ -85,9 +85,8 @@ fn set(context: &mut Context<'_, '_>, arguments: &[&[u8]]) -> CommandResult {
             parameter.parse(value, context.server).map_err(|refusal| refused(parameter, &refusal))?;
         changes.extend(change);
     }
-    for (set, value) in changes {
-        set(&context.server.node.settings, value);
-    }
+    let settings = &context.server.node.settings;
+    changes.into_iter().for_each(|change| change.make(settings));
     context.server.node.take_role();
     // A worker that sleeps does not know yet that clients may time out.
     context.server.wake_workers();
@@ -125,6 +124,7 @@ fn reset_statistics(context: &mut Context<'_, '_>, _: &[&[u8]]) -> CommandResult
     for counter in counters {
         counter.store(0, Ordering::Relaxed);
     }
+    context.server.statistics.reset();
     context.reply.ok();
     Ok(())
 }

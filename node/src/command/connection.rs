@@ -1,6 +1,6 @@
 //! Commands about the connection itself. CLIENT stands in [`client`].
 
-pub(super) mod client;
+pub(crate) mod client;
 
 use shared::announcement::Role;
 use shared::change::DATABASES;
@@ -8,7 +8,7 @@ use shared::resp::Protocol;
 
 use super::arguments::{integer, is, quoted};
 use super::context::Context;
-use super::{Command, pubsub, transaction};
+use super::{Command, monitor, pubsub, transaction};
 use crate::client::{After, ReplyMode};
 use crate::error::{CommandError, CommandResult};
 
@@ -175,6 +175,7 @@ fn reset(context: &mut Context<'_, '_>, _: &[&[u8]]) -> CommandResult {
     let client = &mut *context.client;
     transaction::drop_queue(context.server, client);
     pubsub::ignore_all(context.server, client);
+    monitor::leave(context.server, client);
     client.select(0);
     client.set_protocol(Protocol::Resp2);
     // A reply that CLIENT REPLY SKIP has left out stays so, as in Redis.

@@ -7,11 +7,13 @@ use smallvec::SmallVec;
 
 use super::arguments::quoted;
 use super::context::Context;
+use super::table::Row;
 use super::{Access, Command, Keys, table};
 use crate::client::{After, Client, QUEUE_BYTES_MAX, Queue, ReplyMode};
 use crate::error::{CommandError, CommandResult};
 use crate::node::count;
 use crate::server::Server;
+use crate::stopwatch::{Began, Call};
 use crate::store::ShardSet;
 use crate::store::key::Key;
 use crate::transaction::{Clocks, Transaction};
@@ -27,8 +29,7 @@ pub(crate) fn execute(
     let start = out.len();
     if let Err(error) = dispatch(server, client, arguments, clocks, out) {
         out.truncate(start);
-        count(&server.stats.error_replies, 1);
-        ReplyWriter::new(out, client.protocol).error(&error.to_string());
+        reply_error(server, client, &error, out);
     }
     if let After::Wait { silent, .. } | After::Save { silent, .. } | After::Block { silent, .. } =
         &mut client.after
@@ -50,6 +51,13 @@ pub(crate) fn execute(
     }
 }
 
+/// Gives an error for a reply, and counts it.
+fn reply_error(server: &Server, client: &Client, error: &CommandError, out: &mut Vec<u8>) {
+    let text = error.to_string();
+    server.count_error(&text);
+    ReplyWriter::new(out, client.protocol).error(&text);
+}
+
 fn dispatch(
     server: &Server,
     client: &mut Client,
@@ -57,56 +65,97 @@ fn dispatch(
     clocks: Clocks,
     out: &mut Vec<u8>,
 ) -> CommandResult {
-    let command = match find(arguments) {
-        Ok(command) => command,
-        Err(CommandError::WrongArity(name)) if name == "exec" => {
-            super::transaction::drop_queue(server, client);
-            let text = format!(
-                "EXECABORT Transaction discarded because of: wrong number of arguments for '{name}' command"
-            );
-            return Err(CommandError::composed(text));
-        }
-        Err(error) => {
-            if let Some(queue) = &mut client.queue {
-                queue.refused = true;
-            }
-            return Err(error);
-        }
+    let row = find(arguments).map_err(|error| refuse_unfit(server, client, error))?;
+    client.last_command = row.name;
+    if let Err(error) = admit(server, client, row) {
+        return Err(refuse(server, client, row, error));
+    }
+    if client.queue.is_some() && !row.has_flag("no_multi_queue") {
+        return queue(client, row, arguments, out)
+            .inspect_err(|_| server.statistics.count_rejected(client.record.worker, row));
+    }
+    let worker = client.record.worker;
+    let began = client.stopwatch.begin(server, worker, row, arguments);
+    let start = out.len();
+    let result = if row.name == "exec" {
+        exec(server, client, clocks, out)
+    } else {
+        let set = shards_of(row, arguments);
+        let writes = row.access == Access::Write;
+        let mut transaction = Transaction::begin(&server.node, set, clocks, writes)
+            .map_err(|refused| refuse(server, client, row, refused.into()))?;
+        let result = run(server, client, row, arguments, &mut transaction, clocks, out, false);
+        finish(server, client, transaction);
+        result
     };
-    client.last_command = command.name;
-    if command.access == Access::Write
-        && let Err(error) = check_role(server)
-    {
-        if let Some(queue) = &mut client.queue {
-            queue.refused = true;
-        }
-        return Err(error);
-    }
-    if client.subscriptions.is_some()
-        && client.protocol == Protocol::Resp2
-        && !super::pubsub::is_for_listeners(command)
-    {
-        if let Some(queue) = &mut client.queue {
-            queue.refused = true;
-        }
-        return Err(CommandError::composed(format!(
-            "ERR Can't execute '{}': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / RESET are allowed in \
-             this context",
-            command.name
-        )));
-    }
-    if client.queue.is_some() && !command.has_flag("no_multi_queue") {
-        return queue(client, command, arguments, out);
-    }
-    if command.name == "exec" {
-        return exec(server, client, clocks, out);
-    }
-    let set = shards_of(command, arguments);
-    let mut transaction = Transaction::begin(&server.node, set, clocks, command.access == Access::Write)?;
-    let result = run(server, client, command, arguments, &mut transaction, clocks, out, false);
-    finish(server, client, transaction);
+    note_end(server, client, row, arguments, began, out.len() - start, &result);
     super::blocking::serve(server);
     result
+}
+
+/// Counts and shows a command that was carried out.
+fn note_end(
+    server: &Server,
+    client: &mut Client,
+    row: &'static Row,
+    arguments: &[&[u8]],
+    began: Began,
+    reply_bytes: usize,
+    result: &CommandResult,
+) {
+    let waits = matches!(client.after, After::Block { .. });
+    let call = Call { client: &client.record, row, arguments, waits };
+    client.stopwatch.end(server, &call, began, reply_bytes);
+    if result.is_err() {
+        server.statistics.count_failed(client.record.worker, row);
+    }
+    if server.monitors.is_any() {
+        server.monitors.show(&call, client.db, server);
+    }
+}
+
+/// Whether a command may be begun, or queued.
+fn admit(server: &Server, client: &Client, row: &Row) -> CommandResult {
+    if row.access == Access::Write {
+        check_role(server)?;
+    }
+    let tells_apart = client.subscriptions.is_none() || client.protocol != Protocol::Resp2;
+    if tells_apart || super::pubsub::is_for_listeners(row) {
+        return Ok(());
+    }
+    Err(CommandError::composed(format!(
+        "ERR Can't execute '{}': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / RESET are allowed in \
+         this context",
+        row.name
+    )))
+}
+
+/// What becomes of a command that is not begun: an EXEC that follows carries out nothing.
+fn refuse(server: &Server, client: &mut Client, row: &Row, error: CommandError) -> CommandError {
+    server.statistics.count_rejected(client.record.worker, row);
+    if let Some(queue) = &mut client.queue {
+        queue.refused = true;
+    }
+    error
+}
+
+/// As [`refuse`], for what is no command, or has too few or too many arguments.
+fn refuse_unfit(server: &Server, client: &mut Client, error: CommandError) -> CommandError {
+    let CommandError::WrongArity(name) = &error else {
+        if let Some(queue) = &mut client.queue {
+            queue.refused = true;
+        }
+        return error;
+    };
+    let Some(row) = table::find(name.as_bytes()) else { return error };
+    if row.name != "exec" {
+        return refuse(server, client, row, error);
+    }
+    server.statistics.count_rejected(client.record.worker, row);
+    super::transaction::drop_queue(server, client);
+    CommandError::composed(
+        "EXECABORT Transaction discarded because of: wrong number of arguments for 'exec' command".to_owned(),
+    )
 }
 
 /// A read-only node takes no client's writes.
@@ -118,7 +167,7 @@ pub(super) fn check_role(server: &Server) -> CommandResult {
 }
 
 /// The row of the command, or of the subcommand if it is a container.
-pub(crate) fn find(arguments: &[&[u8]]) -> Result<&'static Command, CommandError> {
+pub(crate) fn find(arguments: &[&[u8]]) -> Result<&'static Row, CommandError> {
     let name = arguments[0];
     let Some(mut command) = table::find(name) else { return Err(unknown(arguments)) };
     if command.has_flag("container") && arguments.len() > 1 {
@@ -157,7 +206,7 @@ fn unknown(arguments: &[&[u8]]) -> CommandError {
 
 fn queue(
     client: &mut Client,
-    command: &'static Command,
+    command: &'static Row,
     arguments: &[&[u8]],
     out: &mut Vec<u8>,
 ) -> CommandResult {
@@ -213,12 +262,14 @@ fn exec(server: &Server, client: &mut Client, clocks: Clocks, out: &mut Vec<u8>)
     for (command, arguments) in &queue.commands {
         let arguments: SmallVec<[&[u8]; 8]> = arguments.iter().map(|argument| &**argument).collect();
         client.last_command = command.name;
+        let began = client.stopwatch.begin(server, client.record.worker, command, &arguments);
         let start = out.len();
-        if let Err(error) = run(server, client, command, &arguments, &mut transaction, clocks, out, true) {
+        let result = run(server, client, command, &arguments, &mut transaction, clocks, out, true);
+        if let Err(error) = &result {
             out.truncate(start);
-            count(&server.stats.error_replies, 1);
-            ReplyWriter::new(out, client.protocol).error(&error.to_string());
+            reply_error(server, client, error, out);
         }
+        note_end(server, client, command, &arguments, began, out.len() - start, &result);
     }
     finish(server, client, transaction);
     super::blocking::serve(server);

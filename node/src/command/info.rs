@@ -3,7 +3,9 @@
 //! What monitoring of Redis insists on and what has no meaning here is a constant. Replication has a section of its
 //! own making, see [`replication`].
 
-mod process;
+mod commands;
+
+pub(super) mod process;
 
 mod replication;
 
@@ -32,24 +34,30 @@ pub(super) const COMMANDS: &[Command] = &[Command {
 type Section = (&'static str, for<'p> fn(&mut Page, &Context<'_, 'p>));
 
 /// In the order in which they are told, whatever the order in which they are asked for.
-const SECTIONS: [Section; 8] = [
+const SECTIONS: [Section; 12] = [
     ("Server", server),
     ("Clients", clients),
     ("Memory", memory),
     ("Persistence", persistence),
     ("Stats", stats),
     ("Replication", replication::write),
+    ("CPU", cpu),
+    ("Commandstats", commands::write_calls),
+    ("Errorstats", commands::write_errors),
+    ("Latencystats", commands::write_latencies),
     ("Cluster", cluster),
     ("Keyspace", keyspace),
 ];
 
 fn info(context: &mut Context<'_, '_>, arguments: &[&[u8]]) -> CommandResult {
     let asked = &arguments[1..];
-    let all = asked.is_empty()
-        || asked.iter().any(|name| ["default", "all", "everything"].iter().any(|word| is(name, word)));
+    let asks = |word: &str| asked.iter().any(|name| is(name, word));
+    let all = asks("all") || asks("everything");
+    let default = all || asked.is_empty() || asks("default");
     let mut page = Page::default();
     for (heading, write) in SECTIONS {
-        if all || asked.iter().any(|name| is(name, heading)) {
+        let is_long = matches!(heading, "Commandstats" | "Latencystats");
+        if asks(heading) || if is_long { all } else { default } {
             page.begin_section(heading);
             write(&mut page, context);
         }
@@ -184,6 +192,13 @@ fn stats(page: &mut Page, context: &Context<'_, '_>) {
     page.field("pubsub_messages_dropped", dropped);
     page.zeros(&["latest_fork_usec", "total_forks"]);
     page.count("total_error_replies", &stats.error_replies);
+}
+
+/// Of the whole process, in seconds.
+fn cpu(page: &mut Page, _: &Context<'_, '_>) {
+    let (user, system) = process::cpu_seconds();
+    page.field("used_cpu_sys", format_args!("{system:.6}"));
+    page.field("used_cpu_user", format_args!("{user:.6}"));
 }
 
 fn cluster(page: &mut Page, _: &Context<'_, '_>) {

@@ -13,6 +13,7 @@ use super::arguments::is;
 use super::context::Context;
 use super::docs::{self, Doc};
 use super::scan::glob;
+use super::table::Row;
 use super::{Command, Keys, table};
 use crate::error::{CommandError, CommandResult};
 
@@ -64,7 +65,7 @@ fn help(context: &mut Context<'_, '_>, _: &[&[u8]]) -> CommandResult {
 }
 
 /// The commands that are no subcommands.
-fn commands() -> impl Iterator<Item = &'static Command> {
+fn commands() -> impl Iterator<Item = &'static Row> {
     table::all().filter(|row| !row.name.contains('|'))
 }
 
@@ -105,6 +106,18 @@ fn list(context: &mut Context<'_, '_>, arguments: &[&[u8]]) -> CommandResult {
     Ok(())
 }
 
+/// The categories of commands.
+pub(super) const fn categories() -> &'static [&'static str] {
+    &traits::CATEGORIES
+}
+
+/// The commands of a category, subcommands included; none if there is no such category.
+pub(super) fn commands_of(category: &[u8]) -> Option<Vec<&'static str>> {
+    let category = traits::CATEGORIES.into_iter().find(|known| is(category, known))?;
+    let is_in = |row: &&Row| traits::categories(row).any(|other| other == category);
+    Some(table::all().filter(is_in).map(|row| row.name).collect())
+}
+
 fn filtered(filter: &[u8], argument: &[u8]) -> Result<Vec<&'static str>, CommandError> {
     let pattern = argument.to_ascii_lowercase();
     let fits = |row: &Command| {
@@ -121,7 +134,7 @@ fn filtered(filter: &[u8], argument: &[u8]) -> Result<Vec<&'static str>, Command
 }
 
 fn docs(context: &mut Context<'_, '_>, arguments: &[&[u8]]) -> CommandResult {
-    let rows: Vec<&Command> = match &arguments[2..] {
+    let rows: Vec<&Row> = match &arguments[2..] {
         [] => commands().collect(),
         names => names.iter().filter_map(|name| table::find(name)).collect(),
     };
@@ -133,7 +146,7 @@ fn docs(context: &mut Context<'_, '_>, arguments: &[&[u8]]) -> CommandResult {
 /// The arguments, of which Redis tells, are left out: clients do without.
 fn reply_docs(reply: &mut ReplyWriter<'_>, row: &Command) {
     let Doc { summary, since, group, complexity } = docs::find(row.name);
-    let subcommands: Vec<&Command> = table::subcommands(row).collect();
+    let subcommands: Vec<&Row> = table::subcommands(row).collect();
     reply.bulk(row.name.as_bytes());
     reply.map(if subcommands.is_empty() { 4 } else { 5 });
     for (field, text) in
@@ -177,7 +190,7 @@ fn get_keys_and_flags(context: &mut Context<'_, '_>, arguments: &[&[u8]]) -> Com
 }
 
 /// The row of a whole command, and its keys: at least one.
-fn keys_of<'a>(arguments: &[&'a [u8]]) -> Result<(&'static Command, Vec<&'a [u8]>), CommandError> {
+fn keys_of<'a>(arguments: &[&'a [u8]]) -> Result<(&'static Row, Vec<&'a [u8]>), CommandError> {
     let row = table::find(arguments[0]).filter(|row| !row.name.contains('|'));
     let row = match (row, arguments.get(1)) {
         (Some(container), Some(name)) if container.has_flag("container") => {

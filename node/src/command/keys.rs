@@ -3,6 +3,8 @@
 mod memory;
 mod object;
 
+pub(super) use self::object::encoding_of;
+
 use shared::change::CHANGE_OVERHEAD_BYTES;
 
 use super::arguments::is;
@@ -35,6 +37,10 @@ pub(super) const COMMANDS: &[Command] = &[
     read("object|refcount", 3, &[], SUBCOMMAND, object::reference_count),
     Command::without_keys("memory", -2, &["container"], memory::help),
     Command::without_keys("memory|help", 2, &["loading", "stale"], memory::help),
+    Command::without_keys("memory|doctor", 2, &[], memory::doctor),
+    Command::without_keys("memory|malloc-stats", 2, &[], memory::allocator),
+    Command::without_keys("memory|purge", 2, &[], memory::purge),
+    Command { keys: Keys::All, ..Command::without_keys("memory|stats", 2, &[], memory::stats) },
     read("memory|usage", -3, &[], SUBCOMMAND, memory::usage),
 ];
 

@@ -155,6 +155,24 @@ impl<'o> ReplyWriter<'o> {
         }
     }
 
+    /// An integer of any length, as its digits; in RESP2 a bulk of them.
+    pub fn big_number(&mut self, digits: &str) {
+        match self.protocol {
+            Protocol::Resp2 => self.bulk(digits.as_bytes()),
+            Protocol::Resp3 => self.line(b'(', digits.as_bytes()),
+        }
+    }
+
+    /// The head of `pairs` attributes of the reply that comes behind them. RESP2 has none: says whether they are to be
+    /// written.
+    pub fn begin_attributes(&mut self, pairs: usize) -> bool {
+        let has_attributes = self.protocol == Protocol::Resp3;
+        if has_attributes {
+            append_integer_line(b'|', pairs, self.out);
+        }
+        has_attributes
+    }
+
     /// Text for people with its format in three letters (`txt`, `mkd`), in RESP2 a bulk of the text alone.
     pub fn verbatim(&mut self, format: &str, text: &[u8]) {
         debug_assert_eq!(format.len(), 3);
@@ -244,6 +262,8 @@ mod tests {
         check(|reply| reply.push(2), "*2\r\n", ">2\r\n");
         check(|reply| reply.boolean(true), ":1\r\n", "#t\r\n");
         check(|reply| reply.boolean(false), ":0\r\n", "#f\r\n");
+        check(|reply| reply.big_number("12"), "$2\r\n12\r\n", "(12\r\n");
+        check(|reply| assert_eq!(reply.begin_attributes(1), reply.protocol() == Protocol::Resp3), "", "|1\r\n");
         check(|reply| reply.verbatim("txt", b"a b"), "$3\r\na b\r\n", "=7\r\ntxt:a b\r\n");
     }
 

@@ -15,6 +15,7 @@ use shared::change::DATABASES;
 use crate::command::arguments::lossy;
 use crate::config::{Bytes, MAX_CHANGE_LIMIT};
 use crate::notifications::Wanted;
+use crate::pubsub::Limits;
 use crate::server::Server;
 use crate::settings::{Fsync, REQUEST_BYTES_MAX, Settings};
 use crate::store::rich::parse_integer;
@@ -23,12 +24,44 @@ use crate::store::rich::parse_integer;
 pub(super) struct Parameter {
     pub(super) name: &'static str,
     pub(super) get: fn(&Server) -> String,
-    /// None if it stays as it is while the node runs.
-    set: Option<(Form, Set)>,
+    setting: Setting,
+}
+
+/// Whether a parameter may be set, and how.
+enum Setting {
+    /// It stays as it is while the node runs.
+    Fixed,
+    Number(Form, Set),
+    OutputLimits,
 }
 
 /// Makes a value, which was read by its [`Form`], the setting.
-pub(super) type Set = fn(&Settings, u64);
+type Set = fn(&Settings, u64);
+
+/// A value that was read, and waits to be set.
+pub(super) enum Change {
+    Number(Set, u64),
+    OutputLimits(OutputLimits),
+}
+
+impl Change {
+    pub(super) fn make(self, settings: &Settings) {
+        match self {
+            Self::Number(set, value) => set(settings, value),
+            Self::OutputLimits(OutputLimits { normal, listener }) => {
+                normal.into_iter().for_each(|bytes| settings.set_output_bytes_max(bytes));
+                listener.into_iter().for_each(|limits| settings.set_listener_limits(limits));
+            }
+        }
+    }
+}
+
+/// The limits of some classes of clients.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct OutputLimits {
+    normal: Option<usize>,
+    listener: Option<Limits>,
+}
 
 /// What values look like; whatever it is, it comes to a number.
 enum Form {
@@ -37,7 +70,7 @@ enum Form {
     Memory(RangeInclusive<u64>),
     Fsync,
     Role,
-    OutputLimit,
+    YesOrNo,
     /// Letters, for classes of events.
     KeyspaceEvents,
 }
@@ -59,11 +92,11 @@ impl fmt::Display for Refusal {
 }
 
 const fn fixed(name: &'static str, get: fn(&Server) -> String) -> Parameter {
-    Parameter { name, get, set: None }
+    Parameter { name, get, setting: Setting::Fixed }
 }
 
 const fn settable(name: &'static str, get: fn(&Server) -> String, form: Form, set: Set) -> Parameter {
-    Parameter { name, get, set: Some((form, set)) }
+    Parameter { name, get, setting: Setting::Number(form, set) }
 }
 
 /// A limit of what OBJECT ENCODING calls packed.
@@ -90,6 +123,9 @@ macro_rules! list_form {
     };
 }
 
+/// `slowlog-max-len` is at most this: a gigabyte or so.
+const SLOW_LOG_ENTRIES_MAX: i64 = 1 << 20;
+
 const INT_MIN: i64 = i32::MIN as i64;
 const INT_MAX: i64 = i32::MAX as i64;
 
@@ -104,11 +140,10 @@ pub(super) const PARAMETERS: &[Parameter] = &[
     ),
     fixed("appendonly", |server| yes_or_no(server.config.dir.is_some())),
     fixed("bind", |server| server.config.bind.join(" ")),
-    settable("client-output-buffer-limit", output_limits, Form::OutputLimit, |settings, value| {
-        settings.set_output_bytes_max(value as usize);
-    }),
+    Parameter { name: "client-output-buffer-limit", get: output_limits, setting: Setting::OutputLimits },
     fixed("cluster-enabled", |_| yes_or_no(false)),
     fixed("databases", |_| DATABASES.to_string()),
+    fixed("enable-debug-command", |server| server.config.debug.name().to_owned()),
     fixed("dir", |server| path(server.config.dir.as_ref())),
     encoding_limit!("hash-max-listpack-entries", hash_entries),
     encoding_limit!("hash-max-listpack-value", hash_value),
@@ -118,6 +153,19 @@ pub(super) const PARAMETERS: &[Parameter] = &[
     list_form!("list-max-listpack-size", list_listpack_size, INT_MIN),
     list_form!("list-max-ziplist-size", list_listpack_size, INT_MIN),
     fixed("io-threads", |server| server.config.threads.to_string()),
+    settable(
+        "latency-monitor-threshold",
+        |server| server.node.settings.latency_monitor_ms.load(Ordering::Relaxed).to_string(),
+        Form::Integer(0..=i64::MAX),
+        |settings, value| settings.latency_monitor_ms.store(value, Ordering::Relaxed),
+    ),
+    settable(
+        "latency-tracking",
+        |server| yes_or_no(server.node.settings.tracks_latency()),
+        Form::YesOrNo,
+        |settings, value| settings.set_tracks_latency(value != 0),
+    ),
+    fixed("latency-tracking-info-percentiles", |_| "50 99 99.9".to_owned()),
     fixed("log-memory", |server| server.config.log_memory.to_string()),
     settable(
         "log-retention",
@@ -167,6 +215,18 @@ pub(super) const PARAMETERS: &[Parameter] = &[
     fixed("save", |_| String::new()),
     encoding_limit!("set-max-intset-entries", set_integers),
     settable(
+        "slowlog-log-slower-than",
+        |server| server.node.settings.slow_log_us.load(Ordering::Relaxed).to_string(),
+        Form::Integer(i64::MIN..=i64::MAX),
+        |settings, value| settings.slow_log_us.store(value as i64, Ordering::Relaxed),
+    ),
+    settable(
+        "slowlog-max-len",
+        |server| server.node.settings.slow_log_entries_max.load(Ordering::Relaxed).to_string(),
+        Form::Integer(0..=SLOW_LOG_ENTRIES_MAX),
+        |settings, value| settings.slow_log_entries_max.store(value as usize, Ordering::Relaxed),
+    ),
+    settable(
         "snapshot-after",
         |server| server.node.settings.snapshot_after().to_string(),
         Form::Memory(0..=u64::MAX),
@@ -214,13 +274,13 @@ fn seconds(duration: Option<std::time::Duration>) -> String {
     duration.map_or(0, |duration| duration.as_secs()).to_string()
 }
 
-/// Redis has a limit for each class of clients, here one holds for all.
+/// Redis has a limit for each class of clients; here those of normal clients and replicas are one.
 fn output_limits(server: &Server) -> String {
-    let bytes = match server.node.settings.output_bytes_max() {
-        UNLIMITED => 0,
-        bytes => bytes,
-    };
-    format!("normal {bytes} 0 0 slave {bytes} 0 0 pubsub {bytes} 0 0")
+    let told = |bytes| if bytes == UNLIMITED { 0 } else { bytes };
+    let bytes = told(server.node.settings.output_bytes_max());
+    let Limits { hard, soft, soft_s } = server.node.settings.listener_limits();
+    let (hard, soft) = (told(hard), told(soft));
+    format!("normal {bytes} 0 0 slave {bytes} 0 0 pubsub {hard} {soft} {soft_s}")
 }
 
 const UNLIMITED: usize = usize::MAX;
@@ -228,11 +288,12 @@ const UNLIMITED: usize = usize::MAX;
 impl Parameter {
     /// Reads a value for it. Returns none if there is nothing to change: what stays as it is may be set to what it
     /// is, as scripts do that say `CONFIG SET save ""` to every server.
-    pub(super) fn parse(&self, value: &[u8], server: &Server) -> Result<Option<(Set, u64)>, Refusal> {
-        match &self.set {
-            Some((form, set)) => Ok(Some((*set, form.parse(value)?))),
-            None if (self.get)(server).as_bytes() == value => Ok(None),
-            None => Err(Refusal::text("can't set immutable config")),
+    pub(super) fn parse(&self, value: &[u8], server: &Server) -> Result<Option<Change>, Refusal> {
+        match &self.setting {
+            Setting::Number(form, set) => Ok(Some(Change::Number(*set, form.parse(value)?))),
+            Setting::OutputLimits => Ok(Some(Change::OutputLimits(parse_output_limits(&lossy(value))?))),
+            Setting::Fixed if (self.get)(server).as_bytes() == value => Ok(None),
+            Setting::Fixed => Err(Refusal::text("can't set immutable config")),
         }
     }
 }
@@ -244,7 +305,7 @@ impl Form {
             Self::Memory(range) => parse_memory(value, range),
             Self::Fsync => parse_fsync(value),
             Self::Role => parse_role(value),
-            Self::OutputLimit => parse_output_limits(&lossy(value)),
+            Self::YesOrNo => parse_yes_or_no(value),
             Self::KeyspaceEvents => {
                 lossy(value).parse().map(|Wanted(bits)| bits.into()).map_err(Refusal::text)
             }
@@ -254,8 +315,7 @@ impl Form {
 
 fn parse_integer_within(value: &[u8], range: &RangeInclusive<i64>) -> Result<u64, Refusal> {
     let number = parse_integer(value).ok_or(Refusal::text("argument couldn't be parsed into an integer"))?;
-    let within = if range.contains(&number) { u64::try_from(number).ok() } else { None };
-    within.ok_or_else(|| beyond(range.start(), range.end()))
+    if range.contains(&number) { Ok(number as u64) } else { Err(beyond(range.start(), range.end())) }
 }
 
 fn parse_memory(value: &[u8], range: &RangeInclusive<u64>) -> Result<u64, Refusal> {
@@ -281,30 +341,48 @@ fn parse_role(value: &[u8]) -> Result<u64, Refusal> {
         .map_err(|_| Refusal::text("argument(s) must be one of the following: active, read-only"))
 }
 
-/// Reads Redis's `class hard soft seconds [...]`. There is one limit for all classes: what cannot be had is refused.
-fn parse_output_limits(value: &str) -> Result<u64, Refusal> {
+fn parse_yes_or_no(value: &[u8]) -> Result<u64, Refusal> {
+    match &*value.to_ascii_lowercase() {
+        b"yes" => Ok(1),
+        b"no" => Ok(0),
+        _ => Err(Refusal::text("argument must be 'yes' or 'no'")),
+    }
+}
+
+/// Reads Redis's `class hard soft seconds [...]`. What cannot be had is refused.
+fn parse_output_limits(value: &str) -> Result<OutputLimits, Refusal> {
     let words: Vec<&str> = value.split_whitespace().collect();
     if words.is_empty() || !words.len().is_multiple_of(4) {
         return Err(Refusal::text("Wrong number of arguments in buffer limit configuration."));
     }
-    let limits: Vec<(&str, u64)> = words.chunks_exact(4).map(parse_output_limit).collect::<Result<_, _>>()?;
-    let normal = limits.iter().find(|(class, _)| *class == "normal");
-    normal
-        .map(|(_, limit)| *limit)
-        .filter(|limit| limits.iter().all(|(_, other)| other == limit))
-        .ok_or(Refusal::text("there is one limit for all classes here: give that of class normal"))
+    let mut limits = OutputLimits::default();
+    let mut replica = None;
+    for words in words.chunks_exact(4) {
+        match parse_output_limit(words)? {
+            ("pubsub", limit) => limits.listener = Some(limit),
+            (class, Limits { hard, soft: UNLIMITED, .. }) => {
+                *(if class == "normal" { &mut limits.normal } else { &mut replica }) = Some(hard);
+            }
+            _ => return Err(Refusal::text("there is a soft limit for class pubsub only: give 0 for it")),
+        }
+    }
+    if replica.is_some() && replica != limits.normal {
+        return Err(Refusal::text("classes normal and replica have one limit here: give that of class normal"));
+    }
+    Ok(limits)
 }
 
-/// Reads the four words of a class. There is no soft limit.
-fn parse_output_limit(words: &[&str]) -> Result<(&'static str, u64), Refusal> {
+/// Reads the four words of a class.
+fn parse_output_limit(words: &[&str]) -> Result<(&'static str, Limits), Refusal> {
     const CLASSES: [&str; 4] = ["normal", "slave", "replica", "pubsub"];
     let class = CLASSES.into_iter().find(|class| class.eq_ignore_ascii_case(words[0]));
     let class =
         class.ok_or(Refusal::text("Invalid client class specified in buffer limit configuration."))?;
     match (words[1].parse::<Bytes>(), words[2].parse::<Bytes>(), words[3].parse::<u32>()) {
-        (Ok(Bytes(0)), Ok(Bytes(0)), Ok(_)) => Ok((class, UNLIMITED as u64)),
-        (Ok(hard), Ok(Bytes(0)), Ok(_)) => Ok((class, hard.0 as u64)),
-        (Ok(_), Ok(_), Ok(_)) => Err(Refusal::text("there is no soft limit here: give 0 for it")),
+        (Ok(Bytes(hard)), Ok(Bytes(soft)), Ok(seconds)) => {
+            let limit = |bytes| if bytes == 0 { UNLIMITED } else { bytes };
+            Ok((class, Limits { hard: limit(hard), soft: limit(soft), soft_s: seconds.into() }))
+        }
         _ => Err(Refusal::text("Error in hard, soft or soft_seconds setting in buffer limit configuration.")),
     }
 }
@@ -348,17 +426,24 @@ mod tests {
 
     #[test]
     fn the_output_limit_has_the_form_of_redis() {
-        let form = Form::OutputLimit;
-        check(&form, "normal 1mb 0 0", Ok(1 << 20));
-        check(&form, "normal 0 0 0", Ok(u64::MAX));
-        check(&form, "slave 5 0 0 normal 5 0 0", Ok(5));
-        check(&form, "normal 5", Err("Wrong number of arguments in buffer limit configuration."));
-        check(&form, "other 5 0 0", Err("Invalid client class specified in buffer limit configuration."));
-        check(&form, "normal 5 1 1", Err("there is no soft limit here: give 0 for it"));
-        let one = "there is one limit for all classes here: give that of class normal";
-        check(&form, "normal 5 0 0 pubsub 6 0 0", Err(one));
-        check(&form, "pubsub 6 0 0", Err(one));
+        let check = |value: &str, expected: Result<(Option<usize>, Option<Limits>), &'static str>| {
+            let expected =
+                expected.map(|(normal, listener)| OutputLimits { normal, listener }).map_err(Refusal::text);
+            assert_eq!(parse_output_limits(value), expected, "{value}");
+        };
+        check("normal 1mb 0 0", Ok((Some(1 << 20), None)));
+        check("normal 0 0 0", Ok((Some(UNLIMITED), None)));
+        check("slave 5 0 0 normal 5 0 0", Ok((Some(5), None)));
+        check("normal 5", Err("Wrong number of arguments in buffer limit configuration."));
+        check("other 5 0 0", Err("Invalid client class specified in buffer limit configuration."));
+        check("normal 5 1 1", Err("there is a soft limit for class pubsub only: give 0 for it"));
+        let one = "classes normal and replica have one limit here: give that of class normal";
+        check("normal 5 0 0 replica 6 0 0", Err(one));
+        check("slave 6 0 0", Err(one));
+        let listener = Some(Limits { hard: 6, soft: 2, soft_s: 60 });
+        check("pubsub 6 2 60", Ok((None, listener)));
+        check("normal 5 0 0 pubsub 6 2 60", Ok((Some(5), listener)));
         let form_error = "Error in hard, soft or soft_seconds setting in buffer limit configuration.";
-        check(&form, "normal x 0 0", Err(form_error));
+        check("normal x 0 0", Err(form_error));
     }
 }

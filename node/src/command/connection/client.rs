@@ -4,6 +4,8 @@ mod kill;
 
 mod list;
 
+pub(crate) use self::list::ends;
+
 use std::sync::atomic::Ordering;
 
 use shared::time::MonoMillis;

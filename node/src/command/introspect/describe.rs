@@ -7,7 +7,8 @@
 use shared::resp::ReplyWriter;
 
 use super::traits::{self, KeySpec};
-use crate::command::{Command, Keys, table};
+use crate::command::table::{self, Row};
+use crate::command::{Command, Keys};
 
 pub(super) fn describe(reply: &mut ReplyWriter<'_>, row: &Command) {
     let (first, last, step) = range(row).unwrap_or_default();
@@ -68,7 +69,7 @@ fn describe_step(reply: &mut ReplyWriter<'_>, name: &str, kind: &str, numbers: &
 
 /// As Redis, an empty set but an array of them.
 fn describe_subcommands(reply: &mut ReplyWriter<'_>, row: &Command) {
-    let subcommands: Vec<&Command> = table::subcommands(row).collect();
+    let subcommands: Vec<&Row> = table::subcommands(row).collect();
     if subcommands.is_empty() {
         return reply.set(0);
     }

@@ -32,7 +32,7 @@ pub(super) fn flags(row: &Command) -> impl Iterator<Item = &'static str> {
 }
 
 /// Every category of ACLs that a command here may be in, in the order in which Redis tells them.
-const CATEGORIES: [&str; 17] = [
+pub(super) const CATEGORIES: [&str; 17] = [
     "keyspace",
     "read",
     "write",

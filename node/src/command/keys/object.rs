@@ -13,6 +13,7 @@ use super::super::context::Context;
 use crate::error::{CommandError, CommandResult};
 use crate::settings::EncodingLimits;
 use crate::store::collection::{Collection, Element};
+use crate::store::key::Key;
 use crate::store::rich::parse_integer;
 
 /// Redis keeps one object of each small integer for all keys.
@@ -50,20 +51,29 @@ pub(super) fn help(context: &mut Context<'_, '_>, _: &[&[u8]]) -> CommandResult 
 
 pub(super) fn encoding<'a>(context: &mut Context<'_, 'a>, arguments: &[&'a [u8]]) -> CommandResult {
     let key = context.key(arguments[2]);
-    let encoding = match context.transaction.kind(&key) {
-        None => {
-            context.reply.null();
-            return Ok(());
-        }
-        Some(Kind::String) => string_encoding(&context.transaction.string(&key)?.unwrap_or_default()),
+    if context.transaction.exists(&key) {
+        let encoding = encoding_of(context, &key)?;
+        context.reply.bulk(encoding.as_bytes());
+    } else {
+        context.reply.null();
+    }
+    Ok(())
+}
+
+/// What Redis would call the form of the key's value; empty if there is no key.
+pub(in crate::command) fn encoding_of(
+    context: &Context<'_, '_>,
+    key: &Key<'_>,
+) -> Result<&'static str, CommandError> {
+    Ok(match context.transaction.kind(key) {
+        None => "",
+        Some(Kind::String) => string_encoding(&context.transaction.string(key)?.unwrap_or_default()),
         Some(kind) => {
-            let collection = context.transaction.collection(&key, kind)?;
+            let collection = context.transaction.collection(key, kind)?;
             let limits = &context.server.node.settings.encoding_limits;
             collection.map_or("", |collection| collection_encoding(kind, collection, limits))
         }
-    };
-    context.reply.bulk(encoding.as_bytes());
-    Ok(())
+    })
 }
 
 /// As Redis would keep such a collection that was made at once: it does not pack again what has become small.

@@ -77,19 +77,20 @@ fn describe(record: &ClientRecord, client: &Client, now: WallMillis) -> String {
 }
 
 /// Both ends of a connection as Redis writes them.
-pub(super) fn ends(address: &Address) -> (String, String) {
+pub(crate) fn ends(address: &Address) -> (String, String) {
     match address {
         Address::Tcp { remote, local } => (remote.to_string(), local.to_string()),
         Address::Unix { path } => (format!("{path}:0"), format!("{path}:0")),
     }
 }
 
-/// Redis's letters: stream of the feed (a replica), in MULTI, listening, waiting in a command, Unix socket, not to be evicted.
+/// Redis's letters: stream of the feed (a replica), in MULTI, listening, shown all commands, waiting in a command, Unix socket, not to be evicted.
 fn flags(record: &ClientRecord) -> String {
     let letters = [
         (Sort::of(record) == Sort::Replica, 'S'),
         (record.queued.load(Ordering::Relaxed) >= 0, 'x'),
         (record.is_listening(), 'P'),
+        (record.is_monitor.load(Ordering::Relaxed), 'O'),
         (record.is_blocked.load(Ordering::Relaxed), 'b'),
         (matches!(record.address, Address::Unix { .. }), 'U'),
         (record.no_evict.load(Ordering::Relaxed), 'e'),
