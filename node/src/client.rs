@@ -66,6 +66,8 @@ pub(crate) struct ClientRecord {
     pub(crate) is_monitor: AtomicBool,
     /// Whether it waits in a command.
     pub(crate) is_blocked: AtomicBool,
+    /// Whether it waits in WAIT, and whether CLIENT UNBLOCK has ended that.
+    wait: AtomicU8,
     /// Where its worker keeps its connection.
     pub(crate) slot: AtomicUsize,
     pub(crate) killed: AtomicBool,
@@ -74,6 +76,27 @@ pub(crate) struct ClientRecord {
 impl ClientRecord {
     pub(crate) fn protocol(&self) -> Protocol {
         if self.protocol.load(Ordering::Relaxed) == 3 { Protocol::Resp3 } else { Protocol::Resp2 }
+    }
+
+    /// It waits in WAIT from now on.
+    pub(crate) fn begin_wait(&self) {
+        self.wait.store(WAITS, Ordering::Release);
+    }
+
+    /// It waits no longer.
+    pub(crate) fn end_wait(&self) {
+        self.wait.store(NO_WAIT, Ordering::Release);
+    }
+
+    /// Ends its WAIT in this way; its worker is to be told. Says whether it waits, and nobody else has ended that.
+    pub(crate) fn unblock(&self, how: Unblock) -> bool {
+        self.wait.compare_exchange(WAITS, how as u8, Ordering::AcqRel, Ordering::Relaxed).is_ok()
+    }
+
+    /// How its WAIT was ended, if it was.
+    pub(crate) fn unblocked(&self) -> Option<Unblock> {
+        let state = self.wait.load(Ordering::Acquire);
+        [Unblock::TimeOut, Unblock::Error].into_iter().find(|how| *how as u8 == state)
     }
 
     /// What waits to be carried out or sent, in bytes.
@@ -86,6 +109,17 @@ impl ClientRecord {
         self.channels.load(Ordering::Relaxed) + self.patterns.load(Ordering::Relaxed) > 0
     }
 }
+
+/// How CLIENT UNBLOCK ends a wait.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Unblock {
+    /// As if its time had come.
+    TimeOut = 2,
+    Error = 3,
+}
+
+const NO_WAIT: u8 = 0;
+const WAITS: u8 = 1;
 
 /// What a client says of itself.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -240,6 +274,7 @@ impl Clients {
             follows_feed: AtomicBool::new(false),
             is_monitor: AtomicBool::new(false),
             is_blocked: AtomicBool::new(false),
+            wait: AtomicU8::new(NO_WAIT),
             slot: AtomicUsize::new(usize::MAX),
             killed: AtomicBool::new(false),
         });
@@ -260,8 +295,31 @@ impl Clients {
         self.records.lock().len()
     }
 
+    pub(crate) fn get(&self, id: u64) -> Option<Arc<ClientRecord>> {
+        self.records.lock().get(&id).cloned()
+    }
+
     /// All of them, by id.
     pub(crate) fn list(&self) -> Vec<Arc<ClientRecord>> {
         self.records.lock().values().cloned().collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_wait_is_ended_once_and_only_while_it_lasts() {
+        let clients = Clients::default();
+        let address = Address::Unix { path: "/unix".to_owned() };
+        let record = clients.connect(address, 0, 0, WallMillis(0));
+        assert!(!record.unblock(Unblock::Error));
+        record.begin_wait();
+        assert_eq!(record.unblocked(), None);
+        assert!(record.unblock(Unblock::Error) && !record.unblock(Unblock::TimeOut));
+        assert_eq!(record.unblocked(), Some(Unblock::Error));
+        record.end_wait();
+        assert!(record.unblocked().is_none() && !record.unblock(Unblock::TimeOut));
     }
 }

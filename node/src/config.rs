@@ -394,9 +394,9 @@ mod tests {
     #[test]
     fn what_clients_are_told_may_stand_in_the_file() {
         let file = tempfile::NamedTempFile::new().unwrap();
-        std::fs::write(file.path(), "notify-keyspace-events = \"Ex\"\nslowlog-log-slower-than = -1\n").unwrap();
-        let config =
-            Config::new(Flags { config: Some(file.path().to_owned()), ..Flags::default() }).unwrap();
+        std::fs::write(file.path(), "notify-keyspace-events = \"Ex\"\nslowlog-log-slower-than = -1\n")
+            .unwrap();
+        let config = Config::new(Flags { config: Some(file.path().to_owned()), ..Flags::default() }).unwrap();
         assert_eq!(config.initial.notify_keyspace_events, "Ex".parse().unwrap());
         assert_eq!((config.initial.slow_log_us, config.debug), (-1, Permission::No));
         std::fs::write(file.path(), "notify-keyspace-events = \"?\"\n").unwrap();

@@ -11,8 +11,8 @@ use shared::time::MonoMillis;
 use shared::version::Version;
 use smallvec::SmallVec;
 
-use crate::client::{After, Client, ClientRecord, Queue};
-use crate::command::blocking::{Blocked, Over};
+use crate::client::{After, Client, ClientRecord, Queue, Unblock};
+use crate::command::blocking::{Blocked, Over, UNBLOCKED};
 use crate::command::execute::{execute, find};
 use crate::command::{Access, Command};
 use crate::follow::{Handover, Socket, Subscription};
@@ -252,6 +252,7 @@ impl Connection {
         let mut commands = 0;
         let mut at = 0;
         self.input_left = false;
+        self.client.record.input_bytes.store(input.len(), Ordering::Relaxed);
         let worker = self.client.record.worker;
         while at < input.len() {
             if !self.may_go_on() {
@@ -267,6 +268,8 @@ impl Connection {
                     {
                         drop(arguments);
                         self.waiting = Some(Waiting { awaited: Awaited::Pause, silent: true, told: false });
+                        server.pause.hold();
+                        self.client.record.is_blocked.store(true, Ordering::Relaxed);
                         self.input_left = true;
                         break;
                     }
@@ -274,6 +277,7 @@ impl Connection {
                         if commands == 0 {
                             self.client.stopwatch.begin_batch(server, consumed < rest.len());
                         }
+                        self.client.stopwatch.request_bytes = consumed;
                         take_messages(&self.client, &mut self.output);
                         execute(server, &mut self.client, &arguments, clocks, &mut self.output);
                         commands += 1;
@@ -302,6 +306,7 @@ impl Connection {
             After::Continue => {}
             After::Close => self.closing = true,
             After::Wait { write, members, deadline, silent } => {
+                self.client.record.begin_wait();
                 let awaited = Awaited::Members { write, members, deadline };
                 self.waiting = Some(Waiting { awaited, silent, told: false });
             }
@@ -400,10 +405,16 @@ impl Connection {
         match awaited {
             Awaited::Members { write, members, deadline } => {
                 let acknowledged = server.node.peers.lock().acknowledged(*write, now);
-                if acknowledged < *members && deadline.is_none_or(|deadline| now < deadline) {
-                    return false;
+                let is_short = acknowledged < *members && deadline.is_none_or(|deadline| now < deadline);
+                match self.client.record.unblocked() {
+                    None if is_short => return false,
+                    Some(Unblock::Error) => {
+                        server.count_error(UNBLOCKED);
+                        writer.error(UNBLOCKED);
+                    }
+                    None | Some(Unblock::TimeOut) => writer.integer(acknowledged as i64),
                 }
-                writer.integer(acknowledged as i64);
+                self.client.record.end_wait();
             }
             Awaited::Snapshot(ticket) => match ticket.outcome() {
                 None => return false,
@@ -411,7 +422,7 @@ impl Connection {
                 Some(Err(problem)) => writer.error(&format!("ERR {problem}")),
             },
             Awaited::Pause if server.pause.is_on(now) => return false,
-            Awaited::Pause => {}
+            Awaited::Pause => server.pause.release(),
             Awaited::Element { blocked, deadline } => {
                 if deadline.is_some_and(|deadline| now >= deadline) {
                     blocked.time_out(server);
@@ -443,7 +454,7 @@ impl Connection {
                 blocked.time_out(server);
                 blocked.leave(server);
             }
-            Some(Waiting { awaited: Awaited::Pause, .. }) => {}
+            Some(Waiting { awaited: Awaited::Pause, .. }) => server.pause.release(),
             Some(Waiting { told: true, .. }) => server.end_wait(),
             _ => {}
         }

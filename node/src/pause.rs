@@ -1,6 +1,6 @@
 //! CLIENT PAUSE: no client's commands are carried out for a while.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
 use shared::time::MonoMillis;
 
@@ -11,6 +11,8 @@ pub(crate) struct Pause {
     until_ms: AtomicU64,
     /// Or only those that write.
     holds_all: AtomicBool,
+    /// How many clients wait for its end.
+    held: AtomicUsize,
 }
 
 impl Pause {
@@ -24,6 +26,21 @@ impl Pause {
     /// Commands are carried out again.
     pub(crate) fn end(&self) {
         self.until_ms.store(0, Ordering::Release);
+    }
+
+    /// A client begins to wait for the end.
+    pub(crate) fn hold(&self) {
+        self.held.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// A client waits no longer.
+    pub(crate) fn release(&self) {
+        self.held.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    /// How many clients wait.
+    pub(crate) fn held(&self) -> usize {
+        self.held.load(Ordering::Relaxed)
     }
 
     /// Whether any commands are held back.

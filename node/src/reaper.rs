@@ -65,6 +65,7 @@ impl Turn {
 pub(crate) fn run(server: &Server, logger: &Logger) {
     while !server.is_stopping() {
         std::thread::sleep(CYCLE);
+        server.rate.note(server.mono_ms(), server.stats.commands.load(Ordering::Relaxed));
         let reaped = reap_all(server);
         if reaped > 0 {
             debug!(logger, "expired keys removed"; "keys" => reaped);
@@ -73,7 +74,8 @@ pub(crate) fn run(server: &Server, logger: &Logger) {
 }
 
 fn reap_all(server: &Server) -> usize {
-    if !server.reaps.load(Ordering::Relaxed) {
+    // While clients are paused nothing is to change but by peers.
+    if !server.reaps.load(Ordering::Relaxed) || server.pause.is_on(server.mono_ms()) {
         return 0;
     }
     let Some(turn) = Turn::of(&server.node) else { return 0 };

@@ -26,7 +26,7 @@ use crate::notifications::Notices;
 use crate::pause::Pause;
 use crate::pubsub::{Limits, Post, PubSub};
 use crate::slow_log::SlowLog;
-use crate::statistics::Statistics;
+use crate::statistics::{Rate, Statistics};
 use crate::transaction::Clocks;
 use crate::worker::Inbox;
 
@@ -62,6 +62,7 @@ pub(crate) struct Server {
     pub(crate) pause: Pause,
     pub(crate) stats: Stats,
     pub(crate) statistics: Statistics,
+    pub(crate) rate: Rate,
     pub(crate) slow_log: SlowLog,
     pub(crate) latency: Latency,
     pub(crate) monitors: Monitors,
@@ -115,6 +116,7 @@ impl Server {
             pause: Pause::default(),
             stats: Stats::default(),
             statistics,
+            rate: Rate::default(),
             slow_log: SlowLog::default(),
             latency: Latency::default(),
             monitors: Monitors::default(),

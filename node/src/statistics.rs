@@ -3,11 +3,12 @@
 //! Each worker counts for itself, so that they do not wait for each other; who asks adds up. Some calls are counted and not
 //! timed, see [`stopwatch`](crate::stopwatch): what they took is taken to be what the others did.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::Mutex;
+use shared::time::MonoMillis;
 
 use crate::command::table::{self, Row};
 use crate::node::count;
@@ -105,8 +106,7 @@ impl Statistics {
         count(&tally.timed, calls);
         count(&tally.ns, ns);
         if into_histogram && calls > 0 {
-            let histogram =
-                tally.histogram.get_or_init(|| Box::new([const { AtomicU64::new(0) }; BUCKETS]));
+            let histogram = tally.histogram.get_or_init(|| Box::new([const { AtomicU64::new(0) }; BUCKETS]));
             count(&histogram[bucket(ns / calls)], calls);
         }
     }
@@ -163,6 +163,32 @@ impl Statistics {
             numbers.into_iter().chain(histogram).for_each(|number| number.store(0, Ordering::Relaxed));
         }
         self.errors.lock().clear();
+    }
+}
+
+/// How many commands there were, at the last few moments at which this was noted.
+#[derive(Default)]
+pub(crate) struct Rate(Mutex<VecDeque<(MonoMillis, u64)>>);
+
+impl Rate {
+    /// So many moments are kept, as by Redis: of a second and a half.
+    const MOMENTS_MAX: usize = 16;
+
+    pub(crate) fn note(&self, now: MonoMillis, commands: u64) {
+        let moments = &mut *self.0.lock();
+        if moments.len() == Self::MOMENTS_MAX {
+            moments.pop_front();
+        }
+        moments.push_back((now, commands));
+    }
+
+    /// How many commands were carried out per second, between the first and the last of these moments.
+    pub(crate) fn per_second(&self) -> u64 {
+        let moments = self.0.lock();
+        let (Some((began, before)), Some((ended, after))) = (moments.front(), moments.back()) else {
+            return 0;
+        };
+        after.saturating_sub(*before) * 1_000 / ended.since(*began).max(1)
     }
 }
 
@@ -251,6 +277,16 @@ mod tests {
         assert_eq!(durations.percentile_ns(98.0), 1_024);
         assert_eq!(durations.percentile_ns(99.0), 1_015_808);
         assert_eq!(durations.by_powers(100), [(1, 98), (1_048, 100)]);
+    }
+
+    #[test]
+    fn the_rate_is_that_of_the_last_moments() {
+        let rate = Rate::default();
+        assert_eq!(rate.per_second(), 0);
+        (0..100).for_each(|moment| rate.note(MonoMillis(moment * 100), moment * moment));
+        assert_eq!(rate.per_second(), (99 * 99 - 84 * 84) * 1_000 / 1_500);
+        rate.note(MonoMillis(10_000), 0);
+        assert_eq!(rate.per_second(), 0);
     }
 
     #[test]

@@ -21,7 +21,7 @@ use crate::latency::Event;
 use crate::server::Server;
 use crate::slow_log;
 
-/// A light command with longer arguments, in bytes together, or more of them, is timed by itself.
+/// A light command is timed by itself if its request is longer, in bytes, or it has more arguments.
 const LIGHT_BYTES_MAX: usize = 4 << 10;
 const LIGHT_ARGUMENTS_MAX: usize = 16;
 
@@ -59,6 +59,8 @@ pub(crate) struct Stopwatch {
     /// Whether all commands are timed from now on.
     is_close: bool,
     batches: u8,
+    /// The length of the request that is carried out.
+    pub(crate) request_bytes: usize,
 }
 
 /// When a command that is timed by itself was begun.
@@ -86,17 +88,13 @@ impl Stopwatch {
 
     /// A command begins.
     #[inline]
-    pub(crate) fn begin(
-        &mut self,
-        server: &Server,
-        worker: usize,
-        row: &Row,
-        arguments: &[&[u8]],
-    ) -> Began {
+    pub(crate) fn begin(&mut self, server: &Server, worker: usize, row: &Row, arguments: &[&[u8]]) -> Began {
         match self.mode {
             Mode::Off => None,
             Mode::Each => Some(self.read_ns),
-            Mode::Counts | Mode::Runs if row.is_light && are_light(arguments) => None,
+            Mode::Counts | Mode::Runs if row.is_light && is_short(arguments.len(), self.request_bytes) => {
+                None
+            }
             Mode::Counts => Some(server.mono_ns()),
             Mode::Runs => {
                 self.end_run(server, worker);
@@ -105,16 +103,27 @@ impl Stopwatch {
         }
     }
 
-    /// The command is over, and has written so much of a reply. If it waits for something, only what it has taken so far is counted.
+    /// A command that is not timed by itself is over, and has written so much of a reply.
     #[inline]
-    pub(crate) fn end(&mut self, server: &Server, call: &Call<'_>, began: Began, reply_bytes: usize) {
-        let Some(began) = began else {
-            if self.mode != Mode::Off {
-                self.is_close |= reply_bytes > LIGHT_REPLY_BYTES_MAX;
-                self.note(server, call);
-            }
+    pub(crate) fn end_light(
+        &mut self,
+        server: &Server,
+        worker: usize,
+        row: &'static Row,
+        reply_bytes: usize,
+    ) {
+        if self.mode == Mode::Off {
             return;
-        };
+        }
+        self.is_close |= reply_bytes > LIGHT_REPLY_BYTES_MAX;
+        match &mut self.run[0] {
+            Some((first, calls)) if std::ptr::eq(*first, row) => *calls += 1,
+            _ => self.note_another(server, worker, row),
+        }
+    }
+
+    /// A command that is timed by itself is over. If it waits for something, only what it has taken so far is counted.
+    pub(crate) fn end(&mut self, server: &Server, call: &Call<'_>, began: u64, reply_bytes: usize) {
         if self.mode == Mode::Runs && self.run[0].is_some() {
             // What EXEC has carried out.
             self.end_run(server, call.client.worker);
@@ -126,25 +135,13 @@ impl Stopwatch {
         call.tell(server, call.client.worker, now_ns.saturating_sub(began));
     }
 
-    #[inline]
-    fn note(&mut self, server: &Server, call: &Call<'_>) {
-        if let Some((row, calls)) = &mut self.run[0]
-            && std::ptr::eq(*row, call.row)
-        {
-            *calls += 1;
-            return;
-        }
-        self.note_another(server, call);
-    }
-
-    fn note_another(&mut self, server: &Server, call: &Call<'_>) {
-        let is_its =
-            |place: &Option<(&Row, u32)>| place.is_none_or(|(row, _)| std::ptr::eq(row, call.row));
+    fn note_another(&mut self, server: &Server, worker: usize, row: &'static Row) {
+        let is_its = |place: &Option<(&Row, u32)>| place.is_none_or(|(other, _)| std::ptr::eq(other, row));
         let place = self.run.iter().position(is_its).unwrap_or_else(|| {
-            self.end_run(server, call.client.worker);
+            self.end_run(server, worker);
             0
         });
-        self.run[place].get_or_insert((call.row, 0)).1 += 1;
+        self.run[place].get_or_insert((row, 0)).1 += 1;
     }
 
     /// Counts what the run has taken.
@@ -171,9 +168,8 @@ impl Stopwatch {
     }
 }
 
-fn are_light(arguments: &[&[u8]]) -> bool {
-    arguments.len() <= LIGHT_ARGUMENTS_MAX
-        && arguments.iter().map(|argument| argument.len()).sum::<usize>() <= LIGHT_BYTES_MAX
+const fn is_short(arguments: usize, bytes: usize) -> bool {
+    arguments <= LIGHT_ARGUMENTS_MAX && bytes <= LIGHT_BYTES_MAX
 }
 
 /// A command as a client has called it.
@@ -246,12 +242,5 @@ mod tests {
         check_secret("auth name word", 1..3);
         check_secret("hello", 0..0);
         check_secret("hello 3 setname x AUTH name word", 5..7);
-    }
-
-    #[test]
-    fn light_are_few_and_short_arguments() {
-        assert!(are_light(&[b"set", b"k", b"v"]));
-        assert!(!are_light(&[b"k".as_slice(); LIGHT_ARGUMENTS_MAX + 1]));
-        assert!(!are_light(&[b"set", b"k", &[0; LIGHT_BYTES_MAX]]));
     }
 }

@@ -296,6 +296,38 @@ def check_pubsub(here, there):
         assert there.pubsub_numsub("news") == [(b"news", 1)] and there.pubsub_numpat() == 1
 
 
+def check_operation(here, there):
+    """What people and monitoring look at."""
+    name = lambda text: text if isinstance(text, bytes) else text.encode()
+    assert here.config_set("slowlog-log-slower-than", 0) and here.slowlog_reset()
+    here.get("greeting")
+    slow = here.slowlog_get(1)[0]
+    assert name(slow["command"]).upper() == b"GET GREETING" and slow["duration"] >= 0, slow
+    assert here.config_set("slowlog-log-slower-than", 10_000) and here.slowlog_len() > 1
+    with here.monitor() as monitor:
+        here.set("shown", "this and that")
+        # What a client says of itself when it connects may come before.
+        shown = next(told for told in monitor.listen() if told["command"].startswith("SET"))
+        assert shown["command"] == "SET shown this and that", shown
+        assert (shown["db"], shown["client_type"]) == (0, "tcp"), shown
+    assert here.config_set("latency-monitor-threshold", 1_000)
+    assert here.latency_latest() == [] and here.latency_history("command") == [] and here.latency_reset() == 0
+    assert here.config_set("latency-monitor-threshold", 0)
+    before = here.info("commandstats")["cmdstat_get"]
+    with here.pipeline(transaction=False) as pipeline:
+        [pipeline.get("greeting") for _ in range(1_000)]
+        pipeline.execute()
+    calls = here.info("commandstats")["cmdstat_get"]
+    assert calls["calls"] == before["calls"] + 1_000 and calls["usec"] > before["usec"] > 0, calls
+    assert here.info("latencystats")["latency_percentiles_usec_get"]["p50"] > 0
+    assert "cmdstat_get" not in here.info() and "cmdstat_get" in here.info("everything")
+    assert here.memory_stats()["keys.count"] > 0 and here.memory_usage("greeting") > 0
+    assert name(here.acl_whoami()) == b"default" and "on" in here.acl_getuser("default")["flags"]
+    assert b"@keyspace" not in [name(category) for category in here.acl_cat()] and here.acl_cat("string")
+    refused("DEBUG command not allowed", here.execute_command, "DEBUG", "SLEEP", "0")
+    here.delete("shown")
+
+
 CHECKS = [
     check_strings,
     check_counters,
@@ -311,6 +343,7 @@ CHECKS = [
     check_lists,
     check_blocking,
     check_pubsub,
+    check_operation,
 ]
 
 

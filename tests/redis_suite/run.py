@@ -43,12 +43,8 @@ UNITS = {
     "unit/introspection": "monitor",
     "unit/introspection-2": "command",
     "unit/pause": "client",
-    "unit/networking": "ping",
     "unit/other": "ping",
-    "unit/wait": "wait",
     "unit/info-command": "info",
-    "unit/limits": "ping",
-    "unit/obuf-limits": "client",
     "unit/violations": "ping",
 }
 

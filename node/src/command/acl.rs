@@ -1,6 +1,6 @@
 //! ACL: that there is one user, who may do everything.
 
-use super::arguments::{integer, quoted};
+use super::arguments::{integer, is, quoted};
 use super::context::Context;
 use super::introspect::{categories, commands_of, reply_help};
 use super::{Command, Handler};
@@ -19,6 +19,7 @@ pub(super) const COMMANDS: &[Command] = &[
     Command::without_keys("acl|genpass", -2, FLAGS, generate),
     Command::without_keys("acl|getuser", 3, ADMIN_FLAGS, get_user),
     Command::without_keys("acl|list", 2, ADMIN_FLAGS, list),
+    Command::without_keys("acl|log", -2, ADMIN_FLAGS, log),
     Command::without_keys("acl|users", 2, ADMIN_FLAGS, users),
     Command::without_keys("acl|whoami", 2, FLAGS, who_am_i),
     refused("acl|deluser", -3),
@@ -41,6 +42,7 @@ fn help(context: &mut Context<'_, '_>, _: &[&[u8]]) -> CommandResult {
             ("GENPASS [<bits>]", "Something that nobody can guess (default: 256 bits)."),
             ("GETUSER <username>", "What a user may do."),
             ("LIST", "What all users may do: a line each."),
+            ("LOG [<count>|RESET]", "Whom users' rights have stopped: nobody."),
             ("USERS", "The names of all users."),
             ("WHOAMI", "The name of this connection's user."),
         ],
@@ -68,6 +70,19 @@ fn users(context: &mut Context<'_, '_>, _: &[&[u8]]) -> CommandResult {
 fn list(context: &mut Context<'_, '_>, _: &[&[u8]]) -> CommandResult {
     context.reply.array(1);
     context.reply.bulk(format!("user {USER} on nopass ~* &* +@all").as_bytes());
+    Ok(())
+}
+
+fn log(context: &mut Context<'_, '_>, arguments: &[&[u8]]) -> CommandResult {
+    match arguments[2..] {
+        [] => context.reply.array(0),
+        [option] if is(option, "reset") => context.reply.ok(),
+        [count] => {
+            integer(count)?;
+            context.reply.array(0);
+        }
+        _ => return Err(CommandError::WrongArity("acl|log".to_owned())),
+    }
     Ok(())
 }
 

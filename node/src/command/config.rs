@@ -150,7 +150,7 @@ mod tests {
     #[test]
     fn patterns_find_each_parameter_once_in_any_case() {
         check_matching(&["maxclients", "maxclients"], &["maxclients"]);
-        check_matching(&["MAXMEMORY", "maxmemory*"], &["MAXMEMORY", "maxmemory-policy"]);
+        check_matching(&["MAXMEMORY", "maxmemory*"], &["MAXMEMORY", "maxmemory-clients", "maxmemory-policy"]);
         check_matching(&["*-MAX-bulk-len"], &["proto-max-bulk-len"]);
         check_matching(&["nothing"], &[]);
     }

@@ -59,7 +59,10 @@ fn help(context: &mut Context<'_, '_>, _: &[&[u8]]) -> CommandResult {
                  push, verbatim, true, false.",
             ),
             ("QUICKLIST-PACKED-THRESHOLD <size>", "Accepted: lists are kept in another form here."),
-            ("SET-ACTIVE-EXPIRE <0|1>", "Whether this node removes expired keys; they are hidden all the same."),
+            (
+                "SET-ACTIVE-EXPIRE <0|1>",
+                "Whether this node removes expired keys; they are hidden all the same.",
+            ),
             ("SLEEP <seconds>", "Serve none of the clients that share a thread with this one for so long."),
         ],
     );
@@ -113,6 +116,7 @@ fn object<'a>(context: &mut Context<'_, 'a>, arguments: &[&'a [u8]]) -> CommandR
 }
 
 /// A reply of each type, as Redis's tests of clients expect them.
+#[expect(clippy::approx_constant, reason = "the number that Redis tells, which is no constant")]
 fn protocol(context: &mut Context<'_, '_>, arguments: &[&[u8]]) -> CommandResult {
     check_permitted(context)?;
     let reply = &mut context.reply;

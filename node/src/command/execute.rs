@@ -103,11 +103,15 @@ fn note_end(
     reply_bytes: usize,
     result: &CommandResult,
 ) {
+    let worker = client.record.worker;
     let waits = matches!(client.after, After::Block { .. });
     let call = Call { client: &client.record, row, arguments, waits };
-    client.stopwatch.end(server, &call, began, reply_bytes);
+    match began {
+        None => client.stopwatch.end_light(server, worker, row, reply_bytes),
+        Some(began) => client.stopwatch.end(server, &call, began, reply_bytes),
+    }
     if result.is_err() {
-        server.statistics.count_failed(client.record.worker, row);
+        server.statistics.count_failed(worker, row);
     }
     if server.monitors.is_any() {
         server.monitors.show(&call, client.db, server);
@@ -169,7 +173,9 @@ pub(super) fn check_role(server: &Server) -> CommandResult {
 /// The row of the command, or of the subcommand if it is a container.
 pub(crate) fn find(arguments: &[&[u8]]) -> Result<&'static Row, CommandError> {
     let name = arguments[0];
-    let Some(mut command) = table::find(name) else { return Err(unknown(arguments)) };
+    let Some(mut command) = table::find(name).filter(|row| !row.is_subcommand) else {
+        return Err(unknown(arguments));
+    };
     if command.has_flag("container") && arguments.len() > 1 {
         command = table::find_subcommand(command, arguments[1]).ok_or_else(|| {
             CommandError::composed(format!(
@@ -262,6 +268,7 @@ fn exec(server: &Server, client: &mut Client, clocks: Clocks, out: &mut Vec<u8>)
     for (command, arguments) in &queue.commands {
         let arguments: SmallVec<[&[u8]; 8]> = arguments.iter().map(|argument| &**argument).collect();
         client.last_command = command.name;
+        client.stopwatch.request_bytes = arguments.iter().map(|argument| argument.len()).sum();
         let began = client.stopwatch.begin(server, client.record.worker, command, &arguments);
         let start = out.len();
         let result = run(server, client, command, &arguments, &mut transaction, clocks, out, true);

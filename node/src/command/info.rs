@@ -133,7 +133,7 @@ fn clients(page: &mut Page, context: &Context<'_, '_>) {
     page.field("connected_clients", server.clients.count());
     page.field("cluster_connections", 0);
     page.field("maxclients", server.node.settings.max_clients());
-    page.field("blocked_clients", server.waiting() + server.blocked.count());
+    page.field("blocked_clients", server.waiting() + server.blocked.count() + server.pause.held());
     page.zeros(&["tracking_clients", "clients_in_timeout_table"]);
 }
 
@@ -179,6 +179,7 @@ fn stats(page: &mut Page, context: &Context<'_, '_>) {
     let stats = &context.server.stats;
     page.count("total_connections_received", &stats.connections_received);
     page.count("total_commands_processed", &stats.commands);
+    page.field("instantaneous_ops_per_sec", context.server.rate.per_second());
     page.count("total_changes_made", &stats.changes_made);
     page.count("rejected_connections", &stats.connections_rejected);
     page.zeros(&["sync_full", "sync_partial_ok", "sync_partial_err"]);

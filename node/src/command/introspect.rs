@@ -14,7 +14,7 @@ use super::context::Context;
 use super::docs::{self, Doc};
 use super::scan::glob;
 use super::table::Row;
-use super::{Command, Keys, table};
+use super::{Command, table};
 use crate::error::{CommandError, CommandResult};
 
 const FLAGS: &[&str] = &["loading", "stale"];
@@ -66,7 +66,7 @@ fn help(context: &mut Context<'_, '_>, _: &[&[u8]]) -> CommandResult {
 
 /// The commands that are no subcommands.
 fn commands() -> impl Iterator<Item = &'static Row> {
-    table::all().filter(|row| !row.name.contains('|'))
+    table::all().filter(|row| !row.is_subcommand)
 }
 
 fn all(context: &mut Context<'_, '_>, _: &[&[u8]]) -> CommandResult {
@@ -171,14 +171,16 @@ fn get_keys(context: &mut Context<'_, '_>, arguments: &[&[u8]]) -> CommandResult
 
 fn get_keys_and_flags(context: &mut Context<'_, '_>, arguments: &[&[u8]]) -> CommandResult {
     let (row, keys) = keys_of(&arguments[2..])?;
+    let of_call = traits::flags_of_call(row, &arguments[2..]);
+    let specs = traits::key_specs(row);
     let mut flagged = Vec::new();
-    for KeySpec { first, last, step, flags } in traits::key_specs(row) {
-        let keys = Keys::Range { first, last, step }.of(&arguments[2..]);
-        flagged.extend(keys.into_iter().map(|key| (key, flags)));
+    for KeySpec { keys, flags } in &specs {
+        let keys = keys.map(|keys| keys.of(&arguments[2..])).unwrap_or_default();
+        flagged.extend(keys.into_iter().map(|key| (key, of_call.unwrap_or(flags))));
     }
-    if flagged.is_empty() {
-        flagged.extend(keys.into_iter().map(|key| (key, traits::key_flags(row))));
-    }
+    // What options name is described last, without a place.
+    let others = keys.into_iter().skip(flagged.len());
+    flagged.extend(others.zip(specs.last().map(|spec| spec.flags).into_iter().cycle()));
     context.reply.array(flagged.len());
     for (key, flags) in flagged {
         context.reply.array(2);
@@ -191,7 +193,7 @@ fn get_keys_and_flags(context: &mut Context<'_, '_>, arguments: &[&[u8]]) -> Com
 
 /// The row of a whole command, and its keys: at least one.
 fn keys_of<'a>(arguments: &[&'a [u8]]) -> Result<(&'static Row, Vec<&'a [u8]>), CommandError> {
-    let row = table::find(arguments[0]).filter(|row| !row.name.contains('|'));
+    let row = table::find(arguments[0]).filter(|row| !row.is_subcommand);
     let row = match (row, arguments.get(1)) {
         (Some(container), Some(name)) if container.has_flag("container") => {
             table::find_subcommand(container, name)

@@ -134,8 +134,7 @@ fn draw(name: &str, series: &Series, now_s: u64) -> String {
     const WIDTH: u64 = 60;
     let latencies = || series.samples.iter().map(|sample| sample.ms);
     let (high, low) = (latencies().max().unwrap_or(0), latencies().min().unwrap_or(0));
-    let mut graph =
-        format!("{name} - high {high} ms, low {low} ms (all time high {} ms)\n", series.ms_max);
+    let mut graph = format!("{name} - high {high} ms, low {low} ms (all time high {} ms)\n", series.ms_max);
     for sample in &series.samples {
         let length = (sample.ms * WIDTH / high.max(1)).max(1) as usize;
         let ago = ago(now_s.saturating_sub(sample.time_s));

@@ -15,6 +15,8 @@ pub(crate) struct Row {
     pub(crate) index: usize,
     /// Whether it takes about as long for every key: no matter how much that holds.
     pub(crate) is_light: bool,
+    /// Whether it stands behind a container's name, and is no command by itself.
+    pub(crate) is_subcommand: bool,
 }
 
 impl Deref for Row {
@@ -68,7 +70,12 @@ static FAMILIES: &[&[Command]] = &[
 static ROWS: LazyLock<Vec<Row>> = LazyLock::new(|| {
     let commands = FAMILIES.iter().flat_map(|family| family.iter()).enumerate();
     commands
-        .map(|(index, command)| Row { command: *command, index, is_light: is_light(command) })
+        .map(|(index, command)| Row {
+            command: *command,
+            index,
+            is_light: is_light(command),
+            is_subcommand: command.name.contains('|'),
+        })
         .collect()
 });
 

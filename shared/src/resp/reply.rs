@@ -263,7 +263,11 @@ mod tests {
         check(|reply| reply.boolean(true), ":1\r\n", "#t\r\n");
         check(|reply| reply.boolean(false), ":0\r\n", "#f\r\n");
         check(|reply| reply.big_number("12"), "$2\r\n12\r\n", "(12\r\n");
-        check(|reply| assert_eq!(reply.begin_attributes(1), reply.protocol() == Protocol::Resp3), "", "|1\r\n");
+        check(
+            |reply| assert_eq!(reply.begin_attributes(1), reply.protocol() == Protocol::Resp3),
+            "",
+            "|1\r\n",
+        );
         check(|reply| reply.verbatim("txt", b"a b"), "$3\r\na b\r\n", "=7\r\ntxt:a b\r\n");
     }
 

@@ -142,6 +142,7 @@ pub(super) const PARAMETERS: &[Parameter] = &[
     fixed("bind", |server| server.config.bind.join(" ")),
     Parameter { name: "client-output-buffer-limit", get: output_limits, setting: Setting::OutputLimits },
     fixed("cluster-enabled", |_| yes_or_no(false)),
+    fixed("daemonize", |_| yes_or_no(false)),
     fixed("databases", |_| DATABASES.to_string()),
     fixed("enable-debug-command", |server| server.config.debug.name().to_owned()),
     fixed("dir", |server| path(server.config.dir.as_ref())),
@@ -188,6 +189,7 @@ pub(super) const PARAMETERS: &[Parameter] = &[
         |settings, value| settings.set_max_clients(value as usize),
     ),
     fixed("maxmemory", |_| "0".to_owned()),
+    fixed("maxmemory-clients", |_| "0".to_owned()),
     fixed("maxmemory-policy", |_| "noeviction".to_owned()),
     fixed("member-timeout", |server| (server.config.member_timeout_ms / 1_000).to_string()),
     fixed("name", |server| server.config.name.clone()),
@@ -204,6 +206,8 @@ pub(super) const PARAMETERS: &[Parameter] = &[
         Form::Memory(1 << 20..=REQUEST_BYTES_MAX as u64),
         |settings, value| settings.set_bulk_bytes_max(value as usize),
     ),
+    fixed("replicaof", |_| String::new()),
+    fixed("requirepass", |_| String::new()),
     settable(
         "role",
         |server| server.node.settings.role().name().to_owned(),
@@ -213,6 +217,7 @@ pub(super) const PARAMETERS: &[Parameter] = &[
         },
     ),
     fixed("save", |_| String::new()),
+    fixed("slaveof", |_| String::new()),
     encoding_limit!("set-max-intset-entries", set_integers),
     settable(
         "slowlog-log-slower-than",
@@ -367,7 +372,9 @@ fn parse_output_limits(value: &str) -> Result<OutputLimits, Refusal> {
         }
     }
     if replica.is_some() && replica != limits.normal {
-        return Err(Refusal::text("classes normal and replica have one limit here: give that of class normal"));
+        return Err(Refusal::text(
+            "classes normal and replica have one limit here: give that of class normal",
+        ));
     }
     Ok(limits)
 }

@@ -10,12 +10,13 @@ use std::sync::atomic::Ordering;
 
 use shared::time::MonoMillis;
 
-use crate::client::ReplyMode;
+use crate::client::{ReplyMode, Unblock};
 use crate::command::Command;
 use crate::command::arguments::{integer, is, quoted};
 use crate::command::context::Context;
 use crate::command::introspect::reply_help;
 use crate::error::{CommandError, CommandResult};
+use crate::server::Server;
 
 const FLAGS: &[&str] = &["noscript", "loading", "stale"];
 const ADMIN_FLAGS: &[&str] = &["admin", "noscript", "loading", "stale"];
@@ -78,7 +79,7 @@ fn help(context: &mut Context<'_, '_>, _: &[&[u8]]) -> CommandResult {
             ("TRACKINGINFO", "That keys are not tracked."),
             (
                 "UNBLOCK <client-id> [TIMEOUT|ERROR]",
-                "End a connection's wait for an element, as if its time had come or with an error.",
+                "End a connection's wait for an element or in WAIT, as if its time had come or with an error.",
             ),
             ("UNPAUSE", "End a pause."),
         ],
@@ -166,14 +167,23 @@ fn unblock(context: &mut Context<'_, '_>, arguments: &[&[u8]]) -> CommandResult 
             .map_err(|_| CommandError::text("ERR CLIENT UNBLOCK reason should be TIMEOUT or ERROR"))?,
         _ => return Err(CommandError::WrongArity("client|unblock".to_owned())),
     };
-    let id = integer(arguments[2])?;
-    let blocked = u64::try_from(id).ok().and_then(|id| context.server.blocked.get(id));
-    let is_unblocked = blocked.is_some_and(|blocked| match with_error {
-        true => blocked.unblock(context.server),
-        false => blocked.time_out(context.server),
-    });
+    let how = if with_error { Unblock::Error } else { Unblock::TimeOut };
+    let id = u64::try_from(integer(arguments[2])?).unwrap_or(0);
+    let is_unblocked = end_wait(context.server, id, how);
     context.reply.integer(i64::from(is_unblocked));
     Ok(())
+}
+
+/// Ends a client's wait for an element, or in WAIT. Says whether there was one.
+fn end_wait(server: &Server, id: u64, how: Unblock) -> bool {
+    if let Some(blocked) = server.blocked.get(id) {
+        return match how {
+            Unblock::Error => blocked.unblock(server),
+            Unblock::TimeOut => blocked.time_out(server),
+        };
+    }
+    let record = server.clients.get(id).filter(|record| record.unblock(how));
+    record.inspect(|record| server.wake_client(record)).is_some()
 }
 
 /// Reads one of two words.

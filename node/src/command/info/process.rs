@@ -39,7 +39,8 @@ pub(super) fn cpu_seconds() -> (f64, f64) {
 /// The 14th and 15th word, in hundredths of seconds. The second, the program's name, ends with the last parenthesis.
 fn cpu_seconds_of(stat: &str) -> (f64, f64) {
     let words: Vec<&str> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
-    let seconds = |place: usize| words.get(place).and_then(|ticks| ticks.parse::<f64>().ok()).unwrap_or(0.0) / 100.0;
+    let seconds =
+        |place: usize| words.get(place).and_then(|ticks| ticks.parse::<f64>().ok()).unwrap_or(0.0) / 100.0;
     (seconds(11), seconds(12))
 }
 

@@ -42,15 +42,28 @@ fn range(row: &Command) -> Option<(i64, i64, i64)> {
 fn describe_keys(reply: &mut ReplyWriter<'_>, row: &Command) {
     let specs = traits::key_specs(row);
     reply.set(specs.len());
-    for KeySpec { first, last, step, flags } in specs {
+    for KeySpec { keys, flags } in specs {
         reply.map(3);
         reply.bulk(b"flags");
         reply.set(flags.len());
         flags.iter().for_each(|flag| reply.simple(flag));
-        describe_step(reply, "begin_search", "index", &[("index", first as i64)]);
-        let last = if last < 0 { last } else { last - first as isize };
-        let range = [("lastkey", last as i64), ("keystep", step as i64), ("limit", 0)];
-        describe_step(reply, "find_keys", "range", &range);
+        match keys {
+            Some(Keys::Range { first, last, step }) => {
+                describe_step(reply, "begin_search", "index", &[("index", first as i64)]);
+                let last = if last < 0 { last } else { last - first as isize };
+                let range = [("lastkey", last as i64), ("keystep", step as i64), ("limit", 0)];
+                describe_step(reply, "find_keys", "range", &range);
+            }
+            Some(Keys::Counted { count, .. }) => {
+                describe_step(reply, "begin_search", "index", &[("index", count as i64)]);
+                let counted = [("keynumidx", 0), ("firstkey", 1), ("keystep", 1)];
+                describe_step(reply, "find_keys", "keynum", &counted);
+            }
+            _ => {
+                describe_step(reply, "begin_search", "unknown", &[]);
+                describe_step(reply, "find_keys", "unknown", &[]);
+            }
+        }
     }
 }
 

@@ -82,7 +82,9 @@ pub(super) fn doctor(context: &mut Context<'_, '_>, _: &[&[u8]]) -> CommandResul
         () if system > 0 && resident > system / 10 * 8 => {
             "It takes most of the host's memory: move keys to another group, or give the host more."
         }
-        () if peak > resident / 10 * 15 => "It took far more at its peak: what is free goes back to the system over time.",
+        () if peak > resident / 10 * 15 => {
+            "It took far more at its peak: what is free goes back to the system over time."
+        }
         () => "There is nothing that looks wrong.",
     };
     let mebibytes = |bytes: u64| bytes >> 20;
