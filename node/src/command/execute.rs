@@ -36,6 +36,9 @@ pub(crate) fn execute(
     {
         *silent = matches!(client.reply_mode, ReplyMode::Off | ReplyMode::Skip);
     }
+    if client.reply_mode == ReplyMode::On {
+        return;
+    }
     // What tells of listening comes like the messages themselves, whatever becomes of replies.
     let is_reply = !super::pubsub::is_pushed(client.last_command);
     match client.reply_mode {
