@@ -145,7 +145,7 @@ impl Entry {
     /// The log entry that made the key's reset, or its mark.
     pub(crate) fn reset_entry(&self, origins: &Origins) -> Version {
         match self {
-            Self::Packed(packed) => packed.version(origins),
+            Self::Packed(packed) => packed.reset_entry(origins),
             Self::Rich(rich) => rich.mark.map_or(rich.reset_entry, |mark| mark.entry),
         }
     }

@@ -109,11 +109,11 @@ fn packed_state<'e>(
     origins: &Origins,
 ) -> KeyState<'e> {
     let mut state = KeyState::new(db, packed.key());
-    let version = packed.version(origins);
-    if !what.includes(packed.is_tombstone(), version) {
+    let (version, entry) = (packed.version(origins), packed.reset_entry(origins));
+    if !what.includes(packed.is_tombstone(), entry) {
         return state;
     }
-    state.reset = (version > flushed).then_some(ResetState { version, entry: version });
+    state.reset = (version > flushed).then_some(ResetState { version, entry });
     if !packed.is_tombstone() {
         let base = Some((version, Some(Value::Bytes(Cow::Borrowed(packed.value())))));
         state.cells.push(CellState { id: CellId::STRING, base, contributions: Vec::new() });

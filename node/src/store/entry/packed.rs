@@ -8,7 +8,8 @@
 //!  key len = one byte at 11, or four at 16 by flag
 //! ```
 //!
-//! There is no mark, and the log entry that made the reset is the reset's own version.
+//! There is no mark, and the log entry that made the reset is the reset's own version. Save for the tombstone of an observed
+//! reset, of which nothing else is left: behind its key stands the log entry, timestamp 8, origin 2.
 
 mod cells;
 
@@ -36,6 +37,7 @@ const HEADER_BYTES: usize = 16;
 const FLAGS_AT: usize = 10;
 const LONG_KEY_BYTES: usize = 4;
 const TTL_BYTES: usize = 18;
+const ENTRY_BYTES: usize = 10;
 
 const TOMBSTONE: u8 = 1;
 const HAS_TTL: u8 = 2;
@@ -49,6 +51,8 @@ const NO_EXPIRY: u64 = u64::MAX;
 #[derive(Clone, Copy)]
 enum Tail<'t> {
     Nothing,
+    /// Nothing, but that another log entry made the reset.
+    Entry(&'t [u8; ENTRY_BYTES]),
     /// A string written whole.
     Value(&'t [u8]),
     /// Cells, with what they come to before them.
@@ -83,6 +87,7 @@ impl Packed {
     ) -> Self {
         let (flag, tail) = match tail {
             Tail::Nothing => (TOMBSTONE, &[][..]),
+            Tail::Entry(entry) => (TOMBSTONE, &entry[..]),
             Tail::Value(value) => (0, value),
             Tail::Cells(cells) => (HAS_CELLS, cells),
         };
@@ -113,11 +118,17 @@ impl Packed {
 
     /// The packed form of a rich key, if it has one.
     pub(super) fn of(rich: &RichKey, origins: &Origins) -> Result<Option<Self>, TooManyOrigins> {
-        if rich.mark.is_some() || rich.reset_entry != rich.reset {
+        let is_bare = rich.cells.is_empty() && rich.ttl.is_none();
+        let is_observed = rich.reset_entry != rich.reset;
+        if rich.mark.is_some() || (is_observed && !is_bare) {
             return Ok(None);
         }
-        let (cells, value);
+        let (cells, value, entry);
         let tail = match rich.cells.only() {
+            None if is_observed => {
+                entry = entry_bytes(rich.reset_entry, origins)?;
+                Tail::Entry(&entry)
+            }
             None if rich.cells.is_empty() => Tail::Nothing,
             Some((id, Cell { base: Some((version, Some(Value::Bytes(bytes)))), contributions }))
                 if id.kind == Kind::String && version == rich.reset && contributions.is_empty() =>
@@ -148,7 +159,7 @@ impl Packed {
     pub(crate) fn to_rich(&self, origins: &Origins) -> RichKey {
         let version = self.version(origins);
         let cells = match self.tail() {
-            Tail::Nothing => Vec::new(),
+            Tail::Nothing | Tail::Entry(_) => Vec::new(),
             Tail::Value(value) => {
                 let value = Value::Bytes(Cow::Owned(value.to_vec()));
                 vec![(
@@ -160,7 +171,7 @@ impl Packed {
         };
         let mut rich = RichKey::of_cells(self.key(), cells);
         rich.reset = version;
-        rich.reset_entry = version;
+        rich.reset_entry = self.reset_entry(origins);
         rich.ttl = self.ttl(origins);
         rich.accessed = self.accessed();
         rich
@@ -192,7 +203,7 @@ impl Packed {
         } else {
             self
         };
-        let goes = kept.is_tombstone() && !kept.has_ttl() && stable.covers(kept.version(origins));
+        let goes = kept.is_tombstone() && !kept.has_ttl() && stable.covers(kept.reset_entry(origins));
         (!goes).then_some(kept)
     }
 
@@ -200,7 +211,7 @@ impl Packed {
         let never_expires = self.has_ttl() && self.expiry().is_none();
         let ttl = self.ttl(origins).filter(|_| never_expires);
         let is_reset = self.is_tombstone() || self.has_cells();
-        let reset = is_reset.then(|| self.version(origins)).filter(|version| *version > flushed);
+        let reset = (is_reset && self.version(origins) > flushed).then(|| self.reset_entry(origins));
         [reset, ttl.map(|ttl| ttl.version), None]
     }
 
@@ -216,6 +227,14 @@ impl Packed {
         let tail = match op {
             Op::Set(value) => Tail::Value(value),
             Op::Reset => Tail::Nothing,
+            Op::ObservedReset(reset) if *reset != at && self.falls_to(*reset, origins) => {
+                took(Branch::ResetStands);
+                let (entry, index) = (entry_bytes(at, origins).ok()?, origins.intern(reset.origin).ok()?);
+                self.write(Tail::Entry(&entry), reset.timestamp, index, None);
+                return Some(true);
+            }
+            // The log entry would be lost.
+            _ if self.observed_entry().is_some() => return None,
             Op::Expire(expiry) => {
                 return Some(self.merge_ttl(Ttl { version: at, expiry: *expiry }, index, source, origins));
             }
@@ -244,6 +263,14 @@ impl Packed {
             .filter(|ttl| origins.version(Timestamp(ttl.timestamp), OriginIndex(ttl.origin)) >= at);
         self.write(tail, at.timestamp, index, ttl);
         Some(true)
+    }
+
+    /// Whether a reset ends all that is held, and that is no collection.
+    fn falls_to(&self, reset: Version, origins: &Origins) -> bool {
+        let falls = |version: Version| version < reset;
+        !self.has_cells()
+            && falls(self.version(origins))
+            && self.ttl(origins).is_none_or(|ttl| falls(ttl.version))
     }
 
     fn write(&mut self, tail: Tail<'_>, timestamp: Timestamp, origin: OriginIndex, ttl: Option<PackedTtl>) {
@@ -318,7 +345,7 @@ impl Packed {
     #[inline(always)]
     pub(crate) fn kind(&self) -> Option<Kind> {
         match self.tail() {
-            Tail::Nothing => None,
+            Tail::Nothing | Tail::Entry(_) => None,
             Tail::Value(_) => Some(Kind::String),
             Tail::Cells(cells) => CellsHeader::split(cells).0.kind(),
         }
@@ -346,6 +373,27 @@ impl Packed {
 
     pub(crate) fn version(&self, origins: &Origins) -> Version {
         origins.version(self.timestamp(), self.origin())
+    }
+
+    /// The log entry that made the reset.
+    pub(crate) fn reset_entry(&self, origins: &Origins) -> Version {
+        self.observed_entry().map_or_else(
+            || self.version(origins),
+            |bytes| {
+                let (timestamp, origin) = bytes.split_at(8);
+                let timestamp = timestamp.try_into().expect("the first eight of ten bytes");
+                let origin = origin.try_into().expect("the last two of ten bytes");
+                origins.version(
+                    Timestamp(u64::from_le_bytes(timestamp)),
+                    OriginIndex(u16::from_le_bytes(origin)),
+                )
+            },
+        )
+    }
+
+    /// The bytes of the log entry, if that is not the reset's own version.
+    fn observed_entry(&self) -> Option<&[u8; ENTRY_BYTES]> {
+        if self.is_tombstone() { self.0[self.value_start()..].first_chunk() } else { None }
     }
 
     pub(super) fn accessed(&self) -> u32 {
@@ -427,6 +475,13 @@ impl Packed {
             expiry: (ttl.expiry != NO_EXPIRY).then_some(WallMillis(ttl.expiry)),
         })
     }
+}
+
+fn entry_bytes(entry: Version, origins: &Origins) -> Result<[u8; ENTRY_BYTES], TooManyOrigins> {
+    let mut bytes = [0; ENTRY_BYTES];
+    bytes[..8].copy_from_slice(&entry.timestamp.0.to_le_bytes());
+    bytes[8..].copy_from_slice(&origins.intern(entry.origin)?.0.to_le_bytes());
+    Ok(bytes)
 }
 
 #[cfg(test)]

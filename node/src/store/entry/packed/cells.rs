@@ -142,7 +142,7 @@ impl Packed {
     pub(crate) fn cells(&self) -> Option<PackedCells<'_>> {
         match self.tail() {
             Tail::Cells(cells) => Some(CellsHeader::split(cells).1),
-            Tail::Nothing | Tail::Value(_) => None,
+            Tail::Nothing | Tail::Entry(_) | Tail::Value(_) => None,
         }
     }
 
@@ -202,7 +202,7 @@ impl Packed {
                 let (header, cells) = CellsHeader::split(cells);
                 (header, cells.block)
             }
-            Tail::Value(_) => return None,
+            Tail::Entry(_) | Tail::Value(_) => return None,
         };
         if header.kind != id.kind {
             return None;

@@ -54,7 +54,11 @@ fn op(act: &Act, kind: Kind, at: u64) -> Op<'static> {
         0 => Op::Set(vec![b'x'; usize::from(act.value)].into()),
         1 => Op::Reset,
         2 => Op::Expire((act.value > 100).then_some(WallMillis(u64::from(act.value)))),
-        3..6 => Op::Cell(id, None),
+        3 => Op::ObservedReset(Version::new(
+            Timestamp(at.saturating_sub(u64::from(act.value % 8))),
+            Origin::NONE,
+        )),
+        4..6 => Op::Cell(id, None),
         6..9 => {
             let first = Timestamp(at.saturating_sub(u64::from(act.value % 3)));
             let count = i128::from(act.value);
@@ -87,10 +91,12 @@ proptest! {
             let changed = entry.merge(op.clone(), at, index, source, &origins).unwrap();
             prop_assert_eq!(changed, rich.merge(op, at, source));
             let same = entry.to_rich(&origins);
-            prop_assert_eq!((same.reset, same.ttl, same.mark), (rich.reset, rich.ttl, rich.mark));
+            prop_assert_eq!((same.reset, same.reset_entry), (rich.reset, rich.reset_entry));
+            prop_assert_eq!(entry.reset_entry(&origins), rich.reset_entry);
+            prop_assert_eq!((same.ttl, same.mark), (rich.ttl, rich.mark));
             let cells = |rich: &RichKey| format!("{:?}", rich.cells.iter().collect::<Vec<_>>());
             prop_assert_eq!(cells(&same), cells(&rich));
-            let Tally { live, dead, digest } = rich.tally();
+            let Tally { live, dead, digest, .. } = rich.tally();
             prop_assert_eq!(same.tally().live, live);
             prop_assert_eq!(same.tally().digest, digest);
             let visible = rich.kind();
