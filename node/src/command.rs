@@ -33,6 +33,8 @@ pub(crate) mod hash;
 
 mod absent;
 
+mod out_of_memory;
+
 pub(crate) mod blocking;
 
 pub(crate) mod pubsub;

@@ -7,6 +7,8 @@ use serde::Deserialize;
 use shared::announcement::Role;
 use shared::batch::BATCH_BYTES_MAX;
 
+use crate::memory::policy::Policy;
+use crate::memory::settings::{InitialMemory, SAMPLES_MAX};
 use crate::notifications::Wanted;
 use crate::settings::{Fsync, InitialSettings};
 
@@ -68,9 +70,26 @@ pub(crate) struct Flags {
     /// the group's state (default: 86400)
     #[argh(option)]
     member_timeout: Option<u64>,
-    /// bytes that tombstones may take while they wait for a member that is away; then that one is evicted (default: 64mb)
+    /// bytes that tombstones may take while they wait for a member that is away; then that one is evicted (default: 64mb, or
+    /// a twentieth of --maxmemory if that is given)
     #[argh(option)]
     tombstone_budget: Option<Bytes>,
+    /// bytes that data may take; the smallest limit of a group's members holds for all; 0 for no limit (default: 0)
+    #[argh(option)]
+    maxmemory: Option<Bytes>,
+    /// what is removed when data take more: noeviction (writes are refused), allkeys-lru, allkeys-lfu, allkeys-random,
+    /// volatile-lru, volatile-lfu, volatile-random or volatile-ttl (default: noeviction)
+    #[argh(option)]
+    maxmemory_policy: Option<Policy>,
+    /// keys looked at for each that is removed: more find better ones, and take longer (default: 5; at most 64)
+    #[argh(option)]
+    maxmemory_samples: Option<usize>,
+    /// under an LFU policy: how many more uses it takes to count as used more often (default: 10)
+    #[argh(option)]
+    lfu_log_factor: Option<u32>,
+    /// under an LFU policy: in so many minutes without use a key comes to count as used less; 0 for never (default: 1)
+    #[argh(option)]
+    lfu_decay_time: Option<u32>,
     /// seconds after which a silent client is disconnected; 0 for never (default: 0)
     #[argh(option)]
     timeout: Option<u64>,
@@ -127,6 +146,11 @@ struct File {
     max_clock_drift: Option<u64>,
     member_timeout: Option<u64>,
     tombstone_budget: Option<Bytes>,
+    maxmemory: Option<Bytes>,
+    maxmemory_policy: Option<Policy>,
+    maxmemory_samples: Option<usize>,
+    lfu_log_factor: Option<u32>,
+    lfu_decay_time: Option<u32>,
     timeout: Option<u64>,
     tcp_keepalive: Option<u64>,
     output_buffer_limit: Option<Bytes>,
@@ -307,6 +331,17 @@ impl Config {
         if !(1..=256).contains(&threads) {
             return Err(value("threads", "expected 1 to 256"));
         }
+        let usual = InitialMemory::default();
+        let memory = InitialMemory {
+            limit: bytes(flags.maxmemory, file.maxmemory, usual.limit),
+            policy: flags.maxmemory_policy.or(file.maxmemory_policy).unwrap_or(usual.policy),
+            samples: flags.maxmemory_samples.or(file.maxmemory_samples).unwrap_or(usual.samples),
+            log_factor: flags.lfu_log_factor.or(file.lfu_log_factor).unwrap_or(usual.log_factor),
+            decay_minutes: flags.lfu_decay_time.or(file.lfu_decay_time).unwrap_or(usual.decay_minutes),
+        };
+        if !(1..=SAMPLES_MAX).contains(&memory.samples) {
+            return Err(value("maxmemory-samples", "expected 1 to 64"));
+        }
         let level = flags.log_level.or(file.log_level).unwrap_or_else(|| "info".to_owned());
         let log_level = level
             .to_uppercase()
@@ -336,7 +371,8 @@ impl Config {
                 output_bytes_max: bytes(flags.output_buffer_limit, file.output_buffer_limit, 1 << 30),
                 log_retention: bytes(flags.log_retention, file.log_retention, 1 << 30) as u64,
                 snapshot_after: bytes(flags.snapshot_after, file.snapshot_after, 256 << 20) as u64,
-                tombstone_budget: bytes(flags.tombstone_budget, file.tombstone_budget, 64 << 20),
+                tombstone_budget: flags.tombstone_budget.or(file.tombstone_budget).map(|bytes| bytes.0),
+                memory,
                 notify_keyspace_events: flags
                     .notify_keyspace_events
                     .or(file.notify_keyspace_events)

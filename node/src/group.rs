@@ -35,6 +35,8 @@ mod eviction;
 
 mod joining;
 
+mod limits;
+
 mod report;
 
 mod rewinding;

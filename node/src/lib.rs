@@ -5,6 +5,7 @@
 //!
 //! - [`store`]: keys, cells and the rules by which writes merge. Pure.
 //! - [`log`]: the batches of all origins, in memory and on disk.
+//! - [`memory`]: how much memory the data may take, and what is removed when they take more.
 //! - [`transaction`]: how a command reads and writes both as one.
 //! - [`node`]: store and log together, and how a remote batch is merged. No sockets, no threads.
 //! - [`command`]: the table of commands and their handlers.
@@ -19,7 +20,11 @@
 
 mod store;
 
+mod random;
+
 mod log;
+
+mod memory;
 
 mod transaction;
 
@@ -76,6 +81,8 @@ mod follow;
 mod runtime;
 
 mod reaper;
+
+mod evictor;
 
 mod maintainer;
 

@@ -146,6 +146,8 @@ pub(crate) struct LogStatus {
     pub(crate) durable: LogPosition,
     /// Why it cannot be written at the moment, if so.
     pub(crate) fault: Option<String>,
+    /// What the batches take that are in memory, the open one included.
+    pub(crate) memory_bytes: usize,
 }
 
 /// The log's end. See the module's documentation.
@@ -467,6 +469,7 @@ impl End {
             end: self.end,
             durable: self.durable,
             fault: self.fault.clone(),
+            memory_bytes: self.recent_bytes + self.open.payload_bytes(),
         }
     }
 

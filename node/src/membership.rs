@@ -41,7 +41,12 @@ impl Membership {
     }
 
     /// What the node announces; nothing while it is no member, or what it knows is not durable.
-    pub(crate) fn announcement(&mut self, frontier: Frontier, clock: Timestamp) -> Option<Announcement> {
+    pub(crate) fn announcement(
+        &mut self,
+        frontier: Frontier,
+        clock: Timestamp,
+        memory_limit: u64,
+    ) -> Option<Announcement> {
         if self.group.is_joining() || !self.save() {
             return None;
         }
@@ -53,7 +58,7 @@ impl Membership {
             members: self.group.announced_members(),
             evictions: self.group.announced_evictions(),
             joining: false,
-            memory_limit: 0,
+            memory_limit,
         })
     }
 }

@@ -29,6 +29,7 @@ use crate::group::{Sender, YouAre};
 use crate::lock_order::Inner;
 use crate::log::{Log, Start, WriteRefused};
 use crate::membership::Membership;
+use crate::memory::Memory;
 use crate::notifications::arrived::Arrived;
 use crate::notifications::{Notices, Wanted};
 use crate::peers::Peers;
@@ -39,6 +40,7 @@ use crate::store::key::Key;
 use crate::store::origins::{OriginIndex, TooManyOrigins};
 use crate::store::rich::Source;
 use crate::store::shard::{Writer, merge_change};
+use crate::store::usage::Usage;
 use crate::store::{ShardSet, Store};
 use shared::change::{Change, Op};
 
@@ -49,6 +51,7 @@ pub(crate) struct Node {
     /// The log's own origin, as packed entries name it. Changed under the log's lock.
     own_index: AtomicU16,
     pub(crate) settings: Settings,
+    pub(crate) memory: Memory,
     pub(crate) peers: Mutex<Peers>,
     pub(crate) merged: MergeCounters,
     pub(crate) snapshots: SnapshotRequests,
@@ -164,13 +167,15 @@ impl Node {
         belongings: Belongings,
     ) -> Result<Self, TooManyOrigins> {
         let Belongings { membership, random, started } = belongings;
+        let memory = Memory::new(start.origin.0);
         let has_others = membership.group.has_others();
         let is_rewinding = membership.group.cut().is_some();
-        Ok(Self {
+        let node = Self {
             own_index: AtomicU16::new(store.origins.intern(start.origin)?.0),
             store,
             log: Log::new(start),
             settings,
+            memory,
             peers: Mutex::new(Peers::default()),
             merged: MergeCounters::default(),
             snapshots: SnapshotRequests::default(),
@@ -188,17 +193,14 @@ impl Node {
             started,
             takes_writes: AtomicBool::new(!has_others),
             is_rewinding: AtomicBool::new(is_rewinding),
-        })
+        };
+        node.agree_on_memory(started);
+        Ok(node)
     }
 
     /// The log's own origin, as packed entries name it. Whoever writes asks under the log's lock.
     pub(crate) fn own_index(&self) -> OriginIndex {
         OriginIndex(self.own_index.load(Ordering::Acquire))
-    }
-
-    /// Seconds on the clock by which idle times are told; starts with the epoch, wraps in 136 years.
-    pub(crate) const fn idle_clock(&self, wall: WallMillis) -> u32 {
-        (wall.0 / 1_000) as u32
     }
 
     /// Whether clients may write, as far as the node's group is concerned.
@@ -275,7 +277,8 @@ impl Node {
         }
         let restating = restates.then(|| self.restating());
         let witness = Some(Witness { wanted: self.settings.notified(), tell });
-        let applied = merge_batch(&self.store, &batch, pulled, index, restating.as_ref(), witness)?;
+        let merging = Merging { index, usage: Some(self.settings.memory.usage(wall)), held: pulled };
+        let applied = merge_batch(&self.store, &batch, merging, restating.as_ref(), witness)?;
         if let Some(pull) = &mut applying.pull {
             pull.frontier.advance(origin, upto);
         }
@@ -309,7 +312,7 @@ impl Node {
         let batch = Batch::decode(bytes)?;
         batch.validate()?;
         let index = store.origins.intern(batch.header.origin)?;
-        merge_batch(store, &batch, held, index, None, None)?;
+        merge_batch(store, &batch, Merging { index, usage: None, held }, None, None)?;
         Ok(batch.header)
     }
 }
@@ -345,13 +348,23 @@ struct Witness<'w> {
     tell: &'w mut dyn FnMut(Notices),
 }
 
+/// How a batch is merged.
+#[derive(Clone, Copy)]
+struct Merging {
+    /// The number of its origin.
+    index: OriginIndex,
+    /// A client elsewhere uses what it writes, about now; none for what was written before the start.
+    usage: Option<Usage>,
+    /// What is not beyond this is there already.
+    held: Timestamp,
+}
+
 /// Merges what lies beyond `held` of a validated batch, each transaction under the locks of all its shards. `restating` is
 /// given if it restates anybody's contribution, and this node may know better.
 fn merge_batch(
     store: &Store,
     batch: &Batch<'_>,
-    held: Timestamp,
-    index: OriginIndex,
+    Merging { index, usage, held }: Merging,
     restating: Option<&Restating<'_>>,
     mut witness: Option<Witness<'_>>,
 ) -> Result<Applied, TooManyOrigins> {
@@ -364,13 +377,14 @@ fn merge_batch(
             transaction.push(change);
         }
         let mut locked = store.lock(shards_of(&transaction));
-        let writer =
-            Writer { at: Version::new(at, batch.header.origin), index, source: Source::Log, accessed: None };
+        let writer = Writer { at: Version::new(at, batch.header.origin), index, source: Source::Log, usage };
         let owned: Option<Vec<_>> = restating.map(|restating| {
             transaction.iter().filter_map(|change| restating.of_change(change, &locked)).collect()
         });
         let mut arrived = witness.as_ref().and_then(|witness| Arrived::begin(witness.wanted, writer.at));
+        let mut uses = uses_of(&transaction, usage).into_iter();
         for change in transaction.drain(..) {
+            let writer = if uses.next() == Some(false) { writer.again() } else { writer };
             let before = arrived.as_ref().and_then(|arrived| arrived.before(&change, &locked));
             let won = merge_change(&mut locked, change, writer, &store.origins)?;
             if let (Some(arrived), Some(before), true) = (&mut arrived, before, won) {
@@ -388,6 +402,15 @@ fn merge_batch(
         }
     }
     Ok(applied)
+}
+
+/// If uses are counted, which of a transaction's changes are uses of their own, and not of the key of the one before.
+fn uses_of(changes: &[Change<'_>], usage: Option<Usage>) -> Vec<bool> {
+    let differ = |pair: &[Change<'_>]| (pair[0].db, &pair[0].key) != (pair[1].db, &pair[1].key);
+    match usage.and_then(|usage| usage.frequency) {
+        Some(_) => [true].into_iter().chain(changes.windows(2).map(differ)).collect(),
+        None => Vec::new(),
+    }
 }
 
 fn shards_of(changes: &[Change<'_>]) -> ShardSet {

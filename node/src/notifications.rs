@@ -20,7 +20,7 @@ const LETTERS: &[u8; 14] = b"g$lshzxetdnKEm";
 /// What `A` stands for: the first ten letters.
 const ALL: u16 = (1 << 10) - 1;
 
-/// What an event is about. Redis's other classes, of streams, modules and keys evicted for memory, have no events here.
+/// What an event is about. Redis's other classes, of streams and modules, have no events here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Class {
     Generic = 0,
@@ -30,6 +30,8 @@ pub(crate) enum Class {
     Hash = 4,
     SortedSet = 5,
     Expired = 6,
+    /// A key was removed for want of memory.
+    Evicted = 7,
     /// A key is there that was not.
     New = 10,
     /// A key was read that is not there.

@@ -48,6 +48,7 @@ pub(crate) struct Stats {
     pub(crate) error_replies: AtomicU64,
     pub(crate) changes_made: AtomicU64,
     pub(crate) expired_keys: AtomicU64,
+    pub(crate) evicted_keys: AtomicU64,
     pub(crate) keyspace_hits: AtomicU64,
     pub(crate) keyspace_misses: AtomicU64,
 }
@@ -107,6 +108,7 @@ impl Server {
     pub(crate) fn new(parts: Parts) -> Self {
         let started = parts.started;
         let statistics = Statistics::new(parts.config.threads);
+        parts.node.memory.start(started);
         Self {
             node: parts.node,
             config: parts.config,

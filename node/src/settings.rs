@@ -8,6 +8,7 @@ use serde::Deserialize;
 use shared::announcement::Role;
 use shared::resp::RequestLimits;
 
+use crate::memory::settings::{InitialMemory, MemorySettings};
 use crate::notifications::Wanted;
 use crate::pubsub::Limits;
 
@@ -45,6 +46,14 @@ impl std::str::FromStr for Fsync {
     }
 }
 
+/// What dead things may take if no limit is given for all data, and none for them.
+const TOMBSTONE_BUDGET: usize = 64 << 20;
+
+/// One part in so many of the limit of all data is for dead things.
+const TOMBSTONE_PART: usize = 20;
+
+const AUTOMATIC: usize = usize::MAX;
+
 /// The limits of a request that never change; the length of a bulk is a setting.
 pub(crate) const REQUEST_BYTES_MAX: usize = 1 << 30;
 
@@ -60,6 +69,7 @@ pub(crate) struct Settings {
     bulk_bytes_max: AtomicUsize,
     log_retention: AtomicU64,
     snapshot_after: AtomicU64,
+    /// [`AUTOMATIC`] if it is not given.
     tombstone_budget: AtomicUsize,
     is_read_only: AtomicBool,
     notify_keyspace_events: AtomicU16,
@@ -70,6 +80,7 @@ pub(crate) struct Settings {
     pub(crate) latency_monitor_ms: AtomicU64,
     tracks_latency: AtomicBool,
     pub(crate) encoding_limits: EncodingLimits,
+    pub(crate) memory: MemorySettings,
 }
 
 /// Up to which sizes Redis would pack a collection. Here they decide only what OBJECT ENCODING calls it: `hash-max-listpack-*`
@@ -111,7 +122,9 @@ pub(crate) struct InitialSettings {
     pub(crate) output_bytes_max: usize,
     pub(crate) log_retention: u64,
     pub(crate) snapshot_after: u64,
-    pub(crate) tombstone_budget: usize,
+    /// None for a share of the memory that data may take.
+    pub(crate) tombstone_budget: Option<usize>,
+    pub(crate) memory: InitialMemory,
     pub(crate) notify_keyspace_events: Wanted,
     pub(crate) slow_log_us: i64,
     pub(crate) slow_log_entries_max: usize,
@@ -131,7 +144,7 @@ impl Settings {
             bulk_bytes_max: AtomicUsize::new(RequestLimits::default().bulk_bytes_max),
             log_retention: AtomicU64::new(initial.log_retention),
             snapshot_after: AtomicU64::new(initial.snapshot_after),
-            tombstone_budget: AtomicUsize::new(initial.tombstone_budget),
+            tombstone_budget: AtomicUsize::new(initial.tombstone_budget.unwrap_or(AUTOMATIC)),
             is_read_only: AtomicBool::new(initial.role == Role::ReadOnly),
             notify_keyspace_events: AtomicU16::new(initial.notify_keyspace_events.0),
             slow_log_us: AtomicI64::new(initial.slow_log_us),
@@ -139,13 +152,18 @@ impl Settings {
             latency_monitor_ms: AtomicU64::new(initial.latency_monitor_ms),
             tracks_latency: AtomicBool::new(true),
             encoding_limits: EncodingLimits::default(),
+            memory: MemorySettings::new(initial.memory),
         }
     }
 
     /// Dead things may take so many bytes while they wait for members that are away; then the one that is furthest behind
-    /// is evicted.
+    /// is evicted. If it is not given, it is a twentieth of what all data may take.
     pub(crate) fn tombstone_budget(&self) -> usize {
-        self.tombstone_budget.load(Ordering::Relaxed)
+        match (self.tombstone_budget.load(Ordering::Relaxed), self.memory.limit()) {
+            (AUTOMATIC, 0) => TOMBSTONE_BUDGET,
+            (AUTOMATIC, limit) => limit / TOMBSTONE_PART,
+            (given, _) => given,
+        }
     }
 
     pub(crate) fn set_tombstone_budget(&self, bytes: usize) {

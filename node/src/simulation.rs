@@ -35,6 +35,8 @@ use crate::group::Sender;
 use crate::log::SealedReader;
 use crate::log::disk::simulated::{Crash, Failure, SimulatedDisk};
 use crate::log::writer::Writer;
+use crate::memory;
+use crate::memory::settings::InitialMemory;
 use crate::node::group::Announced;
 use crate::node::{Applied, ApplyError};
 use crate::open::{Opened, Opening, open};
@@ -43,7 +45,7 @@ use crate::server::{Parts, Server};
 use crate::settings::{Fsync, InitialSettings, Settings};
 use crate::snapshots::{Saved, Snapshots, Turn};
 use crate::start::memory_node;
-use crate::store::key::ShardId;
+use crate::store::key::{Key, ShardId};
 use crate::transaction::Clocks;
 
 /// A node's disk, which outlives its runs. Clones are the same disk.
@@ -334,6 +336,17 @@ impl SimulatedNode {
         ShardId::all().map(|shard| reaper::reap_run(&self.server, &turn, shard, clocks(now))).sum()
     }
 
+    /// Removes a key as one is for want of memory. Says whether it did: a node that takes no writes does not, and there may be
+    /// nothing to remove.
+    pub fn evict(&self, db: u8, key: &[u8], now: Now) -> bool {
+        let evicted = || self.server.stats.evicted_keys.load(std::sync::atomic::Ordering::Relaxed);
+        let (before, settings) = (evicted(), &self.server.node.settings);
+        if !settings.is_read_only() {
+            memory::evict::evict(&self.server, &Key::new(db, key), clocks(now));
+        }
+        evicted() > before
+    }
+
     /// `FEED INFO`.
     #[must_use]
     pub fn info(&self, now: Now) -> FeedInfo {
@@ -561,7 +574,8 @@ fn config(setup: &Setup) -> Config {
             latency_monitor_ms: 0,
             log_retention: setup.log_retention,
             snapshot_after: setup.snapshot_after,
-            tombstone_budget: setup.tombstone_budget,
+            tombstone_budget: Some(setup.tombstone_budget),
+            memory: InitialMemory::default(),
         },
     }
 }

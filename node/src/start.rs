@@ -22,6 +22,7 @@ use slog::{Logger, error, info, o, warn};
 use crate::client::Address;
 use crate::config::Config;
 use crate::descriptors;
+use crate::evictor;
 use crate::follow::{Socket, serve};
 use crate::group::{Group, Own};
 use crate::log::disk::{Directory, DirectoryError};
@@ -152,8 +153,12 @@ fn spawn_disk_threads(
 /// for locks and disks, and a task of the runtime would wake three threads at every turn of theirs.
 fn spawn_caretakers(server: &Arc<Server>, logger: &Logger) -> io::Result<()> {
     type Caretaker = fn(&Server, &Logger);
-    let caretakers: [(&str, Caretaker); 3] =
-        [("maintainer", maintainer::run), ("reaper", reaper::run), ("ceiling", keep_ceiling)];
+    let caretakers: [(&str, Caretaker); 4] = [
+        ("maintainer", maintainer::run),
+        ("reaper", reaper::run),
+        ("evictor", evictor::run),
+        ("ceiling", keep_ceiling),
+    ];
     for (name, run) in caretakers {
         let (server, logger) = (Arc::clone(server), logger.clone());
         std::thread::Builder::new().name(name.to_owned()).spawn(move || run(&server, &logger))?;

@@ -11,6 +11,7 @@
 //! - [`digest`], [`lasts`]: what two nodes compare of a slot.
 //! - [`dead`]: what may be dropped once everybody has it.
 //! - [`state`]: keys as snapshots and comparing nodes carry them.
+//! - [`usage`]: when a key was last used, or how often it is; [`account`]: what all take of memory.
 //! - [`shard`]: the tables of a run of slots, behind one lock.
 //! - `canonical`: the state as one comparable value, for tests.
 
@@ -40,6 +41,10 @@ mod dead;
 
 mod aside;
 
+pub(crate) mod usage;
+
+pub(crate) mod account;
+
 pub(crate) mod watchers;
 
 mod waiters;
@@ -62,6 +67,7 @@ use std::sync::Arc;
 use parking_lot::{Mutex, MutexGuard};
 use smallvec::SmallVec;
 
+use self::account::Account;
 use self::key::{Key, SHARDS, ShardId};
 use self::origins::Origins;
 use self::shard::Shard;
@@ -73,6 +79,8 @@ pub(crate) struct Store {
     shards: Box<[Mutex<Shard>]>,
     /// The keys of all shards that have changed while clients wait at them.
     pub(crate) ready: Arc<ReadyKeys>,
+    /// What they take of memory.
+    pub(crate) account: Arc<Account>,
     /// The origins whose versions packed entries hold.
     pub(crate) origins: Origins,
 }
@@ -80,14 +88,12 @@ pub(crate) struct Store {
 impl Store {
     pub(crate) fn new() -> Self {
         let hasher = foldhash::fast::RandomState::default();
-        let ready = Arc::<ReadyKeys>::default();
-        Self {
-            shards: (0..SHARDS)
-                .map(|id| Mutex::new(Shard::new(ShardId(id as u8), hasher.clone(), Arc::clone(&ready))))
-                .collect(),
-            ready,
-            origins: Origins::default(),
-        }
+        let (ready, account) = (Arc::<ReadyKeys>::default(), Arc::<Account>::default());
+        let shard = |id| {
+            let (ready, account) = (Arc::clone(&ready), Arc::clone(&account));
+            Mutex::new(Shard::new(id, hasher.clone(), ready, account))
+        };
+        Self { shards: ShardId::all().map(shard).collect(), ready, account, origins: Origins::default() }
     }
 
     /// Locks the shards of the set, in order, so that two lockers never wait for each other in a circle.
@@ -139,11 +145,24 @@ impl ShardSet {
         Self(self.0 | other.0)
     }
 
+    pub(crate) const fn len(self) -> usize {
+        self.0.count_ones() as usize
+    }
+
+    /// As a number with a bit for each.
+    pub(crate) const fn bits(self) -> u64 {
+        self.0
+    }
+
+    pub(crate) const fn of_bits(bits: u64) -> Self {
+        Self(bits)
+    }
+
     pub(crate) const fn contains(self, id: ShardId) -> bool {
         self.0 & 1 << id.0 != 0
     }
 
-    fn iter(mut self) -> impl Iterator<Item = ShardId> {
+    pub(crate) fn iter(mut self) -> impl Iterator<Item = ShardId> {
         std::iter::from_fn(move || {
             let lowest = self.0.trailing_zeros();
             self.0 &= self.0.checked_sub(1)?;

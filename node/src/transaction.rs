@@ -34,6 +34,7 @@ use crate::store::entry::Entry;
 use crate::store::key::Key;
 use crate::store::rich::{Source, end_of, sum_of};
 use crate::store::shard::{Shard, Writer, merge_change};
+use crate::store::usage::Usage;
 use crate::store::{LockedShards, ShardSet};
 
 pub(crate) use self::collection::End;
@@ -65,7 +66,7 @@ pub(crate) struct Transaction<'a> {
     write: Option<OpenWrite<'a>>,
     writer: Writer,
     now: WallMillis,
-    accessed: u32,
+    usage: Usage,
     changes: SmallVec<[Change<'a>; 2]>,
     change_bytes: usize,
     lookups: Lookups,
@@ -108,7 +109,7 @@ impl<'a> Transaction<'a> {
         let locked = node.store.lock(set);
         let write = if writes { Some(node.log.begin(clocks.wall)?) } else { None };
         let version = write.as_ref().map_or(Version::ZERO, OpenWrite::version);
-        let accessed = node.idle_clock(clocks.wall);
+        let usage = node.settings.memory.usage(clocks.wall);
         Ok(Self {
             node,
             locked,
@@ -117,10 +118,10 @@ impl<'a> Transaction<'a> {
                 at: version,
                 index: node.own_index(),
                 source: Source::Local,
-                accessed: Some(accessed),
+                usage: Some(usage),
             },
             now: node.log.now(clocks.wall).max(version.timestamp.wall()),
-            accessed,
+            usage,
             changes: SmallVec::new(),
             change_bytes: 0,
             lookups: Lookups::default(),
@@ -195,9 +196,10 @@ impl<'a> Transaction<'a> {
 
     /// As [`Transaction::string`], and notes that a client used the key.
     pub(crate) fn read_string(&mut self, key: &Key<'_>) -> Result<Option<Cow<'_, [u8]>>, CommandError> {
-        let (now, accessed) = (self.now, self.accessed);
-        let entry = self.locked.of_mut(key).find_mut(key).filter(|entry| entry.visible_kind(now).is_some());
-        let Some(entry) = entry else {
+        let now = self.now;
+        let is_use = |entry: &Entry| entry.visible_kind(now) == Some(Kind::String);
+        let entry = self.locked.of_mut(key).find_used(key, self.usage, is_use);
+        let Some(entry) = entry.filter(|entry| entry.visible_kind(now).is_some()) else {
             self.lookups.misses += 1;
             self.notices.note_miss(key);
             return Ok(None);
@@ -205,20 +207,14 @@ impl<'a> Transaction<'a> {
         self.lookups.hits += 1;
         match entry.kind() {
             None => Ok(None),
-            Some(Kind::String) => {
-                entry.set_accessed(accessed);
-                Ok(Some(entry.string()))
-            }
+            Some(Kind::String) => Ok(Some(entry.string())),
             Some(_) => Err(CommandError::WrongType),
         }
     }
 
     /// Notes that a client used the key.
     pub(crate) fn touch(&mut self, key: &Key<'_>) {
-        let accessed = self.accessed;
-        if let Some(entry) = self.locked.of_mut(key).find_mut(key) {
-            entry.set_accessed(accessed);
-        }
+        self.locked.of_mut(key).find_used(key, self.usage, |_| true);
     }
 
     /// What the key takes of memory, in bytes, versions and tombstones included.
@@ -235,7 +231,14 @@ impl<'a> Transaction<'a> {
 
     /// For how many seconds no client has used the key.
     pub(crate) fn idle_seconds(&self, key: &Key<'_>) -> Option<u32> {
-        Some(self.accessed.saturating_sub(self.locked.of(key).find(key)?.accessed()))
+        let entry = self.locked.of(key).find(key)?;
+        Some(self.usage.idle_seconds(entry.accessed(), self.node.memory.since()))
+    }
+
+    /// How often clients use the key, on a scale of 256, about logarithmic.
+    pub(crate) fn use_counter(&self, key: &Key<'_>) -> Option<u8> {
+        let entry = self.locked.of(key).find(key)?;
+        Some(self.usage.counter(entry.accessed(), self.node.memory.since()))
     }
 
     /// When the key expires, if it does and exists.
@@ -367,6 +370,26 @@ impl<'a> Transaction<'a> {
         self.emit(key, Op::Mark { reset, expiry })
     }
 
+    /// Removes a key for want of memory, by a reset that spares what was not seen here. Says whether there was anything to
+    /// remove.
+    pub(crate) fn evict(&mut self, key: &Key<'a>) -> Result<bool, CommandError> {
+        let Some(entry) = self.locked.of(key).find(key) else { return Ok(false) };
+        if entry.kind().is_none() {
+            return Ok(false);
+        }
+        let has_expired = entry.visible_kind(self.now).is_none();
+        let reset = if has_expired {
+            self.reset_above(entry)
+        } else {
+            self.reset_at(entry.newest(&self.node.store.origins).next())
+        };
+        self.emit(key, Op::ObservedReset(reset))?;
+        if !has_expired {
+            self.notify(Class::Evicted, "evicted", key);
+        }
+        Ok(true)
+    }
+
     /// Logs an observed reset if the key is absent but something of it is left, such as expired cells, a TTL or a
     /// tombstone: so that nothing of that clings to what is written next, while writes that nobody here has seen
     /// survive.
@@ -387,6 +410,10 @@ impl<'a> Transaction<'a> {
     fn reset_above(&self, entry: &Entry) -> Version {
         let veiled = entry.expiry().map_or(Timestamp::ZERO, end_of);
         let above = entry.newest(&self.node.store.origins).next().max(veiled).max(entry.mark_end());
+        self.reset_at(above)
+    }
+
+    fn reset_at(&self, above: Timestamp) -> Version {
         Version::new(above.min(self.writer.at.timestamp), Origin::NONE)
     }
 
@@ -399,13 +426,20 @@ impl<'a> Transaction<'a> {
         let bytes = change.encoded_bytes_max();
         self.reserve(bytes)?;
         let foreseen = self.foresee(&change);
-        merge_change(&mut self.locked, change.clone(), self.writer, &self.node.store.origins)?;
+        let writer = if self.goes_on_with(&change) { self.writer.again() } else { self.writer };
+        merge_change(&mut self.locked, change.clone(), writer, &self.node.store.origins)?;
         if let Some(foreseen) = foreseen {
             self.note_foreseen(&foreseen, &change);
         }
         self.change_bytes += bytes;
         self.changes.push(change);
         Ok(())
+    }
+
+    /// Whether uses are counted, and this one was: by the change before it.
+    fn goes_on_with(&self, change: &Change<'_>) -> bool {
+        let counts = self.usage.frequency.is_some();
+        counts && self.changes.last().is_some_and(|last| last.db == change.db && last.key == change.key)
     }
 
     /// Ends the transaction: its changes go to the log as one.

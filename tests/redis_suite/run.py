@@ -49,8 +49,8 @@ UNITS = {
 }
 
 # Groups that the suite itself lets one leave out for servers that are not Redis: what looks into its replication stream, or at
-# limits, or at files, that the node has not got.
-LEFT_OUT = ["needs:repl", "needs:config-maxmemory", "needs:save", "large-memory"]
+# files, that the node has not got.
+LEFT_OUT = ["needs:repl", "needs:save", "large-memory"]
 
 # The suite presumes that any server has these, outside of tests, where it would end at the first error.
 CHANGES = {

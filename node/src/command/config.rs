@@ -88,6 +88,7 @@ fn set(context: &mut Context<'_, '_>, arguments: &[&[u8]]) -> CommandResult {
     let settings = &context.server.node.settings;
     changes.into_iter().for_each(|change| change.make(settings));
     context.server.node.take_role();
+    context.server.node.agree_on_memory(context.server.mono_ms());
     // A worker that sleeps does not know yet that clients may time out.
     context.server.wake_workers();
     context.reply.ok();
@@ -111,13 +112,14 @@ fn refused(parameter: &Parameter, refusal: &Refusal) -> CommandError {
 /// Replication's counters go on: what two nodes tell of one link is compared.
 fn reset_statistics(context: &mut Context<'_, '_>, _: &[&[u8]]) -> CommandResult {
     let stats = &context.server.stats;
-    let counters: [&AtomicU64; 8] = [
+    let counters: [&AtomicU64; 9] = [
         &stats.commands,
         &stats.connections_received,
         &stats.connections_rejected,
         &stats.error_replies,
         &stats.changes_made,
         &stats.expired_keys,
+        &stats.evicted_keys,
         &stats.keyspace_hits,
         &stats.keyspace_misses,
     ];
@@ -150,7 +152,10 @@ mod tests {
     #[test]
     fn patterns_find_each_parameter_once_in_any_case() {
         check_matching(&["maxclients", "maxclients"], &["maxclients"]);
-        check_matching(&["MAXMEMORY", "maxmemory*"], &["MAXMEMORY", "maxmemory-clients", "maxmemory-policy"]);
+        check_matching(
+            &["MAXMEMORY", "maxmemory*"],
+            &["MAXMEMORY", "maxmemory-clients", "maxmemory-policy", "maxmemory-samples"],
+        );
         check_matching(&["*-MAX-bulk-len"], &["proto-max-bulk-len"]);
         check_matching(&["nothing"], &[]);
     }

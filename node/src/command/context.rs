@@ -2,8 +2,8 @@
 
 use shared::resp::ReplyWriter;
 
-use super::scan::random::Random;
 use crate::client::Client;
+use crate::random::Random;
 use crate::server::Server;
 use crate::store::key::Key;
 use crate::transaction::{Clocks, Transaction};

@@ -73,6 +73,9 @@ fn dispatch(
     if let Err(error) = admit(server, client, row) {
         return Err(refuse(server, client, row, error));
     }
+    if let Err(error) = super::out_of_memory::make_room(server, client, row, clocks) {
+        return Err(refuse_exec(server, client, row, error));
+    }
     if client.queue.is_some() && !row.has_flag("no_multi_queue") {
         return queue(client, row, arguments, out)
             .inspect_err(|_| server.statistics.count_rejected(client.record.worker, row));
@@ -144,6 +147,16 @@ fn refuse(server: &Server, client: &mut Client, row: &Row, error: CommandError) 
         queue.refused = true;
     }
     error
+}
+
+/// As [`refuse`], for want of memory: an EXEC then drops what was queued.
+fn refuse_exec(server: &Server, client: &mut Client, row: &Row, error: CommandError) -> CommandError {
+    if row.name != "exec" {
+        return refuse(server, client, row, error);
+    }
+    server.statistics.count_rejected(client.record.worker, row);
+    super::transaction::drop_queue(server, client);
+    CommandError::composed(format!("EXECABORT Transaction discarded because of: {error}"))
 }
 
 /// As [`refuse`], for what is no command, or has too few or too many arguments.

@@ -5,6 +5,8 @@
 
 mod commands;
 
+mod memory;
+
 pub(super) mod process;
 
 mod replication;
@@ -37,7 +39,7 @@ type Section = (&'static str, for<'p> fn(&mut Page, &Context<'_, 'p>));
 const SECTIONS: [Section; 12] = [
     ("Server", server),
     ("Clients", clients),
-    ("Memory", memory),
+    ("Memory", memory::write),
     ("Persistence", persistence),
     ("Stats", stats),
     ("Replication", replication::write),
@@ -137,19 +139,6 @@ fn clients(page: &mut Page, context: &Context<'_, '_>) {
     page.zeros(&["tracking_clients", "clients_in_timeout_table"]);
 }
 
-/// The allocator keeps no account that could be read cheaply: what the process has resident is what is used.
-fn memory(page: &mut Page, _: &Context<'_, '_>) {
-    let memory = process::Memory::read();
-    page.bytes("used_memory", memory.resident);
-    page.bytes("used_memory_rss", memory.resident);
-    page.bytes("used_memory_peak", memory.peak);
-    page.bytes("total_system_memory", memory.system);
-    page.bytes("maxmemory", 0);
-    page.field("maxmemory_policy", "noeviction");
-    page.field("mem_fragmentation_ratio", "1.00");
-    page.field("mem_allocator", "mimalloc");
-}
-
 fn persistence(page: &mut Page, context: &Context<'_, '_>) {
     let server = context.server;
     let log = context.transaction.log_status();
@@ -184,7 +173,8 @@ fn stats(page: &mut Page, context: &Context<'_, '_>) {
     page.count("rejected_connections", &stats.connections_rejected);
     page.zeros(&["sync_full", "sync_partial_ok", "sync_partial_err"]);
     page.count("expired_keys", &stats.expired_keys);
-    page.zeros(&["evicted_keys", "evicted_clients"]);
+    page.count("evicted_keys", &stats.evicted_keys);
+    page.zeros(&["evicted_clients"]);
     page.count("keyspace_hits", &stats.keyspace_hits);
     page.count("keyspace_misses", &stats.keyspace_misses);
     page.field("pubsub_channels", context.server.pubsub.topics(Topic::Channel));

@@ -8,6 +8,8 @@ use super::counted::HOLDER_SILENT_MS;
 use super::evicting::BUDGET_LAG_MS;
 use super::*;
 
+mod limits;
+
 mod unaware;
 
 /// A member as far as its group sees it: what it has, its clock, and the group as it knows it.

@@ -165,7 +165,10 @@ impl Node {
         let (frontier, clock) = self.log.standing(clocks.wall);
         let pull = applying.pull.as_ref().map_or_else(|| frontier.clone(), |pull| pull.frontier.clone());
         // Under the lock: whoever hears of an eviction must know all that was taken from the evicted before.
-        let announcement = self.membership.lock().announcement(frontier.clone(), clock);
+        let announcement = {
+            let memory_limit = self.settings.memory.limit() as u64;
+            self.membership.lock().announcement(frontier.clone(), clock, memory_limit)
+        };
         drop(applying);
         Announced { frontier, clock, pull, announcement }
     }

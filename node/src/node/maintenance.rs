@@ -109,6 +109,7 @@ impl Node {
         let is_saved = membership.save();
         drop(membership);
         // Only what a restart would know again: else it would count as missing what it had let go.
+        self.agree_on_memory(now);
         if is_saved {
             self.log.raise_floor(saved_floor.min(floor));
         }
@@ -121,9 +122,20 @@ impl Node {
         };
     }
 
-    /// What the next round judges the budget of tombstones by: each round goes through the shards once.
+    /// What the next round judges the budget of tombstones by, and the limit of memory takes into account: each round goes
+    /// through the shards once.
     fn note_dead_bytes(&self, bytes: usize) {
         self.dead_bytes.store(bytes, Ordering::Relaxed);
+        self.memory.note_dead(bytes);
+    }
+
+    /// Goes by the limits that members have announced from now on, and looks after what falls to this node.
+    pub(crate) fn agree_on_memory(&self, now: MonoMillis) {
+        let own = self.settings.memory.limit() as u64;
+        let group = &self.membership.lock().group;
+        let limit = group.memory_limit(own);
+        let shards = if limit.is_some() { group.shards_looked_after(now) } else { ShardSet::ALL };
+        self.memory.agree(limit, shards);
     }
 
     /// Drops what is dead and covered by `stable`. Returns how many things were looked at.

@@ -21,6 +21,7 @@ use crate::group::{self, Own};
 use crate::log::Retention;
 use crate::log::index::{LogIndex, STRIDE_BYTES};
 use crate::log::segment::LogPosition;
+use crate::memory::settings::InitialMemory;
 use crate::server::{Parts, Server};
 use crate::settings::{Fsync, InitialSettings};
 use crate::store::canonical::Canonical;
@@ -111,7 +112,8 @@ pub(crate) fn test_settings() -> Settings {
         latency_monitor_ms: 0,
         log_retention: 0,
         snapshot_after: 0,
-        tombstone_budget: 64 << 20,
+        tombstone_budget: None,
+        memory: InitialMemory::default(),
     })
 }
 

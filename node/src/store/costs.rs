@@ -30,7 +30,7 @@ fn merge_costs() {
         for (number, text) in texts.iter().enumerate() {
             let key = Key::new(0, text.as_bytes());
             let at = Version::new(Timestamp(round << 32 | number as u64), Origin(0x1234_5678_9abc));
-            let writer = Writer { at, index, source: Source::Local, accessed: None };
+            let writer = Writer { at, index, source: Source::Local, usage: None };
             let op = Op::Set(value.as_slice().into());
             black_box(store.lock_shard(key.shard()).merge(&key, op, writer, &store.origins)).unwrap();
         }

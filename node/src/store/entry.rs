@@ -15,6 +15,7 @@ use shared::id::Origin;
 use shared::time::WallMillis;
 use shared::version::Version;
 
+use super::account::allocated;
 use super::block::BlockCell;
 use super::collection::Collection;
 use super::dead::{Dead, DeadParts};
@@ -23,6 +24,7 @@ use super::key::Key;
 use super::origins::{OriginIndex, Origins, TooManyOrigins};
 use super::rich::{Cell, OwnContribution, RichKey, Source, Ttl, end_of};
 use super::shard::Flushed;
+use super::usage::Usage;
 
 pub(crate) use self::held::Held;
 pub(crate) use self::packed::{Packed, PackedCells};
@@ -83,11 +85,16 @@ impl Entry {
 
     /// What it takes of memory, its place in the table included, in bytes, as far as it can be told without the allocator.
     pub(crate) fn memory(&self) -> usize {
-        let held = match self {
-            Self::Packed(packed) => packed.memory(),
+        size_of::<Self>() + self.held_bytes()
+    }
+
+    /// As [`Entry::memory`], without its place in the table.
+    #[inline(always)]
+    pub(crate) fn held_bytes(&self) -> usize {
+        match self {
+            Self::Packed(packed) => allocated(packed.memory()),
             Self::Rich(rich) => rich.memory(),
-        };
-        size_of::<Self>() + held
+        }
     }
 
     /// The string's bytes. The caller has seen that the visible kind is a string.
@@ -175,6 +182,7 @@ impl Entry {
         self.cell(cell)?.contribution_of(origin)
     }
 
+    /// When it was last used, or how often it is: see [`usage`](super::usage).
     pub(crate) fn accessed(&self) -> u32 {
         match self {
             Self::Packed(packed) => packed.accessed(),
@@ -182,7 +190,13 @@ impl Entry {
         }
     }
 
-    pub(crate) fn set_accessed(&mut self, accessed: u32) {
+    /// Notes that a client used it. `random` is drawn if that takes luck.
+    pub(crate) fn note_use(&mut self, usage: Usage, random: impl FnOnce() -> u64) {
+        let noted = usage.noted(self.accessed(), random);
+        self.set_accessed(noted);
+    }
+
+    fn set_accessed(&mut self, accessed: u32) {
         match self {
             Self::Packed(packed) => packed.set_accessed(accessed),
             Self::Rich(rich) => rich.accessed = accessed,

@@ -4,7 +4,11 @@ mod database;
 
 mod compare;
 
+mod memory;
+
 mod reached;
+
+mod sample;
 
 mod sweep;
 
@@ -19,20 +23,26 @@ use shared::change::{CellId, Change, DATABASES, Op};
 use shared::time::WallMillis;
 use shared::version::Version;
 
-use self::database::{Database, Footprint, Look, Site, Slot, new_slots, slot_in_shard};
+use self::database::{Database, Footprint, Look, Site, Slot, slot_in_shard};
 use self::reached::Reached;
+use super::account::{Account, ShardAccount};
 use super::aside::drop_aside;
 use super::dead::{Dead, DeadParts, Registry};
 use super::entry::{Entry, Packed, is_of};
+#[cfg(test)]
+use super::key::SLOTS_PER_SHARD;
 use super::key::{Key, ShardId, key_hash, slot_of};
 use super::lasts::Lasts;
 use super::origins::{OriginIndex, Origins, TooManyOrigins};
 use super::rich::{RichKey, Source};
+use super::usage::Usage;
 use super::waiters::{ReadyKeys, Waiters};
 use super::watchers::{Watcher, Watchers};
+use crate::random::Random;
 
 pub(crate) use self::compare::Joiner;
 pub(crate) use self::database::Flushed;
+pub(crate) use self::sample::Wanted;
 
 /// A run of slots, each with its table: small tables, so that none takes long to grow.
 pub(crate) struct Shard {
@@ -49,6 +59,9 @@ pub(crate) struct Shard {
     registry: Registry,
     watchers: Watchers,
     waiters: Waiters,
+    account: ShardAccount,
+    /// For counting uses, and for samples.
+    luck: Random,
 }
 
 /// For each expired key that is asked for, so many are looked at: those that are another's to remove stand among them.
@@ -60,20 +73,30 @@ pub(crate) struct Writer {
     pub(crate) at: Version,
     pub(crate) index: OriginIndex,
     pub(crate) source: Source,
-    /// When a client used what it writes: see [`Entry::set_accessed`]. None if no client does.
-    pub(crate) accessed: Option<u32>,
+    /// A client uses what it writes, here or elsewhere. None if no client does.
+    pub(crate) usage: Option<Usage>,
 }
 
 impl Writer {
-    fn note_use(&self, entry: &mut Entry) {
-        if let Some(accessed) = self.accessed {
-            entry.set_accessed(accessed);
+    /// For one more change of a key by the same use of it.
+    pub(crate) fn again(self) -> Self {
+        Self { usage: None, ..self }
+    }
+
+    fn note_use(&self, entry: &mut Entry, luck: &mut Random) {
+        if let Some(usage) = self.usage {
+            entry.note_use(usage, || luck.next());
         }
     }
 }
 
 impl Shard {
-    pub(crate) fn new(id: ShardId, hasher: RandomState, ready: Arc<ReadyKeys>) -> Self {
+    pub(crate) fn new(
+        id: ShardId,
+        hasher: RandomState,
+        ready: Arc<ReadyKeys>,
+        account: Arc<Account>,
+    ) -> Self {
         Self {
             id,
             hasher,
@@ -84,6 +107,8 @@ impl Shard {
             registry: Registry::default(),
             watchers: Watchers::default(),
             waiters: Waiters::new(ready),
+            account: ShardAccount::new(account, id),
+            luck: Random::new(id.0.into()),
         }
     }
 
@@ -99,12 +124,21 @@ impl Shard {
             .find(self.hasher.hash_one(key.bytes), |entry| is_of(entry, key))
     }
 
-    /// As [`Shard::find`], to note that it was used.
-    pub(crate) fn find_mut(&mut self, key: &Key<'_>) -> Option<&mut Entry> {
+    /// As [`Shard::find`], and notes that a client used it, if this says so.
+    pub(crate) fn find_used(
+        &mut self,
+        key: &Key<'_>,
+        usage: Usage,
+        is_use: impl FnOnce(&Entry) -> bool,
+    ) -> Option<&Entry> {
+        let luck = &mut self.luck;
         let slots = self.databases[usize::from(key.db)].slots.as_mut()?;
-        slots[slot_in_shard(key.slot())]
-            .table
-            .find_mut(self.hasher.hash_one(key.bytes), |entry| is_of(entry, key))
+        let table = &mut slots[slot_in_shard(key.slot())].table;
+        let entry = table.find_mut(self.hasher.hash_one(key.bytes), |entry| is_of(entry, key))?;
+        if is_use(entry) {
+            entry.note_use(usage, || luck.next());
+        }
+        Some(entry)
     }
 
     /// The newest flush that went over the database.
@@ -122,10 +156,11 @@ impl Shard {
     ) -> Result<bool, TooManyOrigins> {
         let place = slot_in_shard(key.slot());
         self.reached.note(place);
+        self.make_room(key.db, place);
         let database = &mut self.databases[usize::from(key.db)];
-        let slot = &mut database.slots.get_or_insert_with(new_slots)[place];
-        slot.lasts.note(writer.at);
         let flushed = database.flushed;
+        let slot = &mut database.slots()[place];
+        slot.lasts.note(writer.at);
         if writer.at < flushed.version {
             return Ok(false);
         }
@@ -140,7 +175,7 @@ impl Shard {
         let (before, after, changed) = match slot.table.entry(table_hash, |entry| is_of(entry, key), rehash) {
             hash_table::Entry::Vacant(vacant) => {
                 let (mut entry, changed) = fresh(key, op, writer, flushed, origins)?;
-                writer.note_use(&mut entry);
+                writer.note_use(&mut entry, &mut self.luck);
                 if entry.is_vacant(flushed.version, origins) {
                     return Ok(changed);
                 }
@@ -150,12 +185,17 @@ impl Shard {
             }
             hash_table::Entry::Occupied(mut occupied) => {
                 let entry = occupied.get_mut();
-                writer.note_use(entry);
+                writer.note_use(entry, &mut self.luck);
                 let plain = entry.plain_digest(key.db, key.hash, origins);
                 if let (Some(before), Op::Set(_)) = (plain, &op) {
-                    // A SET over a SET, the commonest of all: nothing but the digest can change.
+                    // A SET over a SET, the commonest of all: nothing but digest and length can change.
+                    let bytes_before = entry.held_bytes();
                     let changed = entry.merge(op, writer.at, writer.index, writer.source, origins)?;
                     slot.digest ^= before ^ entry.digest(key.db, key.hash, origins);
+                    let bytes = entry.held_bytes();
+                    if bytes != bytes_before {
+                        self.count_bytes(key.db, bytes_before, bytes);
+                    }
                     self.tell(key, changed);
                     return Ok(changed);
                 }
@@ -261,13 +301,13 @@ impl Shard {
 
     /// Puts in an entry that is not there, and counts it.
     fn put(&mut self, db: u8, hash: u64, table_hash: u64, entry: Entry, origins: &Origins) {
-        let database = &mut self.databases[usize::from(db)];
-        let hasher = &self.hasher;
-        let after = Footprint::of(&entry, db, hash, database.flushed.version, origins);
+        let after = Footprint::of(&entry, db, hash, self.flushed(db), origins);
         let place = slot_in_shard(slot_of(hash));
         self.reached.note(place);
-        let table = &mut database.slots.get_or_insert_with(new_slots)[place].table;
-        table.insert_unique(table_hash, entry, |entry| hasher.hash_one(entry.key()));
+        self.make_room(db, place);
+        let hasher = &self.hasher;
+        let slot = &mut self.databases[usize::from(db)].slots()[place];
+        slot.table.insert_unique(table_hash, entry, |entry| hasher.hash_one(entry.key()));
         self.account(db, hash, Footprint::NONE, after);
     }
 
@@ -287,12 +327,16 @@ impl Shard {
         self.dead.subtract(before.dead);
         self.dead.add(after.dead);
         self.databases[usize::from(db)].account(hash, before, after);
+        self.account.change(before.bytes, after.bytes);
+        self.account.tell(self.dead.bytes);
     }
 
     /// Empties a database's tables, and counts nothing of them any more.
     fn take_slots(&mut self, db: u8) -> Option<Box<[Slot]>> {
         let database = &mut self.databases[usize::from(db)];
         self.dead.subtract(database.dead);
+        self.account.change(database.bytes, 0);
+        self.account.tell(self.dead.bytes);
         database.take_slots()
     }
 
@@ -361,11 +405,7 @@ impl Shard {
         let expiries = self.databases[usize::from(db)].expiries.range(..(now, 0));
         expiries
             .take(limit.saturating_mul(LOOKED_AT_PER_KEY))
-            .flat_map(|(expiry, hash)| {
-                let named =
-                    move |entry: &&Entry| entry.expiry() == Some(*expiry) && key_hash(entry.key()) == *hash;
-                self.slot(db, slot_of(*hash)).filter(named)
-            })
+            .flat_map(|(expiry, hash)| self.expiring_at(db, *expiry, *hash))
             .filter(|entry| is_due(entry))
             .take(limit)
             .map(|entry| entry.key().into())
@@ -405,13 +445,21 @@ impl Shard {
     /// Whether all that is counted is what is there.
     #[cfg(test)]
     pub(crate) fn check(&self, origins: &Origins) {
-        let mut dead = Dead::NONE;
+        let (mut dead, mut bytes) = (Dead::NONE, 0);
         for (db, database) in (0..DATABASES).zip(&self.databases) {
-            let (mut counted, mut digests) = (Database::default(), vec![0; new_slots().len()]);
+            let (mut counted, mut digests) = (Database::default(), vec![0; SLOTS_PER_SHARD]);
             for entry in self.entries(db) {
                 let hash = key_hash(entry.key());
-                let entry = Entry::of_rich(entry.to_rich(origins).recounted(), origins);
+                let Footprint { bytes, .. } =
+                    Footprint::of(entry, db, hash, database.flushed.version, origins);
+                let rich = entry.to_rich(origins);
+                let tally = rich.tally();
+                let entry = Entry::of_rich(rich.recounted(), origins);
+                if let Entry::Rich(recounted) = &entry {
+                    assert_eq!(tally, recounted.tally(), "what cells come to");
+                }
                 let footprint = Footprint::of(&entry, db, hash, database.flushed.version, origins);
+                let footprint = Footprint { bytes, ..footprint };
                 digests[slot_in_shard(slot_of(hash))] ^= footprint.digest;
                 counted.account(hash, Footprint::NONE, footprint);
             }
@@ -421,9 +469,12 @@ impl Shard {
             assert_eq!(database.expiring, counted.expiring, "expiring keys");
             assert_eq!(database.expiries, counted.expiries, "expiries");
             assert_eq!(database.dead.things, counted.dead.things, "dead things");
+            assert_eq!(database.bytes, database.table_bytes() + counted.bytes, "bytes of database {db}");
             dead.add(database.dead);
+            bytes += database.bytes;
         }
         assert_eq!(self.dead, dead, "what is dead in all databases");
+        assert_eq!(self.account.bytes(), bytes, "what keys and tables take");
     }
 
     fn tell(&mut self, key: &Key<'_>, changed: bool) {
@@ -459,7 +510,11 @@ fn fresh(
 #[cfg(any(test, feature = "simulation"))]
 impl Shard {
     pub(crate) fn flip_a_bit(&mut self, key: &Key<'_>) -> bool {
-        self.find_mut(key).is_some_and(Entry::flip_a_bit)
+        let slots = self.databases[usize::from(key.db)].slots.as_mut();
+        let slot = slots.map(|slots| &mut slots[slot_in_shard(key.slot())]);
+        let hash = self.hasher.hash_one(key.bytes);
+        slot.and_then(|slot| slot.table.find_mut(hash, |entry| is_of(entry, key)))
+            .is_some_and(Entry::flip_a_bit)
     }
 
     pub(crate) fn lose(&mut self, key: &Key<'_>, origins: &Origins) -> bool {

@@ -135,7 +135,7 @@ fn steps(size: impl Into<SizeRange>) -> impl Strategy<Value = Vec<Step>> {
 
 fn merge(store: &Store, (at, change): &Made) {
     let index = store.origins.intern(at.origin).unwrap();
-    let writer = Writer { at: *at, index, source: Source::Log, accessed: None };
+    let writer = Writer { at: *at, index, source: Source::Log, usage: None };
     let mut locked = store.lock(super::ShardSet::ALL);
     merge_change(&mut locked, change.clone(), writer, &store.origins).unwrap();
 }

@@ -12,6 +12,7 @@ use super::{NewTtl, Transaction};
 use crate::error::CommandError;
 use crate::notifications::Class;
 use crate::store::collection::Collection;
+use crate::store::entry::Entry;
 use crate::store::key::Key;
 use crate::store::list_id::{ID_BYTES_MAX, Position};
 
@@ -43,8 +44,9 @@ impl<'a> Transaction<'a> {
         key: &Key<'_>,
         kind: Kind,
     ) -> Result<Option<Collection<'_>>, CommandError> {
-        let (now, accessed) = (self.now, self.accessed);
-        let entry = self.locked.of_mut(key).find_mut(key);
+        let now = self.now;
+        let is_use = |entry: &Entry| entry.visible_kind(now) == Some(kind);
+        let entry = self.locked.of_mut(key).find_used(key, self.usage, is_use);
         let Some(entry) = entry.filter(|entry| entry.visible_kind(now).is_some()) else {
             self.lookups.misses += 1;
             self.notices.note_miss(key);
@@ -54,7 +56,6 @@ impl<'a> Transaction<'a> {
         if entry.kind() != Some(kind) {
             return Err(CommandError::WrongType);
         }
-        entry.set_accessed(accessed);
         Ok(entry.collection(kind))
     }
 

@@ -14,6 +14,8 @@ use shared::change::DATABASES;
 
 use crate::command::arguments::lossy;
 use crate::config::{Bytes, MAX_CHANGE_LIMIT};
+use crate::memory::policy::Policy;
+use crate::memory::settings::SAMPLES_MAX;
 use crate::notifications::Wanted;
 use crate::pubsub::Limits;
 use crate::server::Server;
@@ -69,6 +71,7 @@ enum Form {
     /// Bytes, with Redis's units.
     Memory(RangeInclusive<u64>),
     Fsync,
+    Policy,
     Role,
     YesOrNo,
     /// Letters, for classes of events.
@@ -188,9 +191,37 @@ pub(super) const PARAMETERS: &[Parameter] = &[
         Form::Integer(1..=u32::MAX as i64),
         |settings, value| settings.set_max_clients(value as usize),
     ),
-    fixed("maxmemory", |_| "0".to_owned()),
+    settable(
+        "maxmemory",
+        |server| server.node.settings.memory.limit().to_string(),
+        Form::Memory(0..=isize::MAX as u64),
+        |settings, value| settings.memory.set_limit(value as usize),
+    ),
     fixed("maxmemory-clients", |_| "0".to_owned()),
-    fixed("maxmemory-policy", |_| "noeviction".to_owned()),
+    settable(
+        "maxmemory-policy",
+        |server| server.node.settings.memory.policy().name().to_owned(),
+        Form::Policy,
+        |settings, value| settings.memory.set_policy(Policy::ALL[value as usize]),
+    ),
+    settable(
+        "maxmemory-samples",
+        |server| server.node.settings.memory.samples().to_string(),
+        Form::Integer(1..=SAMPLES_MAX as i64),
+        |settings, value| settings.memory.set_samples(value as usize),
+    ),
+    settable(
+        "lfu-decay-time",
+        |server| server.node.settings.memory.decay_minutes().to_string(),
+        Form::Integer(0..=INT_MAX),
+        |settings, value| settings.memory.set_decay_minutes(value as u32),
+    ),
+    settable(
+        "lfu-log-factor",
+        |server| server.node.settings.memory.log_factor().to_string(),
+        Form::Integer(0..=INT_MAX),
+        |settings, value| settings.memory.set_log_factor(value as u32),
+    ),
     fixed("member-timeout", |server| (server.config.member_timeout_ms / 1_000).to_string()),
     fixed("name", |server| server.config.name.clone()),
     settable(
@@ -309,6 +340,7 @@ impl Form {
             Self::Integer(range) => parse_integer_within(value, range),
             Self::Memory(range) => parse_memory(value, range),
             Self::Fsync => parse_fsync(value),
+            Self::Policy => parse_policy(value),
             Self::Role => parse_role(value),
             Self::YesOrNo => parse_yes_or_no(value),
             Self::KeyspaceEvents => {
@@ -338,6 +370,15 @@ fn parse_fsync(value: &[u8]) -> Result<u64, Refusal> {
     place
         .map(|place| place as u64)
         .ok_or(Refusal::text("argument(s) must be one of the following: everysec, always, no"))
+}
+
+fn parse_policy(value: &[u8]) -> Result<u64, Refusal> {
+    lossy(value).parse().map(|policy: Policy| policy as u64).map_err(|_| {
+        Refusal::text(
+            "argument(s) must be one of the following: volatile-lru, volatile-lfu, volatile-random, volatile-ttl, \
+             allkeys-lru, allkeys-lfu, allkeys-random, noeviction",
+        )
+    })
 }
 
 fn parse_role(value: &[u8]) -> Result<u64, Refusal> {

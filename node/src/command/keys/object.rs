@@ -11,6 +11,7 @@ use shared::change::Kind;
 
 use super::super::context::Context;
 use crate::error::{CommandError, CommandResult};
+use crate::memory::policy::Order;
 use crate::settings::EncodingLimits;
 use crate::store::collection::{Collection, Element};
 use crate::store::key::Key;
@@ -111,13 +112,18 @@ fn string_encoding(value: &[u8]) -> &'static str {
 }
 
 pub(super) fn frequency<'a>(context: &mut Context<'_, 'a>, arguments: &[&'a [u8]]) -> CommandResult {
-    if context.transaction.exists(&context.key(arguments[2])) {
-        return Err(CommandError::text(
-            "ERR An LFU maxmemory policy is not selected, access frequency not tracked. Please note that when \
-             switching between policies at runtime LRU and LFU data will take some time to adjust.",
-        ));
+    let key = context.key(arguments[2]);
+    let counter = context.transaction.use_counter(&key).filter(|_| context.transaction.exists(&key));
+    match counter {
+        None => context.reply.null(),
+        Some(counter) if counts_uses(context) => context.reply.integer(counter.into()),
+        Some(_) => {
+            return Err(CommandError::text(
+                "ERR An LFU maxmemory policy is not selected, access frequency not tracked. Please note that when \
+                 switching between policies at runtime LRU and LFU data will take some time to adjust.",
+            ));
+        }
     }
-    context.reply.null();
     Ok(())
 }
 
@@ -125,10 +131,26 @@ pub(super) fn idle_time<'a>(context: &mut Context<'_, 'a>, arguments: &[&'a [u8]
     let key = context.key(arguments[2]);
     let idle = context.transaction.idle_seconds(&key).filter(|_| context.transaction.exists(&key));
     match idle {
+        Some(_) if counts_uses(context) => {
+            return Err(CommandError::text(
+                "ERR An LFU maxmemory policy is selected, idle time not tracked. Please note that when switching \
+                 between policies at runtime LRU and LFU data will take some time to adjust.",
+            ));
+        }
         Some(seconds) => context.reply.integer(seconds.into()),
         None => context.reply.null(),
     }
     Ok(())
+}
+
+/// Redis does not where it notes of each object when it was used, or how often.
+fn shares_integers(context: &Context<'_, '_>) -> bool {
+    let memory = &context.server.node.settings.memory;
+    memory.limit() == 0 || !matches!(memory.policy().order(), Some(Order::Recency | Order::Frequency))
+}
+
+fn counts_uses(context: &Context<'_, '_>) -> bool {
+    context.server.node.settings.memory.policy().counts_uses()
 }
 
 pub(super) fn reference_count<'a>(context: &mut Context<'_, 'a>, arguments: &[&'a [u8]]) -> CommandResult {
@@ -144,6 +166,6 @@ pub(super) fn reference_count<'a>(context: &mut Context<'_, 'a>, arguments: &[&'
         }
         Some(_) => false,
     };
-    context.reply.integer(if is_shared { SHARED_REFERENCES } else { 1 });
+    context.reply.integer(if is_shared && shares_integers(context) { SHARED_REFERENCES } else { 1 });
     Ok(())
 }

@@ -6,6 +6,7 @@ use shared::time::WallMillis;
 
 use crate::command::arguments::integer;
 use crate::error::CommandError;
+use crate::random::Random;
 use crate::store::entry::Entry;
 use crate::store::key::SLOTS_PER_SHARD;
 use crate::store::shard::Shard;
@@ -13,25 +14,7 @@ use crate::store::shard::Shard;
 /// So many entries are drawn before the rest are searched in order: enough unless hardly any entry is live.
 const DRAWS_MAX: usize = 100;
 
-/// A generator of numbers that look random: SplitMix64. Nobody's safety may hang on it.
-pub(crate) struct Random(u64);
-
 impl Random {
-    pub(crate) const fn new(seed: u64) -> Self {
-        Self(seed)
-    }
-
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mixed = (self.0 ^ self.0 >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let mixed = (mixed ^ mixed >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ mixed >> 31
-    }
-
-    pub(crate) fn below(&mut self, bound: usize) -> usize {
-        ((u128::from(self.next()) * bound as u128) >> u64::BITS) as usize
-    }
-
     /// A live key of the database, if it has one: about each as likely as another.
     pub(super) fn entry<'s>(&mut self, shards: &[&'s Shard], db: u8, now: WallMillis) -> Option<&'s Entry> {
         let total: usize = shards.iter().map(|shard| shard.live(db)).sum();
@@ -153,13 +136,5 @@ mod tests {
         }
         assert!(counts.iter().all(|count| (300..500).contains(count)), "{counts:?}");
         assert_eq!(Sample::Distinct(9).places(3, &mut random), [0, 1, 2]);
-    }
-
-    #[test]
-    fn numbers_spread_over_their_range() {
-        let mut random = Random::new(7);
-        let mut counts = [0; 10];
-        (0..10_000).for_each(|_| counts[random.below(10)] += 1);
-        assert!(counts.iter().all(|count| (900..1_100).contains(count)), "{counts:?}");
     }
 }

@@ -9,6 +9,7 @@ use xxhash_rust::xxh3::xxh3_64;
 use super::Mark;
 use super::cell::Cell;
 use super::tally::Tally;
+use crate::store::account::allocated;
 use crate::store::block::{Block, BlockCell, Text};
 use crate::store::tree::{self, CountedTree};
 
@@ -31,6 +32,11 @@ impl Element {
             return Box::default();
         }
         Block::single(id, cell, &[u8::from(is_live)]).into_boxed_slice()
+    }
+
+    /// What it takes, in bytes; nothing if it will not stay.
+    fn memory(&self) -> usize {
+        if self.bytes.is_empty() { 0 } else { size_of::<Self>() + allocated(self.bytes.len()) }
     }
 
     fn is_live(&self) -> bool {
@@ -196,7 +202,7 @@ impl Cells {
         let (mut tally, mut latest) = (Tally::default(), Version::ZERO);
         self.0.retain_mut(|element| {
             let Some((id, cell)) = element.parts() else { return false };
-            tally.add(Tally::of(&id, &cell, mark));
+            tally.add(Tally { bytes: element.memory(), ..Tally::of(&id, &cell, mark) });
             latest = latest.max(cell.latest());
             let is_live = cell.is_live(mark);
             element.bytes[0] = u8::from(is_live);
@@ -222,9 +228,12 @@ impl Cells {
         self.0.change(&target, make, |element| {
             let mut cell = element.found().map_or_else(Cell::default, |found| found.cell());
             let before = tally_of(&cell);
-            let changed = change(&mut cell).then(|| (before, tally_of(&cell)));
-            if changed.is_some() {
-                element.bytes = Element::bytes_of(id, &cell, cell.is_live(mark));
+            let mut changed = change(&mut cell).then(|| (before, tally_of(&cell)));
+            if let Some((before, after)) = &mut changed {
+                let bytes = Element::bytes_of(id, &cell, cell.is_live(mark));
+                before.bytes = element.memory();
+                element.bytes = bytes;
+                after.bytes = element.memory();
             }
             (changed, !element.bytes.is_empty())
         })

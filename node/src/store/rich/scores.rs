@@ -11,6 +11,7 @@ use shared::change::{CellId, Kind};
 use super::cells::Cells;
 use super::tally::Tally;
 use super::{Mark, RichKey};
+use crate::store::account::allocated;
 use crate::store::block::Text;
 use crate::store::tree::{self, CountedTree};
 
@@ -61,6 +62,11 @@ impl tree::Target<Scored> for Target<'_> {
     fn order(&self, item: &Scored) -> Ordering {
         rank_order((item.score, &item.member), (self.score, self.member))
     }
+}
+
+/// What a member takes in that order.
+pub(super) fn bytes_of(member: &[u8]) -> usize {
+    size_of::<Scored>() + allocated(member.len())
 }
 
 impl Scores {
@@ -115,9 +121,8 @@ impl Scores {
 impl RichKey {
     /// What the key takes of memory, in bytes, as far as it can be told without the allocator.
     pub(crate) fn memory(&self) -> usize {
-        let scored = self.scores.0.iter().flat_map(|tree| tree.iter());
-        let scores: usize = scored.map(|scored| size_of::<Scored>() + scored.member.len()).sum();
-        size_of::<Self>() + self.key.len() + self.cells.memory() + scores
+        let scores = if self.scores.0.is_some() { self.tally.ranked_bytes } else { 0 };
+        allocated(size_of::<Self>()) + allocated(self.key.len()) + self.tally.bytes + scores
     }
 
     /// The members of these ranks, lowest first.

@@ -2,8 +2,8 @@
 
 use shared::change::{CellId, Kind};
 
-use super::Mark;
 use super::cell::Cell;
+use super::{Mark, scores};
 use crate::store::dead::Dead;
 use crate::store::digest;
 
@@ -19,6 +19,10 @@ pub(crate) struct Tally {
     pub(crate) dead: Dead,
     /// The XOR of the parts of the key's digest.
     pub(crate) digest: u64,
+    /// The bytes that they take, filled in by who holds them.
+    pub(super) bytes: usize,
+    /// The bytes that the order of a sorted set's members takes, if there is one.
+    pub(super) ranked_bytes: usize,
 }
 
 impl Tally {
@@ -31,7 +35,10 @@ impl Tally {
         let live = base.is_some() || count > 0;
         let bytes = if live { 0 } else { DEAD_BYTES + id.element.len() };
         let dead = Dead { things: usize::from(cell.is_tombstone()), bytes };
-        let mut tally = Self { live: [0; Kind::COUNT], dead, digest: written ^ added };
+        let is_ranked = live && id.kind == Kind::SortedSet;
+        let ranked_bytes = if is_ranked { scores::bytes_of(&id.element) } else { 0 };
+        let digest = written ^ added;
+        let mut tally = Self { live: [0; Kind::COUNT], dead, digest, bytes: 0, ranked_bytes };
         tally.live[id.kind as usize] = usize::from(live);
         tally
     }
@@ -50,11 +57,15 @@ impl Tally {
         self.live.iter_mut().zip(other.live).for_each(|(live, other)| *live += other);
         self.dead.add(other.dead);
         self.digest ^= other.digest;
+        self.bytes += other.bytes;
+        self.ranked_bytes += other.ranked_bytes;
     }
 
     pub(super) fn subtract(&mut self, other: Self) {
         self.live.iter_mut().zip(other.live).for_each(|(live, other)| *live -= other);
         self.dead.subtract(other.dead);
         self.digest ^= other.digest;
+        self.bytes -= other.bytes;
+        self.ranked_bytes -= other.ranked_bytes;
     }
 }

@@ -9,7 +9,7 @@ use super::super::key::{Key, key_hash};
 use super::super::origins::{Origins, TooManyOrigins};
 use super::super::rich::{Ended, Joining, Judged, RichKey, Settled, Source};
 use super::super::state::{What, entries};
-use super::{DATABASES, Entry, Flushed, Shard, Writer, new_slots, slot_in_shard};
+use super::{DATABASES, Entry, Flushed, Shard, Writer, slot_in_shard};
 
 /// A key of a slot with its digests.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -114,7 +114,7 @@ impl Shard {
         origins: &Origins,
     ) -> Result<bool, TooManyOrigins> {
         let index = origins.intern(flush.entry.origin)?;
-        let writer = Writer { at: flush.entry, index, source: Source::Log, accessed: None };
+        let writer = Writer { at: flush.entry, index, source: Source::Log, usage: None };
         self.merge_flush(flush.db, flush.version, writer, origins)
     }
 
@@ -278,7 +278,7 @@ impl Shard {
     /// of what is held are known. That there are too many shows when one of them is written.
     fn note_entries(&mut self, key: &Key<'_>, state: &KeyState<'_>, origins: &Origins) {
         self.reached.note(key.slot());
-        let slots = self.databases[usize::from(key.db)].slots.get_or_insert_with(new_slots);
+        let slots = self.databases[usize::from(key.db)].slots();
         let lasts = &mut slots[slot_in_shard(key.slot())].lasts;
         for entry in entries(state) {
             let _ = origins.intern(entry.origin);

@@ -43,11 +43,16 @@ pub(super) struct Database {
     pub(super) expiring: usize,
     /// What is dead.
     pub(super) dead: Dead,
+    /// What its keys and tables take of memory.
+    pub(super) bytes: usize,
     /// The newest flush that went over this database.
     pub(super) flushed: Flushed,
     /// The keys that expire, dead ones included, by when, named by their hash.
     pub(super) expiries: BTreeSet<(WallMillis, u64)>,
 }
+
+/// What a key takes in the order of expiries, about: a tree's nodes are some two thirds full.
+const EXPIRY_BYTES: usize = 24;
 
 /// A slot's keys. What every write touches lies in one line of the processor's cache.
 #[derive(Default)]
@@ -62,6 +67,14 @@ pub(super) struct Slot {
 
 const _: () = assert!(size_of::<Slot>() == 64, "a slot is a line of the processor's cache");
 
+impl Slot {
+    /// Whether the table must be made larger for one more key.
+    #[inline(always)]
+    pub(super) fn is_full(&self) -> bool {
+        self.table.len() == self.table.capacity()
+    }
+}
+
 /// What the tables' counters take from a key.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) struct Footprint {
@@ -69,17 +82,21 @@ pub(super) struct Footprint {
     pub(super) expiry: Option<WallMillis>,
     pub(super) dead: Dead,
     pub(super) digest: u64,
+    /// What it takes of memory, but for its place in the table.
+    pub(super) bytes: usize,
 }
 
 impl Footprint {
-    pub(super) const NONE: Self = Self { live: false, expiry: None, dead: Dead::NONE, digest: 0 };
+    pub(super) const NONE: Self = Self { live: false, expiry: None, dead: Dead::NONE, digest: 0, bytes: 0 };
 
     pub(super) fn of(entry: &Entry, db: u8, hash: u64, flushed: Version, origins: &Origins) -> Self {
+        let expiry = entry.expiry();
         Self {
             live: entry.kind().is_some(),
-            expiry: entry.expiry(),
+            expiry,
             dead: entry.dead(flushed, origins),
             digest: entry.digest(db, hash, origins),
+            bytes: entry.held_bytes() + if expiry.is_some() { EXPIRY_BYTES } else { 0 },
         }
     }
 }
@@ -110,6 +127,7 @@ impl Database {
         }
         self.dead.subtract(before.dead);
         self.dead.add(after.dead);
+        self.bytes = self.bytes + after.bytes - before.bytes;
         self.live = self.live + usize::from(after.live) - usize::from(before.live);
         let expires = |footprint: Footprint| usize::from(footprint.live && footprint.expiry.is_some());
         self.expiring = self.expiring + expires(after) - expires(before);
@@ -124,11 +142,23 @@ impl Database {
         }
     }
 
+    /// The slots, which are made when the first key is written.
+    pub(super) fn slots(&mut self) -> &mut [Slot] {
+        self.slots.get_or_insert_with(new_slots)
+    }
+
+    /// What the tables take, counted from scratch.
+    #[cfg(test)]
+    pub(super) fn table_bytes(&self) -> usize {
+        self.slots.iter().flatten().map(|slot| slot.table.allocation_size()).sum()
+    }
+
     /// Empties the tables, and counts nothing any more.
     pub(super) fn take_slots(&mut self) -> Option<Box<[Slot]>> {
         self.live = 0;
         self.expiring = 0;
         self.dead = Dead::NONE;
+        self.bytes = 0;
         self.expiries.clear();
         self.slots.take()
     }
@@ -153,7 +183,7 @@ impl Site {
     }
 }
 
-pub(super) fn new_slots() -> Box<[Slot]> {
+fn new_slots() -> Box<[Slot]> {
     std::iter::repeat_with(Slot::default).take(SLOTS_PER_SHARD).collect()
 }
 

@@ -5,8 +5,8 @@ use shared::clock::Timestamp;
 use shared::id::Origin;
 use shared::version::Version;
 
-use super::super::random::Random;
 use super::*;
+use crate::random::Random;
 use crate::store::rich::Source;
 use crate::store::shard::{Writer, merge_change};
 use crate::store::{ShardSet, Store};
@@ -32,7 +32,7 @@ impl Keyspace {
             at,
             index: self.store.origins.intern(origin).unwrap(),
             source: Source::Local,
-            accessed: None,
+            usage: None,
         };
         let mut locked = self.store.lock(ShardSet::ALL);
         merge_change(&mut locked, Change::new(0, key.as_bytes(), op), writer, &self.store.origins).unwrap();
