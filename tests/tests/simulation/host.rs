@@ -219,6 +219,16 @@ impl Host {
         Some(executed)
     }
 
+    /// Removes a key as one is for want of memory. Says whether there was one.
+    pub(crate) fn evict(&mut self, db: u8, key: &[u8], now: Micros) -> bool {
+        let clocks = self.clocks(now);
+        let is_evicted = self.node.as_ref().is_some_and(|node| node.evict(db, key, clocks));
+        if is_evicted {
+            self.timers.seal.get_or_insert(now + self.nature.seal_after);
+        }
+        is_evicted
+    }
+
     /// Seals what is open now.
     pub(crate) fn seal(&mut self, now: Micros) {
         let clocks = self.clocks(now);

@@ -270,8 +270,14 @@ fn seeds_with_a_story() {
 }
 
 /// The first seeds of each kind of schedule.
-const SINCE: [u64; 5] =
-    [0, schedule::ROLES_SINCE, schedule::PARTS_SINCE, schedule::COLLECTIONS_SINCE, schedule::DECIMALS_SINCE];
+const SINCE: [u64; 6] = [
+    0,
+    schedule::ROLES_SINCE,
+    schedule::PARTS_SINCE,
+    schedule::COLLECTIONS_SINCE,
+    schedule::DECIMALS_SINCE,
+    schedule::EVICTIONS_SINCE,
+];
 
 #[test]
 fn a_replay_is_the_same_to_the_byte() {

@@ -16,6 +16,7 @@ const SCENARIOS: &[Scenario] = &[
     ("an extension of the expiry that the reaper had seen counts", extended_expiry),
     ("an extension of the expiry that comes after the mark loses everywhere", late_extension),
     ("a SET that the reaper had not seen survives the expiry", refreshed_before_expiry),
+    ("what who removes a key for want of memory had not seen survives that", written_before_eviction),
     ("increments through a deletion count from there", counter_through_reset),
     ("increments that nobody resets add up over a partition", counters_in_partition),
     ("what only a torn log held is gone, and what was acknowledged is not", torn_tail),
@@ -139,6 +140,30 @@ fn refreshed_before_expiry(seed: u64, is_shown: bool) -> Outcome {
     s.ms(2_000)?;
     s.heal()?;
     s.expect_all("GET k", "$5 fresh")
+}
+
+/// The write is older than the removal, and newer than what was removed.
+fn written_before_eviction(seed: u64, is_shown: bool) -> Outcome {
+    let mut s = Script::of(Mesh(3), seed, is_shown)?;
+    s.at(0, "SET k v PX 100000")?;
+    s.at(0, "SET q v")?;
+    s.at(0, "HSET h f v g v")?;
+    s.ms(100)?;
+    s.cut(2, 0);
+    s.cut(2, 1);
+    s.at(2, "SET k newer")?;
+    s.at(2, "HSET h g newer")?;
+    s.ms(100)?;
+    s.evict(1, "k");
+    s.evict(1, "q");
+    s.evict(1, "h");
+    s.expect(1, "EXISTS k q h", ":0")?;
+    s.ms(100)?;
+    s.expect(0, "EXISTS k q h", ":0")?;
+    s.heal()?;
+    s.expect_all("GET k", "$5 newer")?;
+    s.expect_all("EXISTS q", ":0")?;
+    s.expect_all("HGETALL h", "*2 $1 g $5 newer")
 }
 
 fn counter_through_reset(seed: u64, is_shown: bool) -> Outcome {

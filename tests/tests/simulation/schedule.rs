@@ -35,6 +35,9 @@ pub(crate) const COLLECTIONS_SINCE: u64 = 500_000_000;
 /// In smaller seeds all that counts is whole numbers: they stay what they were.
 pub(crate) const DECIMALS_SINCE: u64 = 600_000_000;
 
+/// In smaller seeds no keys are removed for want of memory: they stay what they were.
+pub(crate) const EVICTIONS_SINCE: u64 = 700_000_000;
+
 /// How often it is looked at whether it is.
 const LOOK_INTERVAL: Micros = 100_000;
 
@@ -48,6 +51,8 @@ struct Plan {
     fault_gap: Micros,
     /// Roles are switched this often, if they are.
     role_gap: Option<Micros>,
+    /// Keys are removed for want of memory this often, if they are.
+    eviction_gap: Option<Micros>,
     /// Links are up before the first command.
     settles: bool,
     /// Those before this host hear nothing of the others for so long, so that two groups are founded.
@@ -59,6 +64,7 @@ enum Step {
     Command,
     Fault,
     Role,
+    Evict,
     Repair(Repair),
 }
 
@@ -67,6 +73,8 @@ pub(crate) struct Schedule {
     plan: Plan,
     /// Of roles alone, so that all else is as without them.
     roles: fastrand::Rng,
+    /// Of keys that are removed for want of memory, likewise.
+    evictions: fastrand::Rng,
     agenda: BTreeMap<(Micros, u64), Step>,
     steps: u64,
     commands_left: u32,
@@ -129,6 +137,9 @@ impl Schedule {
             .then(|| u64::from(commands) * command_gap / 3 / [2, 5, 12][roles.usize(..3)]);
         let mut kinds = fastrand::Rng::with_seed(seed ^ 0x00c0_11ec);
         let collections = seed >= COLLECTIONS_SINCE && kinds.u8(..4) > 0;
+        let mut evictions = fastrand::Rng::with_seed(seed ^ 0x000e_71c7);
+        let eviction_gap = (seed >= EVICTIONS_SINCE && evictions.u8(..3) == 0)
+            .then(|| u64::from(commands) * command_gap / 3 / [3, 15, 60][evictions.usize(..3)]);
         let plan = Plan {
             topology,
             workload: Workload {
@@ -142,11 +153,12 @@ impl Schedule {
             fault_gap: u64::from(commands) * command_gap / 3 / fault_count,
             faults,
             role_gap,
+            eviction_gap,
             settles,
             apart,
         };
         let commands_left = plan.commands;
-        (Self { plan, roles, agenda: BTreeMap::new(), steps: 0, commands_left }, world)
+        (Self { plan, roles, evictions, agenda: BTreeMap::new(), steps: 0, commands_left }, world)
     }
 
     fn live(&mut self, world: &mut World) -> Outcome {
@@ -173,6 +185,7 @@ impl Schedule {
             self.at(now + gap, Step::Fault);
         }
         self.role_later(world);
+        self.eviction_later(world);
         while self.commands_left > 0
             && let Some(((at, _), step)) = self.agenda.pop_first()
         {
@@ -204,6 +217,12 @@ impl Schedule {
                 world.switch_role(host, !world.hosts[host].is_read_only);
                 self.role_later(world);
             }
+            Step::Evict => {
+                let host = self.evictions.usize(..world.hosts.len());
+                let (db, key) = self.plan.workload.any_key(&mut self.evictions);
+                world.evict(host, db, &key);
+                self.eviction_later(world);
+            }
             Step::Repair(repair) => {
                 let next = repair.carry_out(world)?;
                 self.repair_later(world, next);
@@ -216,6 +235,13 @@ impl Schedule {
         if let Some(gap) = self.plan.role_gap {
             let after = self.roles.u64(0..=2 * gap);
             self.at(world.now + after, Step::Role);
+        }
+    }
+
+    fn eviction_later(&mut self, world: &World) {
+        if let Some(gap) = self.plan.eviction_gap {
+            let after = self.evictions.u64(0..=2 * gap);
+            self.at(world.now + after, Step::Evict);
         }
     }
 

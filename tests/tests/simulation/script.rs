@@ -92,6 +92,11 @@ impl Script {
         let _refused = self.world.execute(host, &command);
     }
 
+    /// A host removes a key of the first database for want of memory.
+    pub(crate) fn evict(&mut self, host: usize, key: &str) {
+        self.world.evict(host, 0, key.as_bytes());
+    }
+
     /// An operator has a host forget a member.
     pub(crate) fn forget(&mut self, host: usize, name: &str) {
         let _known = self.world.hosts[host].node.as_ref().is_some_and(|node| node.forget(name));

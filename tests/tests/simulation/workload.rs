@@ -79,6 +79,14 @@ impl Workload {
         }
     }
 
+    /// A key of those that may go at any time.
+    pub(crate) fn any_key(&self, random: &mut fastrand::Rng) -> (u8, Vec<u8>) {
+        let of_collection = self.collections && random.u8(..3) > 0;
+        let initial = if of_collection { ["h", "s", "z", "l"][random.usize(..4)] } else { "k" };
+        let keys = if of_collection { self.keys.min(4) } else { self.keys };
+        (random.u8(..self.databases), format!("{initial}{}", random.usize(..keys)).into_bytes())
+    }
+
     /// Adds to a counter of those that nothing but increments touches. Some are whole numbers; to others both whole and
     /// decimal ones are added, in quarters, which `long double` holds exactly.
     fn add(&self, world: &mut World, host: usize) {

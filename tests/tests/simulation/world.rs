@@ -336,6 +336,15 @@ impl World {
         Some(executed)
     }
 
+    /// A node removes a key as one is for want of memory, if it runs and has it.
+    pub(crate) fn evict(&mut self, host: usize, db: u8, key: &[u8]) {
+        if self.hosts[host].evict(db, key, self.now) {
+            self.note(format_args!("n{host} evicts {db}:{}", String::from_utf8_lossy(key)));
+            *self.events.entry("evicted for want of memory").or_default() += 1;
+            self.wake(host, self.now);
+        }
+    }
+
     /// Switches a node's role, if it runs.
     pub(crate) fn switch_role(&mut self, host: usize, is_read_only: bool) {
         let role: &[u8] = if is_read_only { b"read-only" } else { b"active" };
