@@ -176,6 +176,7 @@ impl RichKey {
 }
 
 /// Elements at some places.
+#[expect(clippy::large_enum_variant, reason = "it lives on the stack of who reads")]
 pub(crate) enum Elements<'s> {
     Packed(PackedElements<'s>),
     Rich(LiveCells<'s>, Option<Mark>),
