@@ -86,11 +86,11 @@ fn a_batch_of_another_format_is_refused_with_both_versions() {
     let mut pair = Pair::start();
     let good = batch(STRANGER, now(), &[set("forged", "value")]);
     let mut newer = good.clone();
-    newer[1] = 2;
+    newer[1] = 3;
     check_refused(
         pair.host(),
         &newer,
-        "BADBATCH batch has format 2, this build reads 1: upgrade the older side",
+        "BADBATCH batch has format 3, this build reads 1 to 2: upgrade the older side",
     );
     check_taken(&mut pair, &good);
 }

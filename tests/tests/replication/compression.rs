@@ -46,7 +46,8 @@ fn hosts_with_different_settings_hold_the_same() {
             };
             let (payload, wire) = (sum("payload_bytes_out"), sum("wire_bytes_out"));
             let is_as_set = if setting == "none" { wire > payload } else { wire < payload / 2 };
-            payload > 100_000 && is_as_set && links.values().all(|link| link["compression"] == setting)
+            // What went over a link that gave way to another is not counted.
+            payload > 50_000 && is_as_set && links.values().all(|link| link["compression"] == setting)
         });
     }
 }
