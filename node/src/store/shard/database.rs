@@ -1,5 +1,6 @@
 //! A shard's part of one database: its slots' tables, and what is counted of them.
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 
 use hashbrown::HashTable;
@@ -8,7 +9,7 @@ use shared::state::FlushState;
 use shared::time::WallMillis;
 use shared::version::Version;
 
-use crate::store::dead::{CellName, Dead, DeadParts, Place};
+use crate::store::dead::{Dead, DeadParts, Place};
 use crate::store::entry::Entry;
 use crate::store::key::{Key, SLOTS_PER_SHARD, slot_of};
 use crate::store::lasts::Lasts;
@@ -177,7 +178,8 @@ impl Site {
     }
 
     pub(super) fn cell(self, id: &CellId<'_>) -> Place {
-        Place { cell: Some(Box::new(CellName::of(id))), ..self.whole() }
+        let element = Cow::Owned(id.element.to_vec());
+        Place { cell: Some(Box::new(CellId { kind: id.kind, element })), ..self.whole() }
     }
 }
 
