@@ -143,6 +143,8 @@ pub(crate) struct Client {
     pub(crate) after: After,
     /// The newest command's name; the worker publishes it once per run of commands.
     pub(crate) last_command: &'static str,
+    /// Its row, if that is found by its first word alone: most clients send the same command many times.
+    pub(crate) last_row: Option<&'static Command>,
     /// The version of this connection's last write, for WAIT.
     pub(crate) last_write: Option<Version>,
 }
@@ -168,6 +170,7 @@ impl Client {
             reply_mode: ReplyMode::On,
             after: After::Continue,
             last_command: "NULL",
+            last_row: None,
             last_write: None,
         }
     }

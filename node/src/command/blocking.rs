@@ -210,6 +210,7 @@ impl Blocked {
             let mut context = Context {
                 server,
                 client: &mut client,
+                only: None,
                 transaction: &mut transaction,
                 reply,
                 clocks,

@@ -57,7 +57,10 @@ fn dispatch(
     clocks: Clocks,
     out: &mut Vec<u8>,
 ) -> CommandResult {
-    let command = match find(arguments) {
+    let is_again = |row: &&Command| {
+        arguments[0].eq_ignore_ascii_case(row.name.as_bytes()) && row.accepts(arguments.len())
+    };
+    let command = match client.last_row.filter(is_again).map_or_else(|| find(arguments), Ok) {
         Ok(command) => command,
         Err(CommandError::WrongArity(name)) if name == "exec" => {
             super::transaction::drop_queue(server, client);
@@ -74,6 +77,7 @@ fn dispatch(
         }
     };
     client.last_command = command.name;
+    client.last_row = Some(command).filter(|row| !row.has_flag("container"));
     if command.access == Access::Write
         && let Err(error) = check_role(server)
     {
@@ -101,9 +105,10 @@ fn dispatch(
     if command.name == "exec" {
         return exec(server, client, clocks, out);
     }
-    let set = shards_of(command, arguments);
+    let only = command.keys.only(arguments).map(|key| Key::new(client.db, key));
+    let set = only.map_or_else(|| shards_of(command, arguments), |key| ShardSet::of(key.shard()));
     let mut transaction = Transaction::begin(&server.node, set, clocks, command.access == Access::Write)?;
-    let result = run(server, client, command, arguments, &mut transaction, clocks, out, false);
+    let result = run(server, client, command, arguments, only, &mut transaction, clocks, out, false);
     finish(server, client, transaction);
     super::blocking::serve(server);
     result
@@ -214,7 +219,9 @@ fn exec(server: &Server, client: &mut Client, clocks: Clocks, out: &mut Vec<u8>)
         let arguments: SmallVec<[&[u8]; 8]> = arguments.iter().map(|argument| &**argument).collect();
         client.last_command = command.name;
         let start = out.len();
-        if let Err(error) = run(server, client, command, &arguments, &mut transaction, clocks, out, true) {
+        if let Err(error) =
+            run(server, client, command, &arguments, None, &mut transaction, clocks, out, true)
+        {
             out.truncate(start);
             count(&server.stats.error_replies, 1);
             ReplyWriter::new(out, client.protocol).error(&error.to_string());
@@ -231,13 +238,14 @@ fn run<'a>(
     client: &mut Client,
     command: &Command,
     arguments: &[&'a [u8]],
+    only: Option<Key<'a>>,
     transaction: &mut Transaction<'a>,
     clocks: Clocks,
     out: &mut Vec<u8>,
     in_exec: bool,
 ) -> CommandResult {
     let reply = ReplyWriter::new(out, client.protocol);
-    let mut context = Context { server, client, transaction, reply, clocks, in_exec };
+    let mut context = Context { server, client, only, transaction, reply, clocks, in_exec };
     (command.handler)(&mut context, arguments)
 }
 
@@ -266,9 +274,6 @@ fn shards_of(command: &Command, arguments: &[&[u8]]) -> ShardSet {
         Keys::None => ShardSet::EMPTY,
         Keys::All => ShardSet::ALL,
         Keys::Sort if super::sort::reads_unnamed(arguments) => ShardSet::ALL,
-        Keys::Range { first, last, .. } if first as isize == last && arguments.len() > first => {
-            ShardSet::of(shard(arguments[first]))
-        }
         ref keys => keys.of(arguments).iter().fold(ShardSet::EMPTY, |set, key| set.with(shard(key))),
     }
 }
