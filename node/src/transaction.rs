@@ -301,7 +301,9 @@ impl<'a> Transaction<'a> {
         missing: i128,
     ) -> Result<(), CommandError> {
         let entry = self.locked.of(key).find(key);
-        let Some(held) = entry.and_then(|entry| entry.contribution_to(cell, last.origin)) else {
+        let Some(held) =
+            entry.and_then(|entry| entry.contribution_to(cell, last.origin, &self.node.store.origins))
+        else {
             return Ok(());
         };
         let Sum::Int(sum) = held.sum else { return Ok(()) };
@@ -388,11 +390,22 @@ impl<'a> Transaction<'a> {
     }
 
     fn emit(&mut self, key: &Key<'a>, op: Op<'a>) -> Result<(), CommandError> {
-        self.emit_change(Change::new(key.db, key.bytes, op))
+        debug_assert!(self.write.is_some(), "a command that writes says so in its row");
+        let change = Change::new(key.db, key.bytes, op);
+        let bytes = change.encoded_bytes_max();
+        self.reserve(bytes)?;
+        let foreseen = self.foresee(&change);
+        let origins = &self.node.store.origins;
+        self.locked.of_mut(key).merge(key, change.op.clone(), self.writer, origins)?;
+        if let Some(foreseen) = foreseen {
+            self.note_foreseen(&foreseen, &change);
+        }
+        self.note_change(change, bytes);
+        Ok(())
     }
 
+    /// As [`Transaction::emit`], of a change of any key, or of all.
     fn emit_change(&mut self, change: Change<'a>) -> Result<(), CommandError> {
-        debug_assert!(self.write.is_some(), "a command that writes says so in its row");
         let bytes = change.encoded_bytes_max();
         self.reserve(bytes)?;
         let foreseen = self.foresee(&change);
@@ -400,9 +413,14 @@ impl<'a> Transaction<'a> {
         if let Some(foreseen) = foreseen {
             self.note_foreseen(&foreseen, &change);
         }
+        self.note_change(change, bytes);
+        Ok(())
+    }
+
+    /// Notes a change that is merged, and takes at most so many bytes in the log.
+    fn note_change(&mut self, change: Change<'a>, bytes: usize) {
         self.change_bytes += bytes;
         self.changes.push(change);
-        Ok(())
     }
 
     /// Ends the transaction: its changes go to the log as one.

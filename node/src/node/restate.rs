@@ -17,6 +17,7 @@ use shared::version::Version;
 
 use super::Node;
 use crate::store::key::Key;
+use crate::store::origins::Origins;
 use crate::store::rich::OwnContribution;
 use crate::store::shard::Shard;
 use crate::store::{LockedShards, ShardSet};
@@ -45,8 +46,8 @@ pub(super) struct Missing {
 }
 
 impl Place {
-    fn held(&self, shard: &Shard) -> Option<OwnContribution> {
-        shard.find(&self.key())?.contribution_to(&self.cell, self.owner)
+    fn held(&self, shard: &Shard, origins: &Origins) -> Option<OwnContribution> {
+        shard.find(&self.key())?.contribution_to(&self.cell, self.owner, origins)
     }
 
     fn key(&self) -> Key<'_> {
@@ -91,7 +92,9 @@ impl Restating<'_> {
     }
 
     fn owned(&self, place: Place, shard: &Shard) -> Option<Owned> {
-        let OwnContribution { first, counted, sum: Sum::Int(sum), .. } = place.held(shard)? else {
+        let OwnContribution { first, counted, sum: Sum::Int(sum), .. } =
+            place.held(shard, &self.node.store.origins)?
+        else {
             return None;
         };
         // What is still missing there is this node's, too.
@@ -107,7 +110,9 @@ impl Restating<'_> {
     /// Notes what is missing in what was merged.
     pub(crate) fn note_missing(&self, owned: Owned, shard: &Shard) {
         let Owned { place, counted, sum } = owned;
-        let Some(OwnContribution { first, counted: held, sum: Sum::Int(now), .. }) = place.held(shard) else {
+        let Some(OwnContribution { first, counted: held, sum: Sum::Int(now), .. }) =
+            place.held(shard, &self.node.store.origins)
+        else {
             return;
         };
         let mut missing = self.node.missing.lock();

@@ -24,10 +24,13 @@ pub(super) fn hmset<'a>(context: &mut Context<'_, 'a>, arguments: &[&'a [u8]]) -
 
 pub(super) fn hsetnx<'a>(context: &mut Context<'_, 'a>, arguments: &[&'a [u8]]) -> CommandResult {
     let (key, field) = (context.key(arguments[1]), arguments[2]);
-    let hash = context.transaction.collection(&key, Kind::Hash)?;
-    let is_free = !hash.is_some_and(|hash| hash.contains(field));
+    let mut is_free = false;
+    let value = Value::Bytes(arguments[3].into());
+    context.transaction.put_if(&key, Kind::Hash, field, value, |held| {
+        is_free = held.is_none();
+        is_free
+    })?;
     if is_free {
-        put(context, &key, field, arguments[3])?;
         context.transaction.notify(Class::Hash, "hset", &key);
     }
     context.reply.integer(is_free.into());
@@ -61,19 +64,19 @@ fn write<'a>(context: &mut Context<'_, 'a>, name: &str, arguments: &[&'a [u8]]) 
         return Err(CommandError::WrongArity(name.to_owned()));
     }
     let key = context.key(arguments[1]);
-    let length = |context: &Context<'_, '_>| -> Result<usize, CommandError> {
-        Ok(context.transaction.collection(&key, Kind::Hash)?.map_or(0, |hash| hash.len()))
-    };
-    let before = length(context)?;
     context
         .transaction
         .reserve_elements(&key, pairs.iter().map(|[field, value]| field.len() + value.len()))?;
+    let mut added = 0;
     for [field, value] in pairs {
-        context.transaction.put(&key, Kind::Hash, *field, Value::Bytes((*value).into()))?;
+        let value = Value::Bytes((*value).into());
+        context.transaction.put_if(&key, Kind::Hash, field, value, |held| {
+            added += i64::from(held.is_none());
+            true
+        })?;
     }
-    let added = length(context)? - before;
     context.transaction.notify(Class::Hash, "hset", &key);
-    Ok(added as i64)
+    Ok(added)
 }
 
 /// Writes one field.

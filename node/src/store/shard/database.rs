@@ -3,12 +3,12 @@
 use std::borrow::Cow;
 use std::collections::BTreeSet;
 
-use hashbrown::HashTable;
 use shared::change::CellId;
 use shared::state::FlushState;
 use shared::time::WallMillis;
 use shared::version::Version;
 
+use super::table::Table;
 use crate::store::dead::{Dead, DeadParts, Place};
 use crate::store::entry::Entry;
 use crate::store::key::{Key, SLOTS_PER_SHARD, slot_of};
@@ -53,7 +53,7 @@ pub(super) struct Database {
 #[derive(Default)]
 #[repr(align(64))]
 pub(super) struct Slot {
-    pub(super) table: HashTable<Entry>,
+    pub(super) table: Table,
     /// The XOR of its keys' digests.
     pub(super) digest: u64,
     /// Which changes reached it last.
