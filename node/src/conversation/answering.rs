@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 
 use serde_bytes::ByteBuf;
-use shared::clock::Timestamp;
 use shared::conversation::{
     ANSWER_BYTES, Answer, Begun, CONVERSATION, Greeting, KeyDigest, Question, Refusal, States, Summaries,
     Summary,
@@ -180,9 +179,7 @@ impl Conversations {
             run: id,
             frontier,
             clock,
-            known_until: departed()
-                .find(|one| one.node_id == formerly)
-                .map_or(Timestamp::ZERO, |one| one.clock),
+            known_until: membership.group.known_until(formerly, clock),
             closed: departed().map(|one| one.end).collect(),
             flushes,
         })
