@@ -11,7 +11,7 @@
 //! - [`server`], [`worker`], [`connection`], [`client`]: what serves clients.
 //! - [`follow`]: streams of the feed, on the [`runtime`].
 //! - [`image`], [`snapshots`]: the store as bytes, and when it is written to disk whole.
-//! - [`open`]: what a start makes of a directory.
+//! - [`open`], [`loading`]: what a start makes of a directory, and what clients are told meanwhile.
 //! - [`start`]: how a node starts and stops.
 //! - `simulation`: all of it but for threads, sockets and clocks, for the simulator (feature `simulation`).
 
@@ -30,6 +30,8 @@ mod image;
 mod snapshots;
 
 mod open;
+
+mod loading;
 
 mod pause;
 

@@ -48,7 +48,8 @@ pub(crate) struct Node {
     pub(crate) log: Log,
     /// The log's own origin, as packed entries name it. Changed under the log's lock.
     own_index: AtomicU16,
-    pub(crate) settings: Settings,
+    /// Shared with whoever was there before it.
+    pub(crate) settings: Arc<Settings>,
     pub(crate) peers: Mutex<Peers>,
     pub(crate) merged: MergeCounters,
     pub(crate) snapshots: SnapshotRequests,
@@ -154,11 +155,11 @@ pub(crate) struct Applied {
 }
 
 impl Node {
-    /// A node with nothing in its store. Recovery merges what the log holds by [`Node::replay`].
+    /// A node that holds what is in the store.
     pub(crate) fn new(
         store: Store,
         start: Start,
-        settings: Settings,
+        settings: Arc<Settings>,
         belongings: Belongings,
     ) -> Result<Self, TooManyOrigins> {
         let Belongings { membership, random, started } = belongings;
@@ -300,24 +301,6 @@ impl Node {
         };
         Err(ApplyError::Closed { origin, what })
     }
-
-    /// Merges a batch of the log's, at the start, into `store`.
-    pub(crate) fn replay(store: &Store, bytes: &[u8], held: Timestamp) -> Result<BatchHeader, ReplayError> {
-        let batch = Batch::decode(bytes)?;
-        batch.validate()?;
-        let index = store.origins.intern(batch.header.origin)?;
-        merge_batch(store, &batch, held, index, None, None)?;
-        Ok(batch.header)
-    }
-}
-
-/// Why a batch of the log could not be merged at the start.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum ReplayError {
-    #[error(transparent)]
-    Batch(#[from] BatchError),
-    #[error(transparent)]
-    TooManyOrigins(#[from] TooManyOrigins),
 }
 
 pub(crate) fn count(counter: &AtomicU64, by: u64) {
@@ -385,6 +368,26 @@ fn merge_batch(
         }
     }
     Ok(applied)
+}
+
+/// Merges, at a start, what of a validated batch lies beyond `held` and concerns these shards: change by change, for
+/// nobody looks yet.
+pub(crate) fn merge_shards(
+    store: &Store,
+    batch: &Batch<'_>,
+    held: Timestamp,
+    index: OriginIndex,
+    own: ShardSet,
+) -> Result<(), TooManyOrigins> {
+    for (at, change) in batch.changes().map_while(Result::ok).filter(|(at, _)| *at > held) {
+        let set = shards_of(std::slice::from_ref(&change)).intersection(own);
+        if set != ShardSet::EMPTY {
+            let at = Version::new(at, batch.header.origin);
+            let writer = Writer { at, index, source: Source::Log, accessed: None };
+            merge_change(&mut store.lock(set), change, writer, &store.origins)?;
+        }
+    }
+    Ok(())
 }
 
 fn shards_of(changes: &[Change<'_>]) -> ShardSet {

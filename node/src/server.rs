@@ -18,9 +18,10 @@ use crate::conversation::Notice;
 use crate::error::CommandError;
 use crate::follow::Handover;
 use crate::group::Own;
+use crate::loading::NodePlace;
 use crate::log::SealedReader;
-use crate::node::Node;
 use crate::notifications::Notices;
+use crate::open::Progress;
 use crate::pause::Pause;
 use crate::pubsub::{Post, PubSub};
 use crate::transaction::Clocks;
@@ -50,7 +51,9 @@ pub(crate) struct Stats {
 
 /// What all threads of a node share.
 pub(crate) struct Server {
-    pub(crate) node: Node,
+    pub(crate) node: NodePlace,
+    /// How far the loading of the node is.
+    pub(crate) progress: Arc<Progress>,
     pub(crate) config: Config,
     pub(crate) clients: Clients,
     pub(crate) blocked: BlockedClients,
@@ -62,7 +65,7 @@ pub(crate) struct Server {
     /// 40 hexadecimal digits that no other run has.
     pub(crate) run_id: String,
     pub(crate) logger: Logger,
-    log_reader: Option<SealedReader>,
+    log_reader: OnceLock<SealedReader>,
     began: Instant,
     workers: OnceLock<Vec<Arc<Inbox>>>,
     streams: async_std::channel::Sender<Handover>,
@@ -82,10 +85,9 @@ pub(crate) struct Server {
 
 /// What a server is put together from.
 pub(crate) struct Parts {
-    pub(crate) node: Node,
+    pub(crate) node: NodePlace,
     pub(crate) config: Config,
     pub(crate) logger: Logger,
-    pub(crate) log_reader: Option<SealedReader>,
     pub(crate) run_id: String,
     pub(crate) streams: async_std::channel::Sender<Handover>,
     /// The wall clock at the start.
@@ -97,6 +99,7 @@ impl Server {
         let started = parts.started;
         Self {
             node: parts.node,
+            progress: Arc::default(),
             config: parts.config,
             clients: Clients::default(),
             blocked: BlockedClients::default(),
@@ -106,7 +109,7 @@ impl Server {
             started,
             run_id: parts.run_id,
             logger: parts.logger,
-            log_reader: parts.log_reader,
+            log_reader: OnceLock::new(),
             began: Instant::now(),
             workers: OnceLock::new(),
             streams: parts.streams,
@@ -290,7 +293,12 @@ impl Server {
 
     /// Reads the log on disk; none for a node without a directory.
     pub(crate) fn log_reader(&self) -> Option<SealedReader> {
-        self.log_reader.clone()
+        self.log_reader.get().cloned()
+    }
+
+    /// By this the log on disk is read. Told once, before anybody can follow it.
+    pub(crate) fn set_log_reader(&self, reader: SealedReader) {
+        assert!(self.log_reader.set(reader).is_ok(), "a node has one log");
     }
 
     /// Stops the node: everything is told, and `run` returns when all is on disk.

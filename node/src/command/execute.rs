@@ -10,6 +10,7 @@ use super::context::Context;
 use super::{Access, Command, Keys, table};
 use crate::client::{After, Client, QUEUE_BYTES_MAX, Queue, ReplyMode};
 use crate::error::{CommandError, CommandResult};
+use crate::loading;
 use crate::node::count;
 use crate::server::Server;
 use crate::store::ShardSet;
@@ -74,8 +75,9 @@ fn dispatch(
         }
     };
     client.last_command = command.name;
-    if command.access == Access::Write
-        && let Err(error) = check_role(server)
+    let permitted = check_loaded(server, command);
+    if let Err(error) =
+        permitted.and_then(|()| if command.access == Access::Write { check_role(server) } else { Ok(()) })
     {
         if let Some(queue) = &mut client.queue {
             queue.refused = true;
@@ -107,6 +109,14 @@ fn dispatch(
     finish(server, client, transaction);
     super::blocking::serve(server);
     result
+}
+
+/// Before the node is there nothing is carried out that needs its data.
+fn check_loaded(server: &Server, command: &Command) -> CommandResult {
+    if server.node.is_loading() && !loading::is_permitted(command) {
+        return Err(CommandError::text("LOADING Redis is loading the dataset in memory"));
+    }
+    Ok(())
 }
 
 /// A read-only node takes no client's writes.

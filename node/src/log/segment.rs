@@ -25,10 +25,9 @@ mod format;
 mod reader;
 
 pub(super) use format::{
-    BadSegmentHeader, RecordHeader, SEGMENT_HEADER_BYTES, SegmentWindow, decode_segment_header,
-    parse_segment_name, segment_name,
+    BadSegmentHeader, RecordHeader, SEGMENT_HEADER_BYTES, SegmentWindow, decode_segment_header, segment_name,
 };
-pub(crate) use format::{LogPosition, RECORD_HEADER_BYTES};
+pub(crate) use format::{LogPosition, RECORD_HEADER_BYTES, parse_segment_name};
 pub(crate) use reader::LogReader;
 
 use format::{encode_segment_header, file_offset};
