@@ -101,7 +101,7 @@ fn is_refused(reply: &Value) -> bool {
 fn under_every_policy_two_masters_stay_within_the_limit_and_end_equal() {
     let group = limited(&[LIMIT, LIMIT], "allkeys-lru");
     // Enough that the limit is exceeded twice over under each policy.
-    let rounds = size(400, 8_000);
+    let rounds = size(800, 8_000);
     for policy in [
         "allkeys-lru",
         "allkeys-lfu",
@@ -118,7 +118,7 @@ fn under_every_policy_two_masters_stay_within_the_limit_and_end_equal() {
         let most = watch(&group, &load, rounds);
         load.finish();
         assert!(evicted(&group) > before + 100, "nothing is removed under {policy}");
-        assert!(most < LIMIT / 100 * 120, "{policy}: {most} bytes, of {LIMIT}");
+        assert!(most < LIMIT / 100 * 110, "{policy}: {most} bytes, of {LIMIT}");
         check_equal_at_rest(&group);
         configure(&group, "maxmemory", &LIMIT.to_string());
     }
@@ -141,14 +141,13 @@ fn one_key_goes_for_one_that_is_written_and_each_master_sees_to_its_share() {
     let most = watch(&group, &load, size(1_000, 10_000));
     let written = load.finish() * RUN as u64;
     check_equal_at_rest(&group);
-    assert!(most < LIMIT / 100 * 120, "the smaller limit holds for both: {most} bytes");
+    assert!(most < LIMIT / 100 * 110, "the smaller limit holds for both: {most} bytes");
     let shares: Vec<u64> = group.hosts().iter().map(|host| host.counter("evicted_keys")).collect();
     let all: u64 = shares.iter().sum();
     let Value::Int(left) = group[0].run(&["DBSIZE"]) else { panic!("DBSIZE tells a number") };
     assert!(left as u64 * 400 > LIMIT / 4, "{left} keys are left: more have gone than had to");
     assert!(shares.iter().all(|share| share * 5 > all), "one of them removes nearly all: {shares:?}");
-    // Who is late lets the other go beyond its share: then some keys are removed by both.
-    assert!(2 * all < 3 * written, "{all} of {written} keys were removed, many of them twice");
+    assert!(all < written, "{all} of {written} keys were removed, some of them twice");
     check_verified(group.hosts());
     check_undiverged(group.hosts());
 }
