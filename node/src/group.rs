@@ -64,6 +64,7 @@ use shared::version::{Frontier, Version};
 
 use self::counted::Counted;
 use self::eviction::Evictions;
+use self::stability::Settling;
 
 /// More members than this are a misconfiguration or an attack: further ones are not taken in.
 pub(crate) const MEMBERS_MAX: usize = 1_024;
@@ -125,8 +126,7 @@ pub(crate) struct Group {
     /// Until all is re-issued, through another join if need be: of which origins its own frontier covers only so much,
     /// though its floor lies above.
     unseen: Vec<(Origin, Timestamp)>,
-    /// Since when all agree on the end of an origin.
-    agreed: BTreeMap<Origin, (Timestamp, MonoMillis)>,
+    settling: Settling,
     floor: Timestamp,
     saved_floor: Timestamp,
     is_unsaved: bool,
@@ -159,7 +159,7 @@ impl Group {
             departed: departed.into_iter().map(|departed| (departed.node_id, departed)).collect(),
             formerly,
             unseen,
-            agreed: BTreeMap::new(),
+            settling: Settling::default(),
             floor,
             saved_floor: floor,
             is_unsaved: false,
@@ -405,14 +405,48 @@ impl Group {
     /// An eviction takes effect: what its bearer may have written beyond what is held here comes back with it only, if ever.
     fn depart(&mut self, node_id: NodeId, own: &Frontier) {
         let Some(Counted { member, reached, .. }) = self.members.remove(&node_id) else { return };
-        let end = Version::new(own.get(member.origin), member.origin);
-        // It may have departed before, and was only named again.
-        let before = self.departed.get(&node_id).map(|departed| departed.clock);
+        let mut end = Version::new(own.get(member.origin), member.origin);
+        // It may have departed before, here or at the peer whose floor this node has taken over, and was only named again:
+        // the floor has risen since, and tells nothing of it.
+        let before = self.departed.get(&node_id);
+        if let Some(before) =
+            before.filter(|before| before.end.origin == end.origin && !own.lists(end.origin))
+        {
+            end = end.min(before.end);
+        }
+        let before = before.map(|before| before.clock);
         let clock = reached.map(|reached| reached.clock).max(before).unwrap_or(Timestamp::ZERO);
-        self.departed.insert(node_id, Departed { node_id, clock, end });
+        self.note_departed(Departed { node_id, clock, end });
+    }
+
+    fn note_departed(&mut self, departed: Departed) {
+        self.departed.insert(departed.node_id, departed);
         if self.departed.len() > DEPARTED_MAX {
             let oldest = self.departed.values().min_by_key(|departed| departed.clock).map(|old| old.node_id);
             oldest.map(|oldest| self.departed.remove(&oldest));
+        }
+    }
+
+    /// A peer's state was taken over, and with it what it holds of whom it has evicted.
+    pub(crate) fn learn_departed(&mut self, theirs: &[Departed]) {
+        for theirs in theirs {
+            let is_counted =
+                self.members.contains_key(&theirs.node_id) && !self.evictions.contains(theirs.node_id);
+            if is_counted || theirs.node_id == self.own.node_id {
+                continue;
+            }
+            let ours = self.departed.get(&theirs.node_id);
+            let learnt = match ours {
+                Some(ours) if ours.end.origin == theirs.end.origin => {
+                    Departed { clock: ours.clock.max(theirs.clock), end: ours.end.max(theirs.end), ..*theirs }
+                }
+                Some(ours) if ours.clock >= theirs.clock => continue,
+                _ => *theirs,
+            };
+            if ours != Some(&learnt) {
+                self.note_departed(learnt);
+                self.is_unsaved = true;
+            }
         }
     }
 

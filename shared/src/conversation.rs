@@ -34,7 +34,7 @@ use crate::version::{Frontier, Version};
 pub const ANSWER_BYTES: usize = 256 << 10;
 
 /// The version of what nodes say to each other: two of different versions say nothing else.
-pub const CONVERSATION: u8 = 2;
+pub const CONVERSATION: u8 = 3;
 
 /// What a node asks.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -48,10 +48,7 @@ pub enum Question {
     /// What is in these slots, in short.
     Summaries(Vec<u16>),
     /// Let me take over your state.
-    Begin {
-        /// Under which node id the asker was a member before it was evicted; zero if it never was.
-        formerly: NodeId,
-    },
+    Begin,
     /// Everything in these slots.
     States {
         /// The reconcile, as [`Begun::run`] named it.
@@ -193,11 +190,8 @@ pub struct Begun {
     pub frontier: Frontier,
     /// The sender's clock at its start.
     pub clock: Timestamp,
-    /// Up to which moment of its clock the asker's writes had come here when it was evicted; zero if it was not, or that is
-    /// long forgotten. Origins that have ended since may be known to it better than to the sender's floor.
-    pub known_until: Timestamp,
-    /// What the group holds of origins of members that were evicted: they end there.
-    pub closed: Vec<Version>,
+    /// Who was evicted before: of what they wrote the sender's floor tells nothing.
+    pub departed: Vec<Departed>,
     /// The flushes of its databases: a page of [`state`](crate::state) without keys.
     pub flushes: ByteBuf,
 }

@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 
 use serde_bytes::ByteBuf;
-use shared::clock::Timestamp;
 use shared::conversation::{
     ANSWER_BYTES, Answer, Begun, CONVERSATION, Greeting, KeyDigest, Question, Refusal, States, Summaries,
     Summary,
@@ -100,7 +99,7 @@ impl Conversations {
             Question::Digests(shards) => Answer::Digests(digests(node, &shards)),
             Question::Summaries(slots) => Answer::Summaries(summaries(node, &slots, false)),
             Question::Deep(from) => Answer::Summaries(summaries(node, &deep_slots(from), true)),
-            Question::Begin { formerly } => self.begin(node, peer, formerly, clocks),
+            Question::Begin => self.begin(node, peer, clocks),
             Question::States { slots, .. } | Question::Values(slots) => {
                 states(node, indices(&slots), What::Everything)
             }
@@ -140,7 +139,7 @@ impl Conversations {
         }
     }
 
-    fn begin(&mut self, node: &Node, peer: NodeId, formerly: NodeId, clocks: Clocks) -> Answer {
+    fn begin(&mut self, node: &Node, peer: NodeId, clocks: Clocks) -> Answer {
         let not_now = |text: &str| Answer::Refused(Refusal::NotNow, text.to_owned());
         {
             let membership = node.membership.lock();
@@ -174,18 +173,8 @@ impl Conversations {
         let (frontier, clock) = node.log.standing(clocks.wall);
         // Before the group is locked: INFO looks at that under the shards' locks.
         let flushes = ByteBuf::from(node.flushes());
-        let membership = node.membership.lock();
-        let departed = || membership.group.departed();
-        Answer::Begun(Begun {
-            run: id,
-            frontier,
-            clock,
-            known_until: departed()
-                .find(|one| one.node_id == formerly)
-                .map_or(Timestamp::ZERO, |one| one.clock),
-            closed: departed().map(|one| one.end).collect(),
-            flushes,
-        })
+        let departed = node.membership.lock().group.departed().copied().collect();
+        Answer::Begun(Begun { run: id, frontier, clock, departed, flushes })
     }
 
     /// Who has taken a new node id, for it joins anew, may have begun under the one before: nobody goes on with that, and

@@ -19,7 +19,7 @@ use std::collections::{BTreeMap, BTreeSet, HashSet, VecDeque};
 
 use shared::announcement::Member;
 use shared::clock::Timestamp;
-use shared::conversation::{Answer, Begun, Enrolment, Question, States};
+use shared::conversation::{Answer, Begun, Departed, Enrolment, Question, States};
 use shared::id::{GroupId, NodeId, Origin};
 use shared::state::{FlushState, Page};
 use shared::version::{Frontier, Version};
@@ -49,6 +49,8 @@ pub(crate) struct Receiving {
     /// The origins of all that it held then.
     origins: Vec<Origin>,
     formerly: NodeId,
+    /// Whom the sender's group has evicted.
+    departed: Vec<Departed>,
     /// Of which origins the sender's floor says nothing.
     exceptions: Vec<(Origin, Timestamp)>,
     /// How much of each origin the sender's group has seen: what this node holds beyond is to be re-issued.
@@ -106,6 +108,7 @@ impl Receiving {
             ours: ours.except(pending.iter().copied()),
             origins,
             formerly,
+            departed: Vec::new(),
             exceptions: Vec::new(),
             unseen: Vec::new(),
             pending,
@@ -211,7 +214,7 @@ impl Receiving {
     pub(super) fn next_question(&self, node: &Node) -> Option<Question> {
         let run = self.run;
         match &self.phase {
-            Phase::Beginning => Some(Question::Begin { formerly: self.formerly }),
+            Phase::Beginning => Some(Question::Begin),
             Phase::Digests => Some(Question::Digests((0..SHARDS as u8).collect())),
             Phase::States(slots) => {
                 Some(Question::States { run, slots: slots.iter().copied().take(SLOTS_ASKED).collect() })
@@ -236,7 +239,7 @@ impl Receiving {
         notices: &mut Vec<Notice>,
     ) {
         match (question, answer) {
-            (Question::Begin { .. }, Answer::Begun(begun)) => self.on_begun(node, begun, clocks, notices),
+            (Question::Begin, Answer::Begun(begun)) => self.on_begun(node, begun, clocks, notices),
             (Question::Digests(_), Answer::Digests(digests)) => {
                 self.on_digests(node, &digests, clocks, notices)
             }
@@ -269,7 +272,7 @@ impl Receiving {
             // It is tried again, after a while.
             return notices.push(Notice::Refused { text: error.to_string() });
         }
-        let Begun { run, frontier, known_until, closed, flushes, .. } = begun;
+        let Begun { run, frontier, departed, flushes, .. } = begun;
         let flushes = Page::decode(&flushes).map(|page| page.flushes().to_vec()).ok();
         let Some(flushes) = flushes.filter(|flushes| node.merge_flushes(flushes).is_ok()) else {
             return notices.push(FLUSHES_NOT_TAKEN);
@@ -279,8 +282,9 @@ impl Receiving {
         if !self.is_joiner {
             node.pull_from(&frontier);
         }
-        self.exceptions = self.exceptions(&frontier, known_until, &closed);
+        self.exceptions = self.exceptions(&frontier, &departed);
         self.judged = frontier.except(self.exceptions.iter().copied());
+        self.departed = departed;
         self.theirs = frontier;
         self.phase = Phase::Digests;
     }
@@ -288,20 +292,19 @@ impl Receiving {
     /// Of which origins the sender's floor says nothing: those that this node knew, and the sender does not list. They ended
     /// before the floor rose to where it is, or the sender's group never heard of them. It holds of them what it held when
     /// this node was evicted, or nothing. A member's floor is the sender's, too.
-    fn exceptions(
-        &self,
-        theirs: &Frontier,
-        known_until: Timestamp,
-        closed: &[Version],
-    ) -> Vec<(Origin, Timestamp)> {
+    fn exceptions(&self, theirs: &Frontier, departed: &[Departed]) -> Vec<(Origin, Timestamp)> {
         if !self.is_joiner {
             return Vec::new();
         }
+        // What this node wrote up to then has come there: it may know better of origins that have ended since.
+        let formerly = departed.iter().find(|one| one.node_id == self.formerly);
+        let known_until = formerly.map_or(Timestamp::ZERO, |one| one.clock);
         let floor = known_until.max(self.ours.floor()).min(theirs.floor());
         let pending =
             |origin: Origin| self.pending.iter().find(|(other, _)| *other == origin).map(|(_, at)| *at);
         let held = |origin: Origin| {
-            let end = closed.iter().find(|end| end.origin == origin).map_or(floor, |end| end.timestamp);
+            let end = departed.iter().map(|one| one.end).find(|end| end.origin == origin);
+            let end = end.map_or(floor, |end| end.timestamp);
             pending(origin).map_or(end, |at| end.min(at))
         };
         let known = self.origins.iter().copied().chain(self.pending.iter().map(|(origin, _)| *origin));
@@ -455,8 +458,10 @@ impl Receiving {
                 }
                 let saving = if enrolled.is_some() {
                     node.save_joined(&self.theirs, wall)
-                } else {
+                } else if node.learn_departed(&self.departed) {
                     node.save_pulled(wall)
+                } else {
+                    return;
                 };
                 if let Ok(ticket) = saving {
                     self.phase = Phase::Saving(ticket, enrolled.take());

@@ -8,6 +8,7 @@ use shared::time::MonoMillis;
 use shared::version::Frontier;
 
 use super::eviction::Evictions;
+use super::stability::Settling;
 use super::{Counted, Group, MEMBERS_MAX, Standing};
 
 /// Why a node was not enrolled.
@@ -119,7 +120,7 @@ impl Group {
         self.members.clear();
         self.departed.clear();
         self.evictions = Evictions::default();
-        self.agreed.clear();
+        self.settling = Settling::default();
         self.is_unsaved = true;
     }
 
@@ -128,7 +129,7 @@ impl Group {
     /// would pass for complete what members have written since.
     pub(crate) fn join(&mut self, enrolment: Enrolment, origin: Origin, floor: Timestamp, now: MonoMillis) {
         (self.floor, self.saved_floor) = (floor, floor);
-        self.agreed.clear();
+        self.settling = Settling::default();
         self.own.group_id = enrolment.group_id;
         self.run_as(origin);
         self.is_joining = false;

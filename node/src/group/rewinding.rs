@@ -4,6 +4,7 @@ use shared::clock::Timestamp;
 use shared::id::Origin;
 
 use super::Group;
+use super::stability::Settling;
 
 impl Group {
     /// The clock is to be put back: nobody has accepted what lies beyond `cut`. No origin has ended later than `now`, so
@@ -13,7 +14,7 @@ impl Group {
         self.is_reissuing = true;
         self.floor = self.floor.min(now);
         self.saved_floor = self.saved_floor.min(now);
-        self.agreed.clear();
+        self.settling = Settling::default();
         self.is_unsaved = true;
     }
 

@@ -1,7 +1,9 @@
 //! What all members have, and from where on an ended origin need not be listed any more.
 
+use std::collections::BTreeMap;
+
 use shared::clock::Timestamp;
-use shared::id::GroupId;
+use shared::id::{GroupId, Origin};
 use shared::time::{MonoMillis, WallMillis};
 use shared::version::Frontier;
 
@@ -10,6 +12,31 @@ use super::Group;
 /// An ended origin leaves the frontier this long after its end, at the least, and this long after all agreed on it:
 /// whatever was still on its way then has arrived, and is on every member's disk.
 const FLOOR_LAG_MS: u64 = 60_000;
+
+/// What the floor waits for, by this node's monotonic clock: by the hybrid one, which a wall clock that is put forward takes
+/// along, a write that is on nobody's disk yet may be minutes old.
+#[derive(Debug, Default)]
+pub(super) struct Settling {
+    /// Since when all agree on the end of an origin.
+    agreed: BTreeMap<Origin, (Timestamp, MonoMillis)>,
+    /// The clocks of all members have been past this for [`FLOOR_LAG_MS`] at the least.
+    past: Timestamp,
+    /// Since this moment they are past that: it takes the other's place in time.
+    coming: Option<(Timestamp, MonoMillis)>,
+}
+
+impl Settling {
+    /// Nothing that lies within this is young, given the smallest of the members' clocks.
+    fn settled(&mut self, smallest: Timestamp, now: MonoMillis) -> Timestamp {
+        let (coming, since) = *self.coming.get_or_insert((smallest, now));
+        if now.since(since) >= FLOOR_LAG_MS {
+            self.past = coming;
+            self.coming = Some((smallest, now));
+        }
+        let lagging = WallMillis(smallest.wall().0.saturating_sub(FLOOR_LAG_MS));
+        self.past.min(Timestamp::of_wall(lagging))
+    }
+}
 
 impl Group {
     /// What every member has, as far as it is known here; none while a member has never been heard or reached.
@@ -56,11 +83,11 @@ impl Group {
         let Some(stable) = stable else { return self.floor };
         let clocks = self.members.values().filter_map(|counted| counted.reached.as_ref());
         let smallest = clocks.map(|reached| reached.clock).fold(clock, Timestamp::min);
-        let lagging = Timestamp::of_wall(WallMillis(smallest.wall().0.saturating_sub(FLOOR_LAG_MS)));
-        let mut floor = lagging;
-        self.agreed.retain(|origin, _| own.lists(*origin));
-        for (origin, end) in own.iter().filter(|(_, end)| *end <= lagging) {
-            let since = self.agreed.entry(origin).or_insert((end, now));
+        let settled = self.settling.settled(smallest, now);
+        let mut floor = settled;
+        self.settling.agreed.retain(|origin, _| own.lists(*origin));
+        for (origin, end) in own.iter().filter(|(_, end)| *end <= settled) {
+            let since = self.settling.agreed.entry(origin).or_insert((end, now));
             if stable.get(origin) < end || since.0 != end {
                 *since = (end, now);
             }

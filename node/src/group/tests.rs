@@ -293,6 +293,7 @@ fn ended_origins_leave_the_frontier_when_all_agree_on_them() {
         let stable = host.group.stable(&frontier);
         host.group.floor(&frontier, stable.as_ref(), clock, MonoMillis(at_ms))
     };
+    assert_eq!(floor_at(&mut hosts[0], 0), Timestamp::ZERO, "all that is below may be young");
     let lags = floor_at(&mut hosts[0], MINUTE_MS);
     assert!(lags < Timestamp(of_minute(1)), "the other one has nothing of it");
     hosts[1].holds(99, of_minute(1));
@@ -309,6 +310,22 @@ fn ended_origins_leave_the_frontier_when_all_agree_on_them() {
     assert_eq!(hosts[1].stable(99), Some(of_minute(1)));
     let header = BatchHeader { origin: Origin(99), after: Timestamp(0), upto: Timestamp(1), count: 1 };
     assert!(hosts[0].frontier.get(header.origin) >= header.upto, "what is below the floor is held");
+}
+
+/// A wall clock that is put forward makes what was written a moment ago look old: that may be on no disk yet.
+#[test]
+fn the_floor_does_not_follow_a_clock_that_is_put_forward() {
+    let mut group = Group::new(own(1), None, TIMEOUT_MS, MonoMillis(0));
+    let minutes = |count: u64| Timestamp::of_wall(WallMillis(count * MINUTE_MS));
+    let mut floor_at = |at_ms: u64, clock| {
+        let frontier: Frontier = [(Origin(10), clock)].into_iter().collect();
+        let stable = group.stable(&frontier);
+        group.floor(&frontier, stable.as_ref(), clock, MonoMillis(at_ms))
+    };
+    floor_at(0, minutes(10));
+    assert_eq!(floor_at(MINUTE_MS - 1, minutes(90)), Timestamp::ZERO);
+    assert_eq!(floor_at(MINUTE_MS, minutes(90)), minutes(10));
+    assert_eq!(floor_at(2 * MINUTE_MS, minutes(90)), minutes(89));
 }
 
 #[test]
@@ -368,7 +385,9 @@ fn while_the_clock_is_put_back_the_floor_is_not_ahead_of_it() {
     let mut group = Group::new(own(1), None, TIMEOUT_MS, MonoMillis(0));
     let minutes = |count: u64| Timestamp::of_wall(WallMillis(count * MINUTE_MS));
     let stable = group.stable(&Frontier::new());
-    assert_eq!(group.floor(&Frontier::new(), stable.as_ref(), minutes(90), MonoMillis(0)), minutes(89));
+    let mut floor_at = |at_ms| group.floor(&Frontier::new(), stable.as_ref(), minutes(90), MonoMillis(at_ms));
+    floor_at(0);
+    assert_eq!(floor_at(MINUTE_MS), minutes(89));
     group.save_floor();
     group.begin_rewind(minutes(11), minutes(10));
     let stored = group.unsaved().unwrap();

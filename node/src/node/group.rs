@@ -2,7 +2,7 @@
 
 use shared::announcement::{Announcement, Member};
 use shared::clock::Timestamp;
-use shared::conversation::{Answer, Refusal};
+use shared::conversation::{Answer, Departed, Refusal};
 use shared::id::{NodeId, Origin};
 use shared::state::{FlushState, Page, PageBuilder, StateError};
 use shared::time::{MonoMillis, WallMillis};
@@ -278,6 +278,14 @@ impl Node {
         if membership.group.unseen() != unseen {
             membership.group.will_reissue(unseen);
         }
+        membership.save()
+    }
+
+    /// Notes durably what the peer whose state is taken over, and with it its floor, knows of whom it has evicted. Says
+    /// whether it is noted.
+    pub(crate) fn learn_departed(&self, theirs: &[Departed]) -> bool {
+        let mut membership = self.membership.lock();
+        membership.group.learn_departed(theirs);
         membership.save()
     }
 

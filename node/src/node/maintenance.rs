@@ -6,7 +6,6 @@ use std::sync::atomic::Ordering;
 
 use shared::change::DATABASES;
 use shared::clock::Timestamp;
-use shared::state::{Page, PageBuilder};
 use shared::time::MonoMillis;
 use shared::version::Frontier;
 
@@ -17,7 +16,6 @@ use crate::log::segment::LogPosition;
 use crate::snapshots::Ticket;
 use crate::store::ShardSet;
 use crate::store::key::{Key, SHARDS, SLOTS_PER_SHARD, ShardId};
-use crate::store::state::What;
 use crate::transaction::{Clocks, Transaction};
 
 /// Dead things of a shard that are looked at under one locking of it.
@@ -286,17 +284,10 @@ impl Node {
     }
 
     /// The keys of a shard of which the frontier does not cover everything.
-    fn uncovered(&self, id: ShardId, covered: &Frontier) -> Vec<(u8, Vec<u8>)> {
-        let mut page = PageBuilder::new();
-        {
-            let shard = self.store.lock_shard(id);
-            let first = id.index() * SLOTS_PER_SHARD;
-            for slot in first..first + SLOTS_PER_SHARD {
-                shard.collect_slot(slot, What::Uncovered(covered), &mut page, &self.store.origins);
-            }
-        }
-        let page = page.finish();
-        let Ok(page) = Page::decode(&page) else { return Vec::new() };
-        page.keys().map_while(Result::ok).map(|state| (state.db, state.key.to_vec())).collect()
+    fn uncovered(&self, id: ShardId, covered: &Frontier) -> Vec<(u8, Box<[u8]>)> {
+        let shard = self.store.lock_shard(id);
+        let first = id.index() * SLOTS_PER_SHARD;
+        let slots = first..first + SLOTS_PER_SHARD;
+        slots.flat_map(|slot| shard.uncovered_keys(slot, covered, &self.store.origins)).collect()
     }
 }

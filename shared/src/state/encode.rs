@@ -176,6 +176,7 @@ impl Writer<'_> {
 
     fn contribution(&mut self, contribution: &ContributionState) -> Written {
         let ContributionState { contributor, carrier, first, last, counted, sum } = *contribution;
+        debug_assert!(first <= last && counted <= last, "nobody could read it: {contribution:?}");
         self.origin(contributor)?;
         self.origin(carrier)?;
         self.timestamp(first)?;

@@ -258,6 +258,15 @@ const STORIES: &[(u64, &str)] = &[
         500_002_616,
         "a stream had gone ahead for a reconcile that was given up: what it had brought was gone, and was not asked for again",
     ),
+    (
+        330_019_009,
+        "a joiner had counted on while it was judged: it could not read what it had made of that, and issued nothing of it and \
+         of what came behind it",
+    ),
+    (
+        330_022_476,
+        "a clock was put forward: what was written a moment before lay below the floor, and was on no disk when power went",
+    ),
 ];
 
 #[test]

@@ -62,3 +62,27 @@ fn who_departed_stays_evicted_whoever_names_it() {
         assert_eq!(host.group.announced_evictions(), []);
     }
 }
+
+/// It would be told, when it returns, that all it had written below that floor is held, and drop it.
+#[test]
+fn of_whom_others_have_evicted_a_floor_that_was_taken_over_tells_nothing() {
+    let mut hosts = hosts(3);
+    hosts[2].holds(30, 50);
+    let held =
+        Departed { node_id: NodeId(3), clock: Timestamp(9), end: Version::new(Timestamp(20), Origin(30)) };
+    hosts[0].group.learn_departed(&[held]);
+    assert_eq!(hosts[0].group.departed().count(), 0, "it is a member here");
+    hosts[0].group.forget("n3").unwrap();
+    hosts[0].group.learn_departed(&[held]);
+    hosts[0].frontier.raise_floor(Timestamp(100));
+    hosts.truncate(2);
+    for _ in 0..3 {
+        tell_all(&mut hosts);
+    }
+    assert_eq!(hosts[0].group.judge(NodeId(3)), YouAre::Evicted);
+    assert_eq!(hosts[0].group.departed().copied().collect::<Vec<_>>(), [held]);
+    // Another peer holds more of it.
+    let more = Departed { end: Version::new(Timestamp(30), Origin(30)), ..held };
+    hosts[0].group.learn_departed(&[more]);
+    assert_eq!(hosts[0].group.departed().copied().collect::<Vec<_>>(), [more]);
+}

@@ -284,9 +284,9 @@ impl RichKey {
                 if !theirs_frontier.covers(part.entry()) {
                     has_own = true;
                     if is_hidden(part.first) {
-                        // After the write that it was added to.
-                        let at = now.timestamp.next();
-                        (part.first, part.last, part.carrier) = (at, at, now.origin);
+                        // After the write that it was added to; what has been added since stays in it.
+                        let first = now.timestamp.next();
+                        (part.first, part.last, part.carrier) = (first, part.last.max(first), now.origin);
                     }
                 }
             }

@@ -95,6 +95,22 @@ impl Shard {
         }
     }
 
+    /// The slot's keys of which `covered` does not cover everything.
+    pub(crate) fn uncovered_keys(
+        &self,
+        slot: usize,
+        covered: &Frontier,
+        origins: &Origins,
+    ) -> Vec<(u8, Box<[u8]>)> {
+        let what = What::Uncovered(covered);
+        let mut keys = self.keys_but(slot, &HashSet::new());
+        keys.retain(|(db, bytes)| {
+            let entry = self.find(&Key::new(*db, bytes));
+            entry.is_some_and(|entry| entry.state(*db, self.flushed(*db), what, origins).is_some())
+        });
+        keys
+    }
+
     /// The flushes that went over this shard's databases: a flush goes over all shards alike.
     pub(crate) fn flushes(&self) -> impl Iterator<Item = FlushState> + '_ {
         (0..DATABASES)
