@@ -179,6 +179,9 @@ impl Life {
                 _ if text == complaint => {
                     debug!(self.logger, "still no contact with the node"; "error" => &text)
                 }
+                NodeError::Refused(_, why) if why.starts_with("LOADING") => {
+                    info!(self.logger, "the node is loading its data, trying again"; "node" => %self.config.node);
+                }
                 NodeError::Refused(..) | NodeError::Unexpected(..) | NodeError::Reply(_) => {
                     error!(self.logger, "the node does not take this agent, trying again";
                         "node" => %self.config.node, "group" => &self.config.group, "error" => &text);

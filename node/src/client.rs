@@ -155,8 +155,8 @@ pub(crate) enum After {
     Save { ticket: Ticket, silent: bool },
     /// Stops until there is an element for it, or the moment has come.
     Block { blocked: Arc<Blocked>, deadline: Option<MonoMillis>, silent: bool },
-    /// Becomes a stream of the feed.
-    Follow(crate::follow::Subscription),
+    /// Becomes a stream.
+    Stream(crate::follow::Errand),
 }
 
 /// Commands queued by MULTI.

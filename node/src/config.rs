@@ -7,6 +7,7 @@ use serde::Deserialize;
 use shared::announcement::Role;
 use shared::batch::BATCH_BYTES_MAX;
 
+use crate::log::segment::SEGMENT_BYTES_MAX;
 use crate::memory::policy::Policy;
 use crate::memory::settings::{InitialMemory, SAMPLES_MAX};
 use crate::notifications::Wanted;
@@ -47,10 +48,21 @@ pub(crate) struct Flags {
     /// bytes of the log before a snapshot that stay on disk, for peers that were away (default: 1gb)
     #[argh(option)]
     log_retention: Option<Bytes>,
+    /// seconds after which the log before a snapshot goes even within --log-retention, but for what a known member still
+    /// needs; 0 for never (default: 0)
+    #[argh(option)]
+    log_retention_age: Option<u64>,
+    /// bytes of a segment of the log, which is removed segment by segment (default: 64mb; at least 64kb)
+    #[argh(option)]
+    log_segment: Option<Bytes>,
     /// a snapshot is written when the log has grown by so many bytes, and by the last one's length; 0 for never (default:
     /// 256mb)
     #[argh(option)]
     snapshot_after: Option<Bytes>,
+    /// a snapshot is written after so many seconds, too, if there was any change; 0 for never (default: 0; CONFIG SET save
+    /// changes it while the node runs)
+    #[argh(option)]
+    snapshot_every: Option<u64>,
     /// when the log is made durable: always, everysec or no (default: everysec)
     #[argh(option)]
     fsync: Option<Fsync>,
@@ -123,6 +135,50 @@ pub(crate) struct Flags {
     /// print the version and stop
     #[argh(switch)]
     pub(crate) version: bool,
+    #[argh(subcommand)]
+    pub(crate) operation: Option<Operation>,
+}
+
+/// What is done in place of running a node.
+#[derive(FromArgs, Clone, Debug)]
+#[argh(subcommand)]
+pub(crate) enum Operation {
+    Backup(BackupFlags),
+    Restore(RestoreFlags),
+}
+
+/// Copies all that a running node of this host holds into a new directory, and verifies the copy.
+#[derive(FromArgs, Clone, Debug)]
+#[argh(subcommand, name = "backup")]
+pub(crate) struct BackupFlags {
+    /// the directory to write to; it must be empty, or not be there
+    #[argh(positional)]
+    pub(crate) target: PathBuf,
+    /// the node: HOST:PORT, or unix:PATH (default: 127.0.0.1:6379)
+    #[argh(option, default = "String::from(\"127.0.0.1:6379\")")]
+    pub(crate) node: String,
+}
+
+/// Makes of a backup the directory of a new node, which then joins its group as any new one, and brings what the group
+/// has not seen.
+#[derive(FromArgs, Clone, Debug)]
+#[argh(subcommand, name = "restore")]
+pub(crate) struct RestoreFlags {
+    /// the directory that backup has written; it stays as it is
+    #[argh(positional)]
+    pub(crate) backup: PathBuf,
+    /// the directory to make; it must be empty, or not be there
+    #[argh(option)]
+    pub(crate) dir: PathBuf,
+    /// the new member's name, one of a kind in its group (default: the host's name)
+    #[argh(option)]
+    name: Option<String>,
+}
+
+impl RestoreFlags {
+    pub(crate) fn name(&self) -> Result<String, ConfigError> {
+        member_name(self.name.clone())
+    }
 }
 
 /// The configuration file: the flags' names.
@@ -138,7 +194,10 @@ struct File {
     memory: Option<bool>,
     log_memory: Option<Bytes>,
     log_retention: Option<Bytes>,
+    log_retention_age: Option<u64>,
+    log_segment: Option<Bytes>,
     snapshot_after: Option<Bytes>,
+    snapshot_every: Option<u64>,
     fsync: Option<Fsync>,
     threads: Option<usize>,
     max_clients: Option<usize>,
@@ -272,6 +331,8 @@ pub(crate) struct Config {
     /// None to keep nothing on disk.
     pub(crate) dir: Option<PathBuf>,
     pub(crate) log_memory: usize,
+    /// At how many bytes a segment of the log is full.
+    pub(crate) log_segment: u64,
     pub(crate) threads: usize,
     pub(crate) max_clock_drift_ms: u64,
     /// After how long of silence a member is evicted, in milliseconds.
@@ -301,16 +362,7 @@ impl Config {
     pub(crate) fn new(flags: Flags) -> Result<Self, ConfigError> {
         let file = flags.config.as_deref().map(read_file).transpose()?.unwrap_or_default();
         let value = |flag, problem: &str| ConfigError::Value { flag, problem: problem.to_owned() };
-        let name = match flags.name.or(file.name) {
-            Some(name) => name,
-            None => hostname::get()
-                .ok()
-                .and_then(|name| name.into_string().ok())
-                .ok_or_else(|| value("name", "the host has no name to use: give one"))?,
-        };
-        if name.is_empty() || name.len() > 128 || name.chars().any(|c| c.is_control() || c == ' ') {
-            return Err(value("name", "expected 1 to 128 bytes of text without spaces"));
-        }
+        let name = member_name(flags.name.or(file.name))?;
         let bind = match (flags.bind, file.bind) {
             (given, None) if given.is_empty() => vec!["127.0.0.1".to_owned()],
             (given, Some(OneOrMore::One(one))) if given.is_empty() => vec![one],
@@ -325,6 +377,10 @@ impl Config {
         let max_change = bytes(flags.max_change, file.max_change, 64 << 20);
         if !(1 << 10..=MAX_CHANGE_LIMIT).contains(&max_change) {
             return Err(value("max-change", "expected 1kb to 256mb"));
+        }
+        let log_segment = bytes(flags.log_segment, file.log_segment, SEGMENT_BYTES_MAX as usize) as u64;
+        if !(64 << 10..=4 << 30).contains(&log_segment) {
+            return Err(value("log-segment", "expected 64kb to 4gb"));
         }
         let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
         let threads = flags.threads.or(file.threads).unwrap_or_else(|| cores.min(4));
@@ -355,6 +411,7 @@ impl Config {
             unix: flags.unix.or(file.unix),
             dir: (!in_memory).then_some(dir),
             log_memory: bytes(flags.log_memory, file.log_memory, 256 << 20),
+            log_segment,
             threads,
             max_clock_drift_ms: flags.max_clock_drift.or(file.max_clock_drift).unwrap_or(5_000).max(1),
             member_timeout_ms: flags.member_timeout.or(file.member_timeout).unwrap_or(86_400).max(1) * 1_000,
@@ -370,6 +427,8 @@ impl Config {
                 tcp_keepalive_s: flags.tcp_keepalive.or(file.tcp_keepalive).unwrap_or(300),
                 output_bytes_max: bytes(flags.output_buffer_limit, file.output_buffer_limit, 1 << 30),
                 log_retention: bytes(flags.log_retention, file.log_retention, 1 << 30) as u64,
+                log_retention_age_s: flags.log_retention_age.or(file.log_retention_age).unwrap_or(0),
+                snapshot_every_s: flags.snapshot_every.or(file.snapshot_every).unwrap_or(0),
                 snapshot_after: bytes(flags.snapshot_after, file.snapshot_after, 256 << 20) as u64,
                 tombstone_budget: flags.tombstone_budget.or(file.tombstone_budget).map(|bytes| bytes.0),
                 memory,
@@ -386,6 +445,17 @@ impl Config {
             },
         })
     }
+}
+
+/// The name that was given, or the host's.
+fn member_name(given: Option<String>) -> Result<String, ConfigError> {
+    let problem = |problem: &str| ConfigError::Value { flag: "name", problem: problem.to_owned() };
+    let of_host = || hostname::get().ok().and_then(|name| name.into_string().ok());
+    let name = given.or_else(of_host).ok_or_else(|| problem("the host has no name to use: give one"))?;
+    if name.is_empty() || name.len() > 128 || name.chars().any(|c| c.is_control() || c == ' ') {
+        return Err(problem("expected 1 to 128 bytes of text without spaces"));
+    }
+    Ok(name)
 }
 
 fn bytes(flag: Option<Bytes>, file: Option<Bytes>, default: usize) -> usize {

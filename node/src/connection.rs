@@ -15,7 +15,7 @@ use crate::client::{After, Client, ClientRecord, Queue, Unblock};
 use crate::command::blocking::{Blocked, Over, UNBLOCKED};
 use crate::command::execute::{execute, find};
 use crate::command::{Access, Command};
-use crate::follow::{Handover, Socket, Subscription};
+use crate::follow::{Errand, Handover, Socket};
 use crate::log::segment::LogPosition;
 use crate::server::Server;
 use crate::settings::Fsync;
@@ -132,7 +132,7 @@ pub(crate) struct Connection {
     /// How much of the output is sent.
     sent: usize,
     waiting: Option<Waiting>,
-    following: Option<Subscription>,
+    following: Option<Errand>,
     closing: bool,
     /// Whether nothing can be read from it any more.
     failed: bool,
@@ -317,7 +317,7 @@ impl Connection {
                 let awaited = Awaited::Element { blocked, deadline };
                 self.waiting = Some(Waiting { awaited, silent, told: false });
             }
-            After::Follow(subscription) => self.following = Some(subscription),
+            After::Stream(errand) => self.following = Some(errand),
         }
         self.client.record.is_blocked.store(self.waiting.is_some(), Ordering::Relaxed);
     }
@@ -464,7 +464,7 @@ impl Connection {
     /// Makes a stream of the feed of it. None if it has not asked for that.
     pub(crate) fn into_handover(mut self) -> Option<Handover> {
         Some(Handover {
-            subscription: self.following.take()?,
+            errand: self.following.take()?,
             socket: Socket::from(self.stream),
             input: self.input,
             output: self.output.split_off(self.sent),

@@ -285,7 +285,7 @@ impl Conversations {
         {
             if refusal == Refusal::NoSuchRun {
                 receiving.begin_again(node);
-            } else if matches!(question, Question::Begin) {
+            } else if matches!(question, Question::Begin { .. }) {
                 // Another peer may be able to.
                 self.give_up_receiving(node);
             }
@@ -409,7 +409,7 @@ pub(crate) enum Notice {
 const fn is_of_reconcile(question: &Question) -> bool {
     matches!(
         question,
-        Question::Begin
+        Question::Begin { .. }
             | Question::States { .. }
             | Question::Dead { .. }
             | Question::Enrol { .. }

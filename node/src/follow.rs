@@ -14,12 +14,14 @@ use futures_util::future::{Either, select};
 use shared::resp::{ReplyWriter, RequestDecoder, RequestLimits};
 use slog::{Logger, debug, warn};
 
+use crate::backup::stream::BackupStream;
 use crate::client::ClientRecord;
 use crate::command::feed::subscription;
 use crate::log::Sealed;
 use crate::log::segment::LogPosition;
 use crate::runtime;
 use crate::server::Server;
+use crate::snapshots::Ticket;
 
 pub(crate) use self::cursor::{Subscription, Wanted};
 
@@ -37,13 +39,21 @@ const REQUEST_BYTES_MAX: usize = 4 << 20;
 /// A connection on its way from a worker to its stream.
 pub(crate) struct Handover {
     pub(crate) socket: Socket,
-    pub(crate) subscription: Subscription,
+    pub(crate) errand: Errand,
     /// What the worker had read behind the request.
     pub(crate) input: Vec<u8>,
     /// Replies that it had not sent yet.
     pub(crate) output: Vec<u8>,
     pub(crate) record: Arc<ClientRecord>,
     pub(crate) protocol: shared::resp::Protocol,
+}
+
+/// What a connection has become a stream for.
+pub(crate) enum Errand {
+    /// The batches of some origins.
+    Follow(Subscription),
+    /// A backup, when what becomes of this snapshot is known.
+    Backup(Ticket),
 }
 
 /// A stream socket of either sort.
@@ -54,35 +64,63 @@ pub(crate) enum Socket {
 
 /// Serves a stream until its follower goes or the node stops.
 pub(crate) async fn serve(server: Arc<Server>, handover: Handover, logger: Logger) {
-    let Handover { socket, subscription, input, output, record, protocol } = handover;
-    let stream = |input, output| Stream {
+    let Handover { socket, errand, input, output, record, protocol } = handover;
+    let carry_out = CarryOut {
         server: Arc::clone(&server),
-        cursor: Cursor::default(),
-        decoder: RequestDecoder::new(RequestLimits {
-            request_bytes_max: REQUEST_BYTES_MAX,
-            ..RequestLimits::default()
-        }),
-        input,
-        output,
-        protocol,
         record: Arc::clone(&record),
+        protocol,
         logger: logger.clone(),
     };
     let ended = match socket {
         Socket::Tcp(socket) => {
             let socket = async_std::net::TcpStream::from(socket);
-            stream(input, output).run(subscription, &socket, &socket).await
+            carry_out.run(errand, input, output, &socket, &socket).await
         }
         Socket::Unix(socket) => {
             let socket = async_std::os::unix::net::UnixStream::from(socket);
-            stream(input, output).run(subscription, &socket, &socket).await
+            carry_out.run(errand, input, output, &socket, &socket).await
         }
     };
     match ended {
-        Ok(()) => debug!(logger, "feed stream ended"; "client" => record.id),
-        Err(error) => debug!(logger, "feed stream broke"; "client" => record.id, "error" => %error),
+        Ok(()) => debug!(logger, "stream ended"; "client" => record.id),
+        Err(error) => debug!(logger, "stream broke"; "client" => record.id, "error" => %error),
     }
     server.clients.disconnect(record.id);
+}
+
+/// What streams of every kind need.
+struct CarryOut {
+    server: Arc<Server>,
+    record: Arc<ClientRecord>,
+    protocol: shared::resp::Protocol,
+    logger: Logger,
+}
+
+impl CarryOut {
+    async fn run(
+        self,
+        errand: Errand,
+        input: Vec<u8>,
+        output: Vec<u8>,
+        reader: impl async_std::io::Read + Unpin,
+        writer: impl async_std::io::Write + Unpin,
+    ) -> std::io::Result<()> {
+        let Self { server, record, protocol, logger } = self;
+        match errand {
+            Errand::Backup(ticket) => {
+                BackupStream { server, record, ticket, protocol }.run(output, writer, &logger).await
+            }
+            Errand::Follow(subscription) => {
+                let decoder = RequestDecoder::new(RequestLimits {
+                    request_bytes_max: REQUEST_BYTES_MAX,
+                    ..RequestLimits::default()
+                });
+                let cursor = Cursor::default();
+                let stream = Stream { server, cursor, decoder, input, output, protocol, record, logger };
+                stream.run(subscription, reader, writer).await
+            }
+        }
+    }
 }
 
 struct Stream {

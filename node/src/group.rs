@@ -458,6 +458,17 @@ impl Group {
         }
     }
 
+    /// Up to which moment of that node's clock all that it held is held here; zero if that is not known. `clock` is this
+    /// node's own, for it may be asked of itself: by who was restored from its backup.
+    pub(crate) fn known_until(&self, node_id: NodeId, clock: Timestamp) -> Timestamp {
+        if node_id == self.own.node_id {
+            return clock;
+        }
+        let departed = self.departed.get(&node_id).map(|departed| departed.clock);
+        let counted = self.members.get(&node_id).and_then(|counted| counted.reached.as_ref());
+        departed.max(counted.map(|reached| reached.clock)).unwrap_or(Timestamp::ZERO)
+    }
+
     /// Those whose evictions have taken effect.
     pub(crate) fn departed(&self) -> impl Iterator<Item = &Departed> {
         self.departed.values()

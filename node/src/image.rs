@@ -1,10 +1,12 @@
 //! The store as blocks of bytes, for snapshots: pages of key states.
 
+use parking_lot::MutexGuard;
 use shared::state::{Page, PageBuilder};
 
 use crate::node::Node;
 use crate::store::Store;
 use crate::store::key::{Key, SLOTS_PER_SHARD, ShardId};
+use crate::store::shard::Shard;
 use crate::store::state::What;
 
 /// A block is given away when it is this long, in bytes; one with a longer key is longer.
@@ -31,7 +33,8 @@ pub(crate) fn encode_shard(node: &Node, id: ShardId, give: &mut dyn FnMut(&[u8])
     }
 }
 
-/// Puts a block into the store.
+/// Puts a block into the store. Blocks may come in any order, and on several threads: each key stands in one block, and a
+/// flush comes to the same before a key and after it.
 pub(crate) fn load_block(store: &Store, block: &[u8]) -> Result<(), String> {
     let page = Page::decode(block).map_err(|error| error.to_string())?;
     for flush in page.flushes() {
@@ -39,10 +42,19 @@ pub(crate) fn load_block(store: &Store, block: &[u8]) -> Result<(), String> {
             store.lock_shard(id).take_flush(flush, &store.origins).map_err(|error| error.to_string())?;
         }
     }
+    // Keys of one shard stand together.
+    let mut locked: Option<MutexGuard<'_, Shard>> = None;
     for state in page.keys() {
         let state = state.map_err(|error| error.to_string())?;
-        let shard = Key::new(state.db, state.key).shard();
-        store.lock_shard(shard).load(&state, &store.origins);
+        let id = Key::new(state.db, state.key).shard();
+        let shard = match locked.take() {
+            Some(shard) if shard.id() == id => locked.insert(shard),
+            other => {
+                drop(other);
+                locked.insert(store.lock_shard(id))
+            }
+        };
+        shard.load(&state, &store.origins);
     }
     Ok(())
 }

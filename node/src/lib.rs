@@ -12,7 +12,8 @@
 //! - [`server`], [`worker`], [`connection`], [`client`]: what serves clients.
 //! - [`follow`]: streams of the feed, on the [`runtime`].
 //! - [`image`], [`snapshots`]: the store as bytes, and when it is written to disk whole.
-//! - [`open`]: what a start makes of a directory.
+//! - [`open`], [`loading`]: what a start makes of a directory, and what clients are told meanwhile.
+//! - [`backup`]: all of it as files, for another node to start from.
 //! - [`start`]: how a node starts and stops.
 //! - `simulation`: all of it but for threads, sockets and clocks, for the simulator (feature `simulation`).
 
@@ -35,6 +36,10 @@ mod image;
 mod snapshots;
 
 mod open;
+
+mod loading;
+
+mod backup;
 
 mod pause;
 
@@ -101,9 +106,10 @@ pub mod simulation;
 
 use std::process::ExitCode;
 
+use shared::id::NodeId;
 use slog::{Drain, Logger, error, o};
 
-use crate::config::{Config, Flags, LogFormat};
+use crate::config::{BackupFlags, Config, Flags, LogFormat, Operation};
 use crate::server::Stopped;
 
 #[global_allocator]
@@ -116,6 +122,9 @@ pub fn main() -> ExitCode {
     if flags.version {
         println!("tandem-node {}", env!("CARGO_PKG_VERSION"));
         return ExitCode::SUCCESS;
+    }
+    if let Some(operation) = &flags.operation {
+        return carry_out(operation);
     }
     let config = match Config::new(flags) {
         Ok(config) => config,
@@ -131,6 +140,33 @@ pub fn main() -> ExitCode {
         Ok(Stopped::Failed) => ExitCode::FAILURE,
         Err(problem) => {
             error!(logger, "node cannot start"; "error" => %problem);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn carry_out(operation: &Operation) -> ExitCode {
+    let text = |problem: &dyn std::error::Error| problem.to_string();
+    let done = match operation {
+        Operation::Backup(BackupFlags { target, node }) => {
+            backup::take(node, target).map_err(|problem| text(&problem))
+        }
+        Operation::Restore(flags) => {
+            let named = flags.name().map_err(|problem| text(&problem));
+            let drawn = start::random().map_err(|problem| text(&problem));
+            named.and_then(|name| {
+                let node_id = NodeId(drawn?);
+                backup::restore(&flags.backup, &flags.dir, &name, node_id).map_err(|problem| text(&problem))
+            })
+        }
+    };
+    match done {
+        Ok(told) => {
+            println!("{told}");
+            ExitCode::SUCCESS
+        }
+        Err(problem) => {
+            eprintln!("tandem-node: {problem}");
             ExitCode::FAILURE
         }
     }

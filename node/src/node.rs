@@ -50,7 +50,8 @@ pub(crate) struct Node {
     pub(crate) log: Log,
     /// The log's own origin, as packed entries name it. Changed under the log's lock.
     own_index: AtomicU16,
-    pub(crate) settings: Settings,
+    /// Shared with whoever was there before it.
+    pub(crate) settings: Arc<Settings>,
     pub(crate) memory: Memory,
     pub(crate) peers: Mutex<Peers>,
     pub(crate) merged: MergeCounters,
@@ -159,11 +160,11 @@ pub(crate) struct Applied {
 }
 
 impl Node {
-    /// A node with nothing in its store. Recovery merges what the log holds by [`Node::replay`].
+    /// A node that holds what is in the store.
     pub(crate) fn new(
         store: Store,
         start: Start,
-        settings: Settings,
+        settings: Arc<Settings>,
         belongings: Belongings,
     ) -> Result<Self, TooManyOrigins> {
         let Belongings { membership, random, started } = belongings;
@@ -277,7 +278,7 @@ impl Node {
         }
         let restating = restates.then(|| self.restating());
         let witness = Some(Witness { wanted: self.settings.notified(), tell });
-        let merging = Merging { index, usage: Some(self.settings.memory.usage(wall)), held: pulled };
+        let merging = Merging { index, usage: self.settings.memory.usage(wall), held: pulled };
         let applied = merge_batch(&self.store, &batch, merging, restating.as_ref(), witness)?;
         if let Some(pull) = &mut applying.pull {
             pull.frontier.advance(origin, upto);
@@ -306,24 +307,6 @@ impl Node {
         };
         Err(ApplyError::Closed { origin, what })
     }
-
-    /// Merges a batch of the log's, at the start, into `store`.
-    pub(crate) fn replay(store: &Store, bytes: &[u8], held: Timestamp) -> Result<BatchHeader, ReplayError> {
-        let batch = Batch::decode(bytes)?;
-        batch.validate()?;
-        let index = store.origins.intern(batch.header.origin)?;
-        merge_batch(store, &batch, Merging { index, usage: None, held }, None, None)?;
-        Ok(batch.header)
-    }
-}
-
-/// Why a batch of the log could not be merged at the start.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum ReplayError {
-    #[error(transparent)]
-    Batch(#[from] BatchError),
-    #[error(transparent)]
-    TooManyOrigins(#[from] TooManyOrigins),
 }
 
 pub(crate) fn count(counter: &AtomicU64, by: u64) {
@@ -353,8 +336,8 @@ struct Witness<'w> {
 struct Merging {
     /// The number of its origin.
     index: OriginIndex,
-    /// A client elsewhere uses what it writes, about now; none for what was written before the start.
-    usage: Option<Usage>,
+    /// A client elsewhere uses what it writes, about now.
+    usage: Usage,
     /// What is not beyond this is there already.
     held: Timestamp,
 }
@@ -377,7 +360,8 @@ fn merge_batch(
             transaction.push(change);
         }
         let mut locked = store.lock(shards_of(&transaction));
-        let writer = Writer { at: Version::new(at, batch.header.origin), index, source: Source::Log, usage };
+        let at = Version::new(at, batch.header.origin);
+        let writer = Writer { at, index, source: Source::Log, usage: Some(usage) };
         let owned: Option<Vec<_>> = restating.map(|restating| {
             transaction.iter().filter_map(|change| restating.of_change(change, &locked)).collect()
         });
@@ -405,12 +389,32 @@ fn merge_batch(
 }
 
 /// If uses are counted, which of a transaction's changes are uses of their own, and not of the key of the one before.
-fn uses_of(changes: &[Change<'_>], usage: Option<Usage>) -> Vec<bool> {
+fn uses_of(changes: &[Change<'_>], usage: Usage) -> Vec<bool> {
     let differ = |pair: &[Change<'_>]| (pair[0].db, &pair[0].key) != (pair[1].db, &pair[1].key);
-    match usage.and_then(|usage| usage.frequency) {
+    match usage.frequency {
         Some(_) => [true].into_iter().chain(changes.windows(2).map(differ)).collect(),
         None => Vec::new(),
     }
+}
+
+/// Merges, at a start, what of a validated batch lies beyond `held` and concerns these shards: change by change, for
+/// nobody looks yet.
+pub(crate) fn merge_shards(
+    store: &Store,
+    batch: &Batch<'_>,
+    held: Timestamp,
+    index: OriginIndex,
+    own: ShardSet,
+) -> Result<(), TooManyOrigins> {
+    for (at, change) in batch.changes().map_while(Result::ok).filter(|(at, _)| *at > held) {
+        let set = shards_of(std::slice::from_ref(&change)).intersection(own);
+        if set != ShardSet::EMPTY {
+            let at = Version::new(at, batch.header.origin);
+            let writer = Writer { at, index, source: Source::Log, usage: None };
+            merge_change(&mut store.lock(set), change, writer, &store.origins)?;
+        }
+    }
+    Ok(())
 }
 
 fn shards_of(changes: &[Change<'_>]) -> ShardSet {

@@ -2,33 +2,41 @@
 //!
 //! Generic over the disk, so that tests and the simulator start a node as production does.
 
+mod mergers;
+
+mod progress;
+
+mod replay;
+
 use std::io;
+use std::num::NonZeroUsize;
 use std::sync::Arc;
 
-use shared::batch::{BatchError, BatchHeader};
 use shared::clock::{HybridClock, Timestamp};
 use shared::id::{NodeId, Origin};
 use shared::time::MonoMillis;
-use shared::version::Frontier;
 
 use crate::group::{Group, Own, Stored, StoredError};
 use crate::image::load_block;
 use crate::log::ceiling::{Ceiling, CeilingError};
-use crate::log::disk::{Disk, read_whole, replace};
+use crate::log::disk::{Disk, DiskError, read_whole, replace};
 use crate::log::identity::{Identity, IdentityError};
-use crate::log::index::{LogIndex, STRIDE_BYTES};
-use crate::log::recovery::{Recovery, RecoveryError, recover};
-use crate::log::segment::{LogError, LogPosition, SegmentLog};
-use crate::log::snapshot::{LoadedSnapshot, SnapshotError, SnapshotHeader, load_newest};
+use crate::log::recovery::{Recovery, RecoveryError};
+use crate::log::segment::{LogError, LogPosition};
+use crate::log::snapshot::{LoadedSnapshot, SnapshotError, load_newest};
 use crate::log::writer::Writer;
 use crate::log::{KeepCeiling, MoveCeiling, Retention, Start};
 use crate::membership::{Membership, SaveGroup};
 use crate::node::persist::newest_of;
-use crate::node::{Belongings, Node, Random, ReplayError};
+use crate::node::{Belongings, Node, Random};
 use crate::settings::Settings;
 use crate::snapshots::Snapshots;
 use crate::store::Store;
 use crate::store::origins::TooManyOrigins;
+
+pub(crate) use self::progress::Progress;
+
+use self::replay::{Replayed, replay};
 
 /// What a node is started with besides its directory.
 pub(crate) struct Opening {
@@ -38,15 +46,19 @@ pub(crate) struct Opening {
     pub(crate) node_id: NodeId,
     /// This run's origin, which no run before had.
     pub(crate) origin: Origin,
-    pub(crate) settings: Settings,
+    pub(crate) settings: Arc<Settings>,
     pub(crate) max_drift_ms: u64,
     /// After how long of silence a member is evicted.
     pub(crate) member_timeout_ms: u64,
     pub(crate) random: Random,
-    /// When it is started.
-    pub(crate) started: MonoMillis,
+    /// The monotonic clock: the node is started when all is loaded.
+    pub(crate) now: Box<dyn Fn() -> MonoMillis + Send>,
     /// At which size a segment of the log is full.
     pub(crate) segment_bytes_max: u64,
+    /// On how many threads it is loaded. What comes of it does not depend on that.
+    pub(crate) threads: NonZeroUsize,
+    /// How far it is, for others to see.
+    pub(crate) progress: Arc<Progress>,
 }
 
 /// A node that was started from a directory, and what of it works on the disk.
@@ -84,6 +96,8 @@ pub(crate) enum OpenError {
     #[error(transparent)]
     Ceiling(#[from] CeilingError),
     #[error(transparent)]
+    Disk(#[from] DiskError),
+    #[error(transparent)]
     Snapshot(#[from] SnapshotError),
     #[error(transparent)]
     Recovery(#[from] RecoveryError),
@@ -108,21 +122,26 @@ pub(crate) fn open<D: Disk>(disk: Arc<D>, opening: Opening) -> Result<Opened<D>,
         max_drift_ms,
         member_timeout_ms,
         random,
-        started,
+        now,
         segment_bytes_max,
+        threads,
+        progress,
     } = opening;
     let identity = Identity::load_or_create(&*disk, &name, node_id)?;
     if identity.name != name {
         return Err(OpenError::Name { recorded: identity.name, configured: name });
     }
     let (ceiling_found, mut ceiling) = Ceiling::open(&*disk)?;
+    progress.expect_of(&*disk)?;
     let store = Store::new();
-    let snapshot = load_newest(&*disk, &mut |block| load_block(&store, block))?;
-    let mut replay = Replay::new(store, snapshot.as_ref().map(|loaded| &loaded.header));
-    let (segments, log) =
-        recover(Arc::clone(&disk), segment_bytes_max, &mut |position, bytes| replay.batch(position, bytes))?;
-    let (segments, log_restarted) = replay.finish(segments)?;
-    let Replay { store, frontier, index, passed_over, .. } = replay;
+    let snapshot = load_newest(&*disk, threads, &|block| {
+        load_block(&store, block)?;
+        progress.add(block.len());
+        Ok(())
+    })?;
+    let header = snapshot.as_ref().map(|loaded| &loaded.header);
+    let Replayed { segments, recovery: log, log_restarted, frontier, index, passed_over } =
+        replay(Arc::clone(&disk), segment_bytes_max, &store, header, threads, &progress)?;
 
     let mut frontier = frontier;
     let stored = load_group(&*disk)?;
@@ -157,6 +176,7 @@ pub(crate) fn open<D: Disk>(disk: Arc<D>, opening: Opening) -> Result<Opened<D>,
         group: identity.group.clone(),
         group_id: identity.group_id,
     };
+    let started = now();
     let mut group = Group::new(own, stored, member_timeout_ms, started);
     group.holds_only(&held);
     let mut membership = Membership::new(group, save_group(Arc::clone(&disk), identity));
@@ -169,7 +189,7 @@ pub(crate) fn open<D: Disk>(disk: Arc<D>, opening: Opening) -> Result<Opened<D>,
 }
 
 /// The file in which a node remembers its group.
-const MEMBERS_FILE: &str = "members";
+pub(crate) const MEMBERS_FILE: &str = "members";
 
 fn load_group<D: Disk>(disk: &D) -> Result<Option<Stored>, OpenError> {
     match read_whole(disk, MEMBERS_FILE).map_err(IdentityError::from)? {
@@ -190,93 +210,7 @@ fn save_group<D: Disk>(disk: Arc<D>, mut identity: Identity) -> SaveGroup {
     })
 }
 
-/// What a start merges, and what it comes to.
-struct Replay {
-    store: Store,
-    frontier: Frontier,
-    index: LogIndex,
-    /// The snapshot's; with none, that of an empty one at the log's beginning.
-    header: SnapshotHeader,
-    has_snapshot: bool,
-    /// Whether the index knows what the snapshot holds beyond the log before it.
-    index_is_at_replay: bool,
-    passed_over: u64,
-    too_many: Option<TooManyOrigins>,
-}
-
-impl Replay {
-    fn new(store: Store, header: Option<&SnapshotHeader>) -> Self {
-        let has_snapshot = header.is_some();
-        let header = header.cloned().unwrap_or_default();
-        Self {
-            store,
-            frontier: header.frontier.clone(),
-            index: LogIndex::starting(STRIDE_BYTES, header.log_start.clone(), header.serve_from),
-            header,
-            has_snapshot,
-            index_is_at_replay: false,
-            passed_over: 0,
-            too_many: None,
-        }
-    }
-
-    /// Takes a batch of the log: notes it for followers, and merges it if the snapshot need not hold it.
-    fn batch(&mut self, position: LogPosition, bytes: &[u8]) -> Result<(), BatchError> {
-        let header = BatchHeader::peek(bytes)?;
-        if position < self.header.replay {
-            self.index.note(position, &header);
-            return Ok(());
-        }
-        self.reach_replay();
-        let held = self.frontier.get(header.origin);
-        let is_closed = self.header.closed == Some(header.origin);
-        // Of a closed origin all is merged: that a floor lies above it does not mean that the snapshot has it.
-        let held = if is_closed { Timestamp::ZERO } else { held };
-        if header.after > held && !is_closed {
-            self.passed_over += 1;
-            return Ok(());
-        }
-        match Node::replay(&self.store, bytes, held) {
-            Ok(_) if is_closed => Ok(()),
-            Ok(_) => {
-                self.index.note(position, &header);
-                self.frontier.advance(header.origin, header.upto);
-                Ok(())
-            }
-            Err(ReplayError::Batch(error)) => Err(error),
-            Err(ReplayError::TooManyOrigins(error)) => {
-                self.too_many = Some(error);
-                Ok(())
-            }
-        }
-    }
-
-    fn reach_replay(&mut self) {
-        if !std::mem::replace(&mut self.index_is_at_replay, true) {
-            self.index.start_where_missing(&self.header.frontier);
-        }
-    }
-
-    /// Checks that log and snapshot fit together, and lets the log start anew at the snapshot if it ends before. Returns
-    /// whether it did.
-    fn finish<D: Disk>(&mut self, segments: SegmentLog<D>) -> Result<(SegmentLog<D>, bool), OpenError> {
-        if let Some(error) = self.too_many {
-            return Err(error.into());
-        }
-        let replay = self.header.replay;
-        if segments.start() > replay {
-            let needed =
-                if self.has_snapshot { "its snapshot does not reach so far" } else { "there is no snapshot" };
-            return Err(OpenError::Missing { start: segments.start(), needed });
-        }
-        self.reach_replay();
-        if segments.end() >= replay {
-            return Ok((segments, false));
-        }
-        self.index.restart(self.frontier.clone(), replay);
-        Ok((segments.restart_at(replay).map_err(OpenError::Restart)?, true))
-    }
-}
-
+#[cfg(test)]
+mod corruption;
 #[cfg(test)]
 mod tests;

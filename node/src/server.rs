@@ -19,10 +19,13 @@ use crate::error::CommandError;
 use crate::follow::Handover;
 use crate::group::Own;
 use crate::latency::{self, Latency, Sample};
+use crate::loading::NodePlace;
 use crate::log::SealedReader;
+use crate::log::disk::Directory;
 use crate::monitors::Monitors;
 use crate::node::{Node, count};
 use crate::notifications::Notices;
+use crate::open::Progress;
 use crate::pause::Pause;
 use crate::pubsub::{Limits, Post, PubSub};
 use crate::slow_log::SlowLog;
@@ -55,7 +58,9 @@ pub(crate) struct Stats {
 
 /// What all threads of a node share.
 pub(crate) struct Server {
-    pub(crate) node: Node,
+    pub(crate) node: NodePlace,
+    /// How far the loading of the node is.
+    pub(crate) progress: Arc<Progress>,
     pub(crate) config: Config,
     pub(crate) clients: Clients,
     pub(crate) blocked: BlockedClients,
@@ -74,7 +79,8 @@ pub(crate) struct Server {
     /// 40 hexadecimal digits that no other run has.
     pub(crate) run_id: String,
     pub(crate) logger: Logger,
-    log_reader: Option<SealedReader>,
+    log_reader: OnceLock<SealedReader>,
+    disk: OnceLock<Arc<Directory>>,
     began: Instant,
     workers: OnceLock<Vec<Arc<Inbox>>>,
     streams: async_std::channel::Sender<Handover>,
@@ -94,10 +100,9 @@ pub(crate) struct Server {
 
 /// What a server is put together from.
 pub(crate) struct Parts {
-    pub(crate) node: Node,
+    pub(crate) node: NodePlace,
     pub(crate) config: Config,
     pub(crate) logger: Logger,
-    pub(crate) log_reader: Option<SealedReader>,
     pub(crate) run_id: String,
     pub(crate) streams: async_std::channel::Sender<Handover>,
     /// The wall clock at the start.
@@ -111,6 +116,7 @@ impl Server {
         parts.node.memory.start(started);
         Self {
             node: parts.node,
+            progress: Arc::default(),
             config: parts.config,
             clients: Clients::default(),
             blocked: BlockedClients::default(),
@@ -126,7 +132,8 @@ impl Server {
             started,
             run_id: parts.run_id,
             logger: parts.logger,
-            log_reader: parts.log_reader,
+            log_reader: OnceLock::new(),
+            disk: OnceLock::new(),
             began: Instant::now(),
             workers: OnceLock::new(),
             streams: parts.streams,
@@ -139,6 +146,14 @@ impl Server {
             saved_changes: AtomicU64::new(0),
             addresses: OnceLock::new(),
         }
+    }
+
+    /// The node is loaded. What was set meanwhile holds for it.
+    pub(crate) fn put(&self, node: Node) {
+        node.memory.start(self.started);
+        self.node.put(node);
+        self.node.take_role();
+        self.node.agree_on_memory(self.mono_ms());
     }
 
     /// Nanoseconds since the start.
@@ -330,7 +345,22 @@ impl Server {
 
     /// Reads the log on disk; none for a node without a directory.
     pub(crate) fn log_reader(&self) -> Option<SealedReader> {
-        self.log_reader.clone()
+        self.log_reader.get().cloned()
+    }
+
+    /// By this the log on disk is read. Told once, before anybody can follow it.
+    pub(crate) fn set_log_reader(&self, reader: SealedReader) {
+        assert!(self.log_reader.set(reader).is_ok(), "a node has one log");
+    }
+
+    /// The node's directory, once it is loaded from there; none for a node without one.
+    pub(crate) fn disk(&self) -> Option<Arc<Directory>> {
+        self.disk.get().cloned()
+    }
+
+    /// The node is loaded from here. Told once.
+    pub(crate) fn set_disk(&self, disk: Arc<Directory>) {
+        assert!(self.disk.set(disk).is_ok(), "a node has one directory");
     }
 
     /// Stops the node: everything is told, and `run` returns when all is on disk.

@@ -68,7 +68,9 @@ pub(crate) struct Settings {
     listener_limits: Mutex<Limits>,
     bulk_bytes_max: AtomicUsize,
     log_retention: AtomicU64,
+    log_retention_age_s: AtomicU64,
     snapshot_after: AtomicU64,
+    save_points: Mutex<Vec<SavePoint>>,
     /// [`AUTOMATIC`] if it is not given.
     tombstone_budget: AtomicUsize,
     is_read_only: AtomicBool,
@@ -81,6 +83,13 @@ pub(crate) struct Settings {
     tracks_latency: AtomicBool,
     pub(crate) encoding_limits: EncodingLimits,
     pub(crate) memory: MemorySettings,
+}
+
+/// When a snapshot is due: after so many seconds since the last one, if there were so many changes at least.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct SavePoint {
+    pub(crate) seconds: u64,
+    pub(crate) changes: u64,
 }
 
 /// Up to which sizes Redis would pack a collection. Here they decide only what OBJECT ENCODING calls it: `hash-max-listpack-*`
@@ -121,7 +130,9 @@ pub(crate) struct InitialSettings {
     pub(crate) tcp_keepalive_s: u64,
     pub(crate) output_bytes_max: usize,
     pub(crate) log_retention: u64,
+    pub(crate) log_retention_age_s: u64,
     pub(crate) snapshot_after: u64,
+    pub(crate) snapshot_every_s: u64,
     /// None for a share of the memory that data may take.
     pub(crate) tombstone_budget: Option<usize>,
     pub(crate) memory: InitialMemory,
@@ -129,6 +140,13 @@ pub(crate) struct InitialSettings {
     pub(crate) slow_log_us: i64,
     pub(crate) slow_log_entries_max: usize,
     pub(crate) latency_monitor_ms: u64,
+}
+
+impl SavePoint {
+    /// The schedule that has a snapshot written every so many seconds if there was any change; none for 0.
+    pub(crate) fn every(seconds: u64) -> Vec<Self> {
+        if seconds == 0 { Vec::new() } else { vec![Self { seconds, changes: 1 }] }
+    }
 }
 
 impl Settings {
@@ -143,7 +161,9 @@ impl Settings {
             listener_limits: Mutex::new(Limits::DEFAULT),
             bulk_bytes_max: AtomicUsize::new(RequestLimits::default().bulk_bytes_max),
             log_retention: AtomicU64::new(initial.log_retention),
+            log_retention_age_s: AtomicU64::new(initial.log_retention_age_s),
             snapshot_after: AtomicU64::new(initial.snapshot_after),
+            save_points: Mutex::new(SavePoint::every(initial.snapshot_every_s)),
             tombstone_budget: AtomicUsize::new(initial.tombstone_budget.unwrap_or(AUTOMATIC)),
             is_read_only: AtomicBool::new(initial.role == Role::ReadOnly),
             notify_keyspace_events: AtomicU16::new(initial.notify_keyspace_events.0),
@@ -249,6 +269,30 @@ impl Settings {
 
     pub(crate) fn set_log_retention(&self, bytes: u64) {
         self.log_retention.store(bytes, Ordering::Relaxed);
+    }
+
+    /// What of the log before a snapshot is older than so many milliseconds, and needed by no member, is not kept; 0 if age
+    /// does not matter.
+    pub(crate) fn log_retention_age_ms(&self) -> u64 {
+        self.log_retention_age_s().saturating_mul(1_000)
+    }
+
+    /// The same in seconds.
+    pub(crate) fn log_retention_age_s(&self) -> u64 {
+        self.log_retention_age_s.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn set_log_retention_age_s(&self, seconds: u64) {
+        self.log_retention_age_s.store(seconds, Ordering::Relaxed);
+    }
+
+    /// The schedule of snapshots: one is due when any of these is reached.
+    pub(crate) fn save_points(&self) -> Vec<SavePoint> {
+        self.save_points.lock().clone()
+    }
+
+    pub(crate) fn set_save_points(&self, points: Vec<SavePoint>) {
+        *self.save_points.lock() = points;
     }
 
     /// A snapshot is begun when the log has grown by so many bytes; 0 for never.

@@ -12,6 +12,7 @@ mod follower;
 
 use std::cell::Cell;
 use std::net::SocketAddr;
+use std::num::NonZeroUsize;
 use std::sync::Arc;
 
 use shared::announcement::{Announcement, Member};
@@ -32,6 +33,7 @@ use crate::client::{Address, After, Client};
 use crate::command::execute::execute;
 use crate::config::{Config, LogFormat};
 use crate::group::Sender;
+use crate::loading::NodePlace;
 use crate::log::SealedReader;
 use crate::log::disk::simulated::{Crash, Failure, SimulatedDisk};
 use crate::log::writer::Writer;
@@ -216,7 +218,7 @@ impl SimulatedNode {
     /// Why it does not start, as text.
     pub fn start(disk: Option<&Disk>, setup: &Setup, now: Now) -> Result<Self, String> {
         let config = config(setup);
-        let settings = Settings::new(config.initial);
+        let settings = Arc::new(Settings::new(config.initial));
         let mut numbers = crate::log::disk::simulated::Random(setup.seed);
         let random: crate::node::Random = Box::new(move || numbers.below(usize::MAX) as u64);
         let (node, writer, snapshots, closed) = match disk {
@@ -235,8 +237,11 @@ impl SimulatedNode {
                     max_drift_ms: setup.max_clock_drift_ms,
                     member_timeout_ms: setup.member_timeout_ms,
                     random,
-                    started: now.mono(),
+                    now: Box::new(move || now.mono()),
                     segment_bytes_max: setup.segment_bytes,
+                    // More would come to the same, but not to the same numbers of origins.
+                    threads: NonZeroUsize::MIN,
+                    progress: Arc::default(),
                 };
                 let opened = open(Arc::new(disk.0.clone()), opening).map_err(|error| error.to_string())?;
                 let Opened { node, writer, snapshots, found } = opened;
@@ -244,12 +249,15 @@ impl SimulatedNode {
                 (node, Some(writer), Some(snapshots), closed)
             }
         };
-        let log_reader = writer.as_ref().map(|writer| SealedReader::new(writer.reader()));
         let (streams, _) = async_std::channel::bounded(1);
         let run_id = format!("{:040x}", setup.origin.0);
         let logger = Logger::root(Discard, o!());
-        let parts = Parts { node, config, logger, log_reader, run_id, streams, started: now.wall };
-        Ok(Self { server: Server::new(parts), writer, snapshots, closed, has_received: Cell::new(false) })
+        let node = NodePlace::of(node);
+        let server = Server::new(Parts { node, config, logger, run_id, streams, started: now.wall });
+        if let Some(writer) = &writer {
+            server.set_log_reader(SealedReader::new(writer.reader()));
+        }
+        Ok(Self { server, writer, snapshots, closed, has_received: Cell::new(false) })
     }
 
     /// The origin that the snapshot of a join has closed: what was written under it is written once more.
@@ -554,6 +562,7 @@ fn config(setup: &Setup) -> Config {
         unix: None,
         dir: None,
         log_memory: setup.log_memory,
+        log_segment: setup.segment_bytes,
         threads: 1,
         max_clock_drift_ms: setup.max_clock_drift_ms,
         member_timeout_ms: setup.member_timeout_ms,
@@ -573,7 +582,9 @@ fn config(setup: &Setup) -> Config {
             slow_log_entries_max: 0,
             latency_monitor_ms: 0,
             log_retention: setup.log_retention,
+            log_retention_age_s: 0,
             snapshot_after: setup.snapshot_after,
+            snapshot_every_s: 0,
             tombstone_budget: Some(setup.tombstone_budget),
             memory: InitialMemory::default(),
         },

@@ -4,7 +4,10 @@
 //! them, one at a time and a step at a time; a thread drives it in production ([`run`]), and the simulator its own way.
 //!
 //! A snapshot is begun when the log has grown by `--snapshot-after` since the last one began, and by no less than that
-//! one was long: so what is written twice is at most what is written once, however large the store is.
+//! one was long: so what is written twice is at most what is written once, however large the store is. Besides, when a
+//! point of the schedule is reached: so many changes, so long since the last one.
+
+mod age;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -16,11 +19,14 @@ use slog::{Logger, debug, info, warn};
 
 use crate::log::disk::{Disk, DiskError};
 use crate::log::segment::LogPosition;
-use crate::log::snapshot::{LoadedSnapshot, SnapshotHeader};
+use crate::log::snapshot::{Keep, LoadedSnapshot, SnapshotHeader};
 use crate::log::snapshotting::{Progress, Snapshotting};
 use crate::node::Node;
 use crate::node::persist::DeadHold;
 use crate::server::{Server, wall_clock};
+use crate::settings::SavePoint;
+
+use self::age::Ages;
 
 /// After a failure the log's growth starts no snapshot for so long, in milliseconds.
 const RETRY_MS: u64 = 30_000;
@@ -36,6 +42,8 @@ const AWAIT_LOG: Duration = Duration::from_millis(100);
 pub(crate) enum Why {
     /// The log has grown.
     Grown,
+    /// It was time, as CONFIG's `save` says.
+    Scheduled,
     /// A client said SAVE or BGSAVE.
     Asked,
     /// It makes durable what a reconcile has brought.
@@ -89,7 +97,7 @@ pub(crate) struct SnapshotRequests {
     woken: Condvar,
 }
 
-/// At most one adoption and one [`Why::Asked`] wait at a time.
+/// At most one of each [`Why`] waits at a time.
 #[derive(Default)]
 struct Requests {
     /// Whether anybody writes snapshots here.
@@ -230,8 +238,11 @@ pub(crate) struct Snapshots<D: Disk> {
     disk: Arc<D>,
     /// Where the last one began, and how long it is.
     last: (LogPosition, u64),
+    /// When it was put in place; zero if that was before the start.
+    last_at: MonoMillis,
     running: Option<Running<D>>,
     retry_at: MonoMillis,
+    ages: Ages,
 }
 
 struct Running<D: Disk> {
@@ -246,7 +257,18 @@ impl<D: Disk> Snapshots<D> {
     pub(crate) fn new(disk: Arc<D>, loaded: Option<&LoadedSnapshot>, node: &Node) -> Self {
         node.snapshots.state.lock().served = true;
         let last = loaded.map_or_else(Default::default, |loaded| (loaded.header.replay, loaded.bytes));
-        Self { disk, last, running: None, retry_at: MonoMillis(0) }
+        let (last_at, ages) = (MonoMillis(0), Ages::since(MonoMillis(0), node.log.end()));
+        Self { disk, last, last_at, running: None, retry_at: MonoMillis(0), ages }
+    }
+
+    /// Asks for a snapshot if a point of the schedule is reached, so many changes after the last one.
+    pub(crate) fn keep_schedule(&self, node: &Node, changes: u64, now: MonoMillis) {
+        let passed_s = now.since(self.last_at) / 1_000;
+        let is_reached = |point: &SavePoint| changes >= point.changes && passed_s >= point.seconds;
+        let is_due = now >= self.retry_at && node.settings.save_points().iter().any(is_reached);
+        if is_due && self.running.is_none() && !node.snapshots.is_held() {
+            node.snapshots.request(Why::Scheduled);
+        }
     }
 
     /// Does the next step, if there is one.
@@ -267,6 +289,7 @@ impl<D: Disk> Snapshots<D> {
                 }
                 Ok(Progress::Saved { keys, bytes }) => {
                     self.last = (running.snapshotting.header().replay, bytes);
+                    self.last_at = now;
                     let ms = ended(node, running.since, now, false);
                     running.ticket.tell(Ok(()));
                     Turn::Saved(Saved { why: running.why, keys, bytes, ms })
@@ -292,16 +315,20 @@ impl<D: Disk> Snapshots<D> {
     }
 
     fn begin_next(&mut self, node: &Node, now: MonoMillis) -> Turn {
+        self.ages.note(now, node.log.end(), node.settings.log_retention_age_ms());
         let due = || Request { why: Why::Grown, begun: None, ticket: Ticket::default() };
         let Some(request) = node.snapshots.take().or_else(|| self.is_due(node, now).then(due)) else {
             return Turn::Idle;
         };
         let Request { why, begun, ticket } = request;
-        let (header, hold) = begun.unwrap_or_else(|| {
-            let hold = node.hold_dead();
-            (node.snapshot_header(), hold)
-        });
-        match Snapshotting::begin(Arc::clone(&self.disk), header, hold, node.settings.log_retention()) {
+        let (header, hold, keep) = match begun {
+            Some((header, hold)) => (header, hold, Keep::bytes(node.settings.log_retention())),
+            None => {
+                let (hold, keep) = (node.hold_dead(), self.keep(node, now));
+                (node.snapshot_header(keep), hold, keep)
+            }
+        };
+        match Snapshotting::begin(Arc::clone(&self.disk), header, hold, keep) {
             Ok(snapshotting) => {
                 self.running = Some(Running { snapshotting, why, ticket, since: now });
                 node.snapshots.note_status(|status| status.running_since = Some(now));
@@ -313,6 +340,16 @@ impl<D: Disk> Snapshots<D> {
                 self.failed(why, problem, now)
             }
         }
+    }
+
+    /// How much of the log is kept: up to `--log-retention`, and of that what is not older than `--log-retention-age`, or
+    /// what a known member still needs.
+    fn keep(&self, node: &Node, now: MonoMillis) -> Keep {
+        let (bytes, age_ms) = (node.settings.log_retention(), node.settings.log_retention_age_ms());
+        if age_ms == 0 {
+            return Keep::bytes(bytes);
+        }
+        Keep { bytes, from: self.ages.older_than(age_ms, now).min(node.needed_from(now)) }
     }
 
     fn is_due(&self, node: &Node, now: MonoMillis) -> bool {
@@ -356,7 +393,10 @@ pub(crate) fn run<D: Disk>(mut snapshots: Snapshots<D>, server: &Server, logger:
     let mut changes = 0;
     while !server.is_stopping() {
         match snapshots.turn(&server.node, server.mono_ms()) {
-            Turn::Idle => server.node.snapshots.wait(IDLE),
+            Turn::Idle => {
+                server.node.snapshots.wait(IDLE);
+                snapshots.keep_schedule(&server.node, server.changes_unsaved(), server.mono_ms());
+            }
             Turn::Began => changes = server.changes_seen(),
             Turn::Stepped => {}
             Turn::AwaitsLog(position) => {
@@ -377,3 +417,6 @@ pub(crate) fn run<D: Disk>(mut snapshots: Snapshots<D>, server: &Server, logger:
     }
     snapshots.stop(&server.node);
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,4 +1,6 @@
-//! Starts a node: reads its directory, binds its addresses, runs its threads, and stops them in order.
+//! Starts a node: binds its addresses, loads its directory, runs its threads, and stops them in order.
+
+mod load;
 
 use std::io;
 use std::net::ToSocketAddrs;
@@ -25,23 +27,25 @@ use crate::descriptors;
 use crate::evictor;
 use crate::follow::{Socket, serve};
 use crate::group::{Group, Own};
-use crate::log::disk::{Directory, DirectoryError};
+use crate::loading::NodePlace;
+use crate::log::disk::DirectoryError;
 use crate::log::index::{LogIndex, STRIDE_BYTES};
-use crate::log::segment::{LogPosition, SEGMENT_BYTES_MAX};
-use crate::log::writer::Writer;
-use crate::log::{Retention, SealedReader, Start};
+use crate::log::segment::LogPosition;
+use crate::log::{Retention, Start};
 use crate::maintainer;
 use crate::membership::Membership;
 use crate::node::{Belongings, Node, Random};
-use crate::open::{Found, OpenError, Opened, Opening, open};
+use crate::open::OpenError;
 use crate::reaper;
 use crate::runtime;
 use crate::server::{Parts, Server, Stopped, wall_clock};
 use crate::settings::Settings;
-use crate::snapshots::{self, Snapshots};
+use crate::snapshots;
 use crate::store::Store;
 use crate::store::origins::TooManyOrigins;
 use crate::worker::{Inbox, Worker};
+
+use self::load::{OnDisk, load};
 
 /// Connections that became streams of the feed and are not yet taken over by the runtime.
 const HANDOVERS_MAX: usize = 256;
@@ -69,52 +73,26 @@ pub(crate) enum StartError {
 /// Runs a node until it is told to stop. Returns why it stopped.
 pub(crate) fn run(config: Config, logger: &Logger) -> Result<Stopped, StartError> {
     let (sender, streams) = async_std::channel::bounded(HANDOVERS_MAX);
-    let Started { node, log_reader, on_disk } = start(&config, logger)?;
-    let mut run_id = [0; 20];
-    getrandom::fill(&mut run_id).map_err(StartError::Random)?;
-    let run_id = run_id.iter().map(|byte| format!("{byte:02x}")).collect();
-    let threads = config.threads;
-    let parts = Parts {
-        node,
-        config,
-        logger: logger.clone(),
-        log_reader,
-        run_id,
-        streams: sender,
-        started: wall_clock(),
-    };
-    let server = Arc::new(Server::new(parts));
-
+    let server = Arc::new(new_server(config, sender, logger)?);
     make_room_for_clients(&server, logger);
     let listeners = runtime::block_on(listen(&server))?;
-    let mut handles = Vec::new();
-    let mut inboxes = Vec::new();
-    for index in 0..threads {
-        let system = |error| StartError::System { what: "start a worker", error };
-        let (worker, inbox) = Worker::new(logger.new(o!("worker" => index))).map_err(system)?;
-        inboxes.push(inbox);
-        let server = Arc::clone(&server);
-        let run = move || worker.run(&server);
-        handles.push(std::thread::Builder::new().name(format!("worker-{index}")).spawn(run).map_err(system)?);
+    let workers = start_workers(&server, logger)?;
+    accept_all(&server, listeners, logger);
+    let (on_disk, outcome) = match load(&server, logger) {
+        Ok(on_disk) => {
+            let on_disk = on_disk.map(|on_disk| spawn_disk_threads(&server, on_disk, logger));
+            (on_disk, run_loaded(&server, streams, logger))
+        }
+        Err(problem) => (None, Err(problem)),
+    };
+    if outcome.is_err() {
+        server.stop(Stopped::Failed);
     }
-    server.set_workers(inboxes);
-    let on_disk = on_disk.map(|(writer, snapshots)| spawn_disk_threads(&server, writer, snapshots, logger));
-    spawn_caretakers(&server, logger)
-        .map_err(|error| StartError::System { what: "start a thread", error })?;
-    info!(logger, "node is ready";
-        "name" => server.identity().name,
-        "node_id" => %server.identity().node_id,
-        "origin" => %server.node.log.origin(),
-        "addresses" => ?server.addresses.get(),
-        "unix" => ?server.unix_path(),
-        "frontier" => %server.node.log.standing(wall_clock()).0,
-    );
-    runtime::block_on(serve_all(&server, listeners, streams, logger));
 
     info!(logger, "node is stopping");
-    for handle in handles {
+    for worker in workers {
         // A worker that panicked has said so on standard error; the rest is stopped in order all the same.
-        let _ = handle.join();
+        let _ = worker.join();
     }
     // A snapshot that is being written is cut off; then the log's last writes go to disk.
     let writer = on_disk.map(|(writer, snapshots)| {
@@ -129,13 +107,69 @@ pub(crate) fn run(config: Config, logger: &Logger) -> Result<Stopped, StartError
         let _ = std::fs::remove_file(path);
     }
     info!(logger, "node has stopped");
-    Ok(server.stopped().unwrap_or(Stopped::Asked))
+    outcome.map(|()| server.stopped().unwrap_or(Stopped::Asked))
+}
+
+/// What serves clients, with the node in it or, if that has a directory, a stand-in.
+fn new_server(
+    config: Config,
+    streams: async_std::channel::Sender<crate::follow::Handover>,
+    logger: &Logger,
+) -> Result<Server, StartError> {
+    let settings = Arc::new(Settings::new(config.initial));
+    let node =
+        memory_node(&config, settings, Origin(random()?), NodeId(random()?), random_numbers(), STARTED)?;
+    let node = if config.dir.is_some() { NodePlace::awaiting(node) } else { NodePlace::of(node) };
+    let mut run_id = [0; 20];
+    getrandom::fill(&mut run_id).map_err(StartError::Random)?;
+    let run_id = run_id.iter().map(|byte| format!("{byte:02x}")).collect();
+    let started = wall_clock();
+    Ok(Server::new(Parts { node, config, logger: logger.clone(), run_id, streams, started }))
+}
+
+fn start_workers(server: &Arc<Server>, logger: &Logger) -> Result<Vec<JoinHandle<()>>, StartError> {
+    let system = |error| StartError::System { what: "start a worker", error };
+    let (mut handles, mut inboxes) = (Vec::new(), Vec::new());
+    for index in 0..server.config.threads {
+        let (worker, inbox) = Worker::new(logger.new(o!("worker" => index))).map_err(system)?;
+        inboxes.push(inbox);
+        let server = Arc::clone(server);
+        let run = move || worker.run(&server);
+        handles.push(std::thread::Builder::new().name(format!("worker-{index}")).spawn(run).map_err(system)?);
+    }
+    server.set_workers(inboxes);
+    Ok(handles)
+}
+
+/// Runs the node, which is there now, until it is stopped.
+fn run_loaded(
+    server: &Arc<Server>,
+    streams: async_std::channel::Receiver<crate::follow::Handover>,
+    logger: &Logger,
+) -> Result<(), StartError> {
+    if server.is_stopping() {
+        return Ok(());
+    }
+    spawn_caretakers(server, logger).map_err(|error| StartError::System { what: "start a thread", error })?;
+    tell_ready(server, logger);
+    runtime::block_on(serve_streams(server, streams, logger));
+    Ok(())
+}
+
+fn tell_ready(server: &Server, logger: &Logger) {
+    info!(logger, "node is ready";
+        "name" => server.identity().name,
+        "node_id" => %server.identity().node_id,
+        "origin" => %server.node.log.origin(),
+        "addresses" => ?server.addresses.get(),
+        "unix" => ?server.unix_path(),
+        "frontier" => %server.node.log.standing(wall_clock()).0,
+    );
 }
 
 fn spawn_disk_threads(
     server: &Arc<Server>,
-    writer: Writer<Directory>,
-    snapshots: Snapshots<Directory>,
+    (writer, snapshots): OnDisk,
     logger: &Logger,
 ) -> (JoinHandle<()>, JoinHandle<()>) {
     let (of_writer, writer_logger) = (Arc::clone(server), logger.clone());
@@ -175,27 +209,8 @@ fn make_room_for_clients(server: &Server, logger: &Logger) {
     }
 }
 
-struct Started {
-    node: Node,
-    log_reader: Option<SealedReader>,
-    on_disk: Option<(Writer<Directory>, Snapshots<Directory>)>,
-}
-
-fn start(config: &Config, logger: &Logger) -> Result<Started, StartError> {
-    let settings = Settings::new(config.initial);
-    let origin = Origin(random()?);
-    let node_id = NodeId(random()?);
-    match &config.dir {
-        None => {
-            let node = memory_node(config, settings, origin, node_id, random_numbers(), STARTED)?;
-            Ok(Started { node, log_reader: None, on_disk: None })
-        }
-        Some(path) => start_in_directory(config, settings, origin, node_id, path, logger),
-    }
-}
-
 /// A number other than zero, which means none.
-fn random() -> Result<u64, StartError> {
+pub(crate) fn random() -> Result<u64, StartError> {
     loop {
         let number = getrandom::u64().map_err(StartError::Random)?;
         if number != 0 {
@@ -214,7 +229,7 @@ fn random_numbers() -> Random {
 /// A node that keeps nothing on disk.
 pub(crate) fn memory_node(
     config: &Config,
-    settings: Settings,
+    settings: Arc<Settings>,
     origin: Origin,
     node_id: NodeId,
     random: Random,
@@ -246,52 +261,6 @@ pub(crate) fn memory_node(
     let group = Group::new(own, None, config.member_timeout_ms, started);
     let membership = Membership::new(group, Box::new(|_, _| Ok(())));
     Node::new(Store::new(), start, settings, Belongings { membership, random, started })
-}
-
-fn start_in_directory(
-    config: &Config,
-    settings: Settings,
-    origin: Origin,
-    node_id: NodeId,
-    path: &Path,
-    logger: &Logger,
-) -> Result<Started, StartError> {
-    let began = std::time::Instant::now();
-    let disk = Arc::new(Directory::open(path)?);
-    let opening = Opening {
-        name: config.name.clone(),
-        node_id,
-        origin,
-        settings,
-        max_drift_ms: config.max_clock_drift_ms,
-        member_timeout_ms: config.member_timeout_ms,
-        random: random_numbers(),
-        started: STARTED,
-        segment_bytes_max: SEGMENT_BYTES_MAX,
-    };
-    let Opened { node, writer, snapshots, found } = open(disk, opening)?;
-    tell_found(&found, began, logger);
-    let log_reader = Some(SealedReader::new(writer.reader()));
-    Ok(Started { node, log_reader, on_disk: Some((writer, snapshots)) })
-}
-
-fn tell_found(found: &Found, began: std::time::Instant, logger: &Logger) {
-    if let Some(cut) = &found.log.cut {
-        warn!(logger, "the log's torn end was cut; what peers have of it comes back from them";
-            "file" => &cut.file, "offset" => cut.offset, "bytes" => cut.bytes);
-    }
-    if found.log_restarted {
-        warn!(logger, "the log ended before its snapshot, and starts anew there";
-            "ended" => found.log.end.0, "snapshot" => found.snapshot.as_ref().map(|found| found.header.replay.0));
-    }
-    if found.passed_over > 0 {
-        info!(logger, "batches of a reconcile that was cut off were passed over"; "batches" => found.passed_over);
-    }
-    info!(logger, "snapshot and log are read";
-        "snapshot_bytes" => found.snapshot.as_ref().map_or(0, |found| found.bytes),
-        "batches" => found.log.batches,
-        "ms" => began.elapsed().as_millis() as u64,
-    );
 }
 
 struct Listeners {
@@ -351,13 +320,8 @@ async fn bind_unix(path: &Path) -> io::Result<UnixListener> {
     UnixListener::bind(path).await
 }
 
-/// Accepts clients, serves streams of the feed, and waits for signals, until the node stops.
-async fn serve_all(
-    server: &Arc<Server>,
-    listeners: Listeners,
-    streams: async_std::channel::Receiver<crate::follow::Handover>,
-    logger: &Logger,
-) {
+/// Accepts clients, and looks after signals.
+fn accept_all(server: &Arc<Server>, listeners: Listeners, logger: &Logger) {
     for listener in listeners.tcp {
         runtime::spawn(accept_tcp(Arc::clone(server), listener, logger.clone()));
     }
@@ -365,6 +329,14 @@ async fn serve_all(
         runtime::spawn(accept_unix(Arc::clone(server), listener, logger.clone()));
     }
     runtime::spawn(stop_on_signal(Arc::clone(server), logger.clone()));
+}
+
+/// Serves streams of the feed, until the node stops.
+async fn serve_streams(
+    server: &Arc<Server>,
+    streams: async_std::channel::Receiver<crate::follow::Handover>,
+    logger: &Logger,
+) {
     let (for_streams, stream_logger) = (Arc::clone(server), logger.clone());
     runtime::spawn(async move {
         while let Ok(handover) = streams.recv().await {

@@ -141,8 +141,17 @@ impl ShardSet {
         Self(self.0 | 1 << id.0)
     }
 
+    /// The shards of these numbers.
+    pub(crate) fn run(numbers: std::ops::Range<usize>) -> Self {
+        numbers.fold(Self::EMPTY, |set, number| set.with(ShardId(number as u8)))
+    }
+
     pub(crate) const fn union(self, other: Self) -> Self {
         Self(self.0 | other.0)
+    }
+
+    pub(crate) const fn intersection(self, other: Self) -> Self {
+        Self(self.0 & other.0)
     }
 
     pub(crate) const fn len(self) -> usize {

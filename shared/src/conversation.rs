@@ -48,7 +48,10 @@ pub enum Question {
     /// What is in these slots, in short.
     Summaries(Vec<u16>),
     /// Let me take over your state.
-    Begin,
+    Begin {
+        /// Under which node id the asker was a member before it was evicted; zero if it never was.
+        formerly: NodeId,
+    },
     /// Everything in these slots.
     States {
         /// The reconcile, as [`Begun::run`] named it.
@@ -190,6 +193,9 @@ pub struct Begun {
     pub frontier: Frontier,
     /// The sender's clock at its start.
     pub clock: Timestamp,
+    /// Up to which moment of its clock the asker's writes had come here when it was evicted; zero if it was not, or that is
+    /// long forgotten. Origins that have ended since may be known to it better than to the sender's floor.
+    pub known_until: Timestamp,
     /// Who was evicted before: of what they wrote the sender's floor tells nothing.
     pub departed: Vec<Departed>,
     /// The flushes of its databases: a page of [`state`](crate::state) without keys.

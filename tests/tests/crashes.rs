@@ -72,23 +72,54 @@ fn check_all(group: &Group, clerks: &[Clerk]) {
     }
 }
 
+/// So that snapshots are written and segments removed all the time.
+const BUSY_DISK: [&str; 8] =
+    ["--fsync", "always", "--snapshot-after", "64kb", "--log-segment", "64kb", "--log-retention", "256kb"];
+
 /// Where a host's agent is killed with its node, the node's own disk must have all that it acknowledged, before any
 /// peer could give it back.
 #[test]
 fn a_killed_node_has_every_write_it_acknowledged() {
+    drop(check_killed_nodes(&["--fsync", "always"], size(6, 30), 1_000, |_| {}));
+}
+
+/// The same, in the midst of snapshots and of the removal of what they replace.
+#[test]
+fn a_node_killed_while_it_writes_snapshots_has_every_write_it_acknowledged() {
+    let group = check_killed_nodes(&BUSY_DISK, size(6, 30), 3_000, |host| {
+        // One that is written already is as good.
+        let _ = redis::cmd("BGSAVE").exec(&mut host.client());
+    });
+    for host in group.hosts() {
+        let names = std::fs::read_dir(host.data_dir()).expect("the directory is there");
+        let names: Vec<String> =
+            names.filter_map(|entry| entry.ok()?.file_name().into_string().ok()).collect();
+        let is_whole = names.iter().any(|name| name == "log-0000000000000000.seg");
+        assert!(!is_whole, "no segment was removed at {}: {names:?}", host.name());
+    }
+}
+
+/// Nodes that take so many writes at the most before they are killed, right after `before_kill`.
+fn check_killed_nodes(
+    node_flags: &[&str],
+    rounds: usize,
+    lived_max: u64,
+    before_kill: impl Fn(&Host),
+) -> Group {
     let mut random = Rng::with_seed(seed());
     let mut group = Group::new(&programs!(), 2);
     group.connect(Topology::Mesh);
-    group.hosts_mut().iter_mut().for_each(|host| host.node_flags = flags(&["--fsync", "always"]));
+    group.hosts_mut().iter_mut().for_each(|host| host.node_flags = flags(node_flags));
     group.start_all();
     let mut clerks = clerks(2, 8, &mut random);
-    for round in 0..size(6, 30) {
+    for round in 0..rounds {
         let victims = [&[0][..], &[1], &[0, 1]][random.usize(0..3)];
         let with_agent = round % 2 == 0;
-        let lived = random.u64(1..1_000);
+        let lived = random.u64(1..lived_max);
         work(&mut group, &mut clerks, |group, acknowledged| {
             wait_more(&acknowledged[victims[0]], lived);
             for victim in victims {
+                before_kill(&group[*victim]);
                 group[*victim].kill_node();
                 if with_agent {
                     group[*victim].kill_agent();
@@ -104,6 +135,7 @@ fn a_killed_node_has_every_write_it_acknowledged() {
         let mut client = group[0].client();
         clerks.iter_mut().for_each(|clerk| clerk.settle(&mut client));
     }
+    group
 }
 
 fn restart(host: &mut Host, clerks: &[Clerk], with_agent: bool) {
@@ -211,7 +243,49 @@ fn check_names_offset(refusal: &str, damaged: u64) {
 #[test]
 fn a_node_whose_disk_is_full_recovers_without_a_restart() {
     let Some(disk) = SmallDisk::mounted() else { return };
-    check_full_disk(&disk, &["--fsync", "everysec"]);
+    let (group, _) = check_full_disk(&disk, &["--fsync", "everysec"], |full| {
+        let problem = save(full).expect_err("there is no room for a snapshot");
+        assert!(problem.contains("No space left"), "{problem}");
+        assert_eq!(full.info("rdb_last_bgsave_status").as_deref(), Some("err"));
+    });
+    wait_for("a snapshot to find room", || save(&group[0]));
+    assert_eq!(group[0].info("rdb_last_bgsave_status").as_deref(), Some("ok"));
+}
+
+/// SAVE: whether the snapshot is in place.
+fn save(host: &Host) -> Result<(), String> {
+    redis::cmd("SAVE").exec(&mut host.client()).map_err(|error| error.to_string())
+}
+
+/// A snapshot is longer than any segment: where files may not grow that far, the log goes on without it.
+#[test]
+fn a_snapshot_without_room_does_no_harm_and_the_next_one_succeeds() {
+    let disk = SmallDisk::limited();
+    let mut group = Group::new(&programs!(), 1);
+    let small_log = ["--fsync", "always", "--log-segment", "64kb", "--log-retention", "0"];
+    group[0].node_flags = flags(&small_log);
+    disk.give_to(&mut group[0]);
+    group[0].start_node();
+    let keys = 400;
+    for number in 0..keys {
+        group[0].run(&["SET", &format!("fill:{number}"), &filling()]);
+    }
+    disk.limit(&group[0]);
+    let problem = save(&group[0]).expect_err("there is no room");
+    assert!(problem.contains("cannot write"), "{problem}");
+    assert_eq!(group[0].info("rdb_last_bgsave_status").as_deref(), Some("err"));
+    group[0].run(&["SET", "while full", "1"]);
+    check_holds(&group[0], "fill:0", &filling());
+    disk.give_room(&group[0]);
+    wait_for("a snapshot to find room", || save(&group[0]));
+    group[0].run(&["SET", "after", "1"]);
+    group[0].kill_node();
+    group[0].start_node();
+    for number in 0..keys {
+        check_holds(&group[0], &format!("fill:{number}"), &filling());
+    }
+    check_holds(&group[0], "while full", "1");
+    check_holds(&group[0], "after", "1");
 }
 
 /// The same where nothing may be mounted, with a limit on the length of files; and under `--fsync always` clients may
@@ -219,7 +293,7 @@ fn a_node_whose_disk_is_full_recovers_without_a_restart() {
 #[test]
 fn a_node_whose_files_may_not_grow_recovers_without_a_restart() {
     let disk = SmallDisk::limited();
-    let (mut group, written) = check_full_disk(&disk, &["--fsync", "always"]);
+    let (mut group, written) = check_full_disk(&disk, &["--fsync", "always"], |_| {});
     group[0].kill_node();
     group[0].kill_agent();
     group[0].start_node();
@@ -232,9 +306,9 @@ fn filling() -> String {
     "x".repeat(4_000)
 }
 
-/// Fills the disk of one of two nodes, and gives it room again. Returns the group, and how many of the filling writes
+/// Fills the disk of one of two nodes, looks at it, and gives it room again. Returns the group, and how many of the filling writes
 /// were acknowledged.
-fn check_full_disk(disk: &SmallDisk, node_flags: &[&str]) -> (Group, u64) {
+fn check_full_disk(disk: &SmallDisk, node_flags: &[&str], while_full: impl FnOnce(&Host)) -> (Group, u64) {
     let mut group = Group::new(&programs!(), 2);
     group.connect(Topology::Mesh);
     group[0].node_flags = flags(node_flags);
@@ -248,6 +322,7 @@ fn check_full_disk(disk: &SmallDisk, node_flags: &[&str]) -> (Group, u64) {
         scope.spawn(|| fill(group[0].client(), &stop, &written));
         wait_for("writes to be refused", || refusal(&group[0]));
         check_full_node(&group);
+        while_full(&group[0]);
         // The room is for those who wait for it.
         stop.store(true, Ordering::Release);
         disk.give_room(&group[0]);

@@ -173,6 +173,7 @@ const SERVER: &[Row] = &[
         "Tells what to ask a peer's node, and takes its answer.",
     ),
     ("feed|follow", "0.1.0", "O(N), N the batches", "Streams the writes of chosen origins."),
+    ("feed|backup", "0.1.0", "O(N), N the keys", "Streams all data, as a snapshot and the log behind it."),
     ("feed|group", "0.1.0", "O(1)", "Makes the node a member of a group."),
     ("feed|ready", "0.1.0", "O(N) with N peers", "Says whether a load balancer may send clients here."),
     ("feed|heard", "0.1.0", "O(1)", "Moves the clock past that of a peer."),

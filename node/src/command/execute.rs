@@ -11,6 +11,7 @@ use super::table::Row;
 use super::{Access, Command, Keys, table};
 use crate::client::{After, Client, QUEUE_BYTES_MAX, Queue, ReplyMode};
 use crate::error::{CommandError, CommandResult};
+use crate::loading;
 use crate::node::count;
 use crate::server::Server;
 use crate::stopwatch::{Began, Call};
@@ -126,6 +127,7 @@ fn note_end(
 
 /// Whether a command may be begun, or queued.
 fn admit(server: &Server, client: &Client, row: &Row) -> CommandResult {
+    check_loaded(server, row)?;
     if row.access == Access::Write {
         check_role(server)?;
     }
@@ -176,6 +178,14 @@ fn refuse_unfit(server: &Server, client: &mut Client, error: CommandError) -> Co
     CommandError::composed(
         "EXECABORT Transaction discarded because of: wrong number of arguments for 'exec' command".to_owned(),
     )
+}
+
+/// Before the node is there nothing is carried out that needs its data.
+fn check_loaded(server: &Server, command: &Command) -> CommandResult {
+    if server.node.is_loading() && !loading::is_permitted(command) {
+        return Err(CommandError::text("LOADING Redis is loading the dataset in memory"));
+    }
+    Ok(())
 }
 
 /// A read-only node takes no client's writes.

@@ -16,7 +16,7 @@ use super::context::Context;
 use super::{Access, Command, Keys};
 use crate::client::After;
 use crate::error::{CommandError, CommandResult};
-use crate::follow::{Subscription, Wanted};
+use crate::follow::{Errand, Subscription, Wanted};
 use crate::group::Sender;
 use crate::node::group::{Announced, Unready};
 
@@ -26,6 +26,7 @@ pub(super) const COMMANDS: &[Command] = &[
     row("feed|info", 2, &["admin", "noscript", "no_multi"], info),
     row("feed|group", 3, &["admin", "noscript", "no_multi"], group),
     row("feed|follow", -4, &["admin", "noscript", "no_multi"], follow),
+    row("feed|backup", 2, &["admin", "noscript", "no_multi"], backup),
     row("feed|ready", -2, &["admin", "noscript", "no_multi"], ready),
     row("feed|heard", 3, &["admin", "noscript", "no_multi"], converse::heard),
     row("feed|apply", -3, &["admin", "noscript", "no_multi"], apply),
@@ -69,6 +70,7 @@ fn help(context: &mut Context<'_, '_>, _: &[&[u8]]) -> CommandResult {
                 "READY [<ms>]",
                 "OK, or NOTREADY and why: not caught up, or further behind a linked peer than that.",
             ),
+            ("BACKUP", "Stream a snapshot and the log behind it: see tandem-node backup."),
             ("HEARD <clock>", "Move the clock past that of a peer."),
             (
                 "APPLY <batch> [<node id> <origin>]",
@@ -180,7 +182,19 @@ fn group(context: &mut Context<'_, '_>, arguments: &[&[u8]]) -> CommandResult {
 fn follow(context: &mut Context<'_, '_>, arguments: &[&[u8]]) -> CommandResult {
     check_permitted(context)?;
     let subscription = subscription(&arguments[2..])?;
-    context.client.after = After::Follow(subscription);
+    context.client.after = After::Stream(Errand::Follow(subscription));
+    Ok(())
+}
+
+/// Everything, as a stream: see [`backup`](crate::backup).
+fn backup(context: &mut Context<'_, '_>, _: &[&[u8]]) -> CommandResult {
+    check_permitted(context)?;
+    if context.server.config.dir.is_none() {
+        return Err(CommandError::text(
+            "ERR this node keeps nothing on disk, where a backup would begin: start it with --dir",
+        ));
+    }
+    context.client.after = After::Stream(Errand::Backup(context.server.node.request_snapshot()));
     Ok(())
 }
 

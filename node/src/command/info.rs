@@ -145,7 +145,9 @@ fn persistence(page: &mut Page, context: &Context<'_, '_>) {
     let on_disk = server.config.dir.is_some();
     let snapshots = server.node.snapshots.status();
     let running_s = snapshots.running_since.map(|since| server.mono_ms().since(since) as i64 / 1_000);
-    page.zeros(&["loading", "async_loading"]);
+    let is_loading = server.node.is_loading();
+    page.field("loading", u8::from(is_loading));
+    page.zeros(&["async_loading"]);
     page.field("rdb_changes_since_last_save", server.changes_unsaved());
     page.field("rdb_bgsave_in_progress", u8::from(running_s.is_some()));
     page.field("rdb_last_save_time", server.last_save_s());
@@ -162,6 +164,21 @@ fn persistence(page: &mut Page, context: &Context<'_, '_>) {
     if on_disk {
         page.field("log_durable", log.durable.0);
     }
+    if is_loading {
+        loading(page, context);
+    }
+}
+
+fn loading(page: &mut Page, context: &Context<'_, '_>) {
+    let (server, progress) = (context.server, &context.server.progress);
+    let (total, loaded) = (progress.total(), progress.loaded());
+    let rest_ms = total.saturating_sub(loaded).saturating_mul(server.mono_ms().0) / loaded.max(1);
+    page.field("loading_start_time", server.started.0 / 1_000);
+    page.field("loading_total_bytes", total);
+    page.field("loading_rdb_used_mem", 0);
+    page.field("loading_loaded_bytes", loaded);
+    page.field("loading_loaded_perc", format_args!("{:.2}", progress.percent()));
+    page.field("loading_eta_seconds", if loaded > 0 { rest_ms / 1_000 } else { 1 });
 }
 
 fn stats(page: &mut Page, context: &Context<'_, '_>) {

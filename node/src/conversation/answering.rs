@@ -99,7 +99,7 @@ impl Conversations {
             Question::Digests(shards) => Answer::Digests(digests(node, &shards)),
             Question::Summaries(slots) => Answer::Summaries(summaries(node, &slots, false)),
             Question::Deep(from) => Answer::Summaries(summaries(node, &deep_slots(from), true)),
-            Question::Begin => self.begin(node, peer, clocks),
+            Question::Begin { formerly } => self.begin(node, peer, formerly, clocks),
             Question::States { slots, .. } | Question::Values(slots) => {
                 states(node, indices(&slots), What::Everything)
             }
@@ -139,7 +139,7 @@ impl Conversations {
         }
     }
 
-    fn begin(&mut self, node: &Node, peer: NodeId, clocks: Clocks) -> Answer {
+    fn begin(&mut self, node: &Node, peer: NodeId, formerly: NodeId, clocks: Clocks) -> Answer {
         let not_now = |text: &str| Answer::Refused(Refusal::NotNow, text.to_owned());
         {
             let membership = node.membership.lock();
@@ -173,8 +173,15 @@ impl Conversations {
         let (frontier, clock) = node.log.standing(clocks.wall);
         // Before the group is locked: INFO looks at that under the shards' locks.
         let flushes = ByteBuf::from(node.flushes());
-        let departed = node.membership.lock().group.departed().copied().collect();
-        Answer::Begun(Begun { run: id, frontier, clock, departed, flushes })
+        let membership = node.membership.lock();
+        Answer::Begun(Begun {
+            run: id,
+            frontier,
+            clock,
+            known_until: membership.group.known_until(formerly, clock),
+            departed: membership.group.departed().copied().collect(),
+            flushes,
+        })
     }
 
     /// Who has taken a new node id, for it joins anew, may have begun under the one before: nobody goes on with that, and

@@ -214,7 +214,7 @@ impl Receiving {
     pub(super) fn next_question(&self, node: &Node) -> Option<Question> {
         let run = self.run;
         match &self.phase {
-            Phase::Beginning => Some(Question::Begin),
+            Phase::Beginning => Some(Question::Begin { formerly: self.formerly }),
             Phase::Digests => Some(Question::Digests((0..SHARDS as u8).collect())),
             Phase::States(slots) => {
                 Some(Question::States { run, slots: slots.iter().copied().take(SLOTS_ASKED).collect() })
@@ -239,7 +239,7 @@ impl Receiving {
         notices: &mut Vec<Notice>,
     ) {
         match (question, answer) {
-            (Question::Begin, Answer::Begun(begun)) => self.on_begun(node, begun, clocks, notices),
+            (Question::Begin { .. }, Answer::Begun(begun)) => self.on_begun(node, begun, clocks, notices),
             (Question::Digests(_), Answer::Digests(digests)) => {
                 self.on_digests(node, &digests, clocks, notices)
             }
@@ -272,7 +272,7 @@ impl Receiving {
             // It is tried again, after a while.
             return notices.push(Notice::Refused { text: error.to_string() });
         }
-        let Begun { run, frontier, departed, flushes, .. } = begun;
+        let Begun { run, frontier, known_until, departed, flushes, .. } = begun;
         let flushes = Page::decode(&flushes).map(|page| page.flushes().to_vec()).ok();
         let Some(flushes) = flushes.filter(|flushes| node.merge_flushes(flushes).is_ok()) else {
             return notices.push(FLUSHES_NOT_TAKEN);
@@ -282,7 +282,7 @@ impl Receiving {
         if !self.is_joiner {
             node.pull_from(&frontier);
         }
-        self.exceptions = self.exceptions(&frontier, &departed);
+        self.exceptions = self.exceptions(&frontier, known_until, &departed);
         self.judged = frontier.except(self.exceptions.iter().copied());
         self.departed = departed;
         self.theirs = frontier;
@@ -292,13 +292,15 @@ impl Receiving {
     /// Of which origins the sender's floor says nothing: those that this node knew, and the sender does not list. They ended
     /// before the floor rose to where it is, or the sender's group never heard of them. It holds of them what it held when
     /// this node was evicted, or nothing. A member's floor is the sender's, too.
-    fn exceptions(&self, theirs: &Frontier, departed: &[Departed]) -> Vec<(Origin, Timestamp)> {
+    fn exceptions(
+        &self,
+        theirs: &Frontier,
+        known_until: Timestamp,
+        departed: &[Departed],
+    ) -> Vec<(Origin, Timestamp)> {
         if !self.is_joiner {
             return Vec::new();
         }
-        // What this node wrote up to then has come there: it may know better of origins that have ended since.
-        let formerly = departed.iter().find(|one| one.node_id == self.formerly);
-        let known_until = formerly.map_or(Timestamp::ZERO, |one| one.clock);
         let floor = known_until.max(self.ours.floor()).min(theirs.floor());
         let pending =
             |origin: Origin| self.pending.iter().find(|(other, _)| *other == origin).map(|(_, at)| *at);

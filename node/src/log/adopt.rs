@@ -26,24 +26,24 @@ use shared::time::WallMillis;
 use shared::version::Frontier;
 
 use super::segment::LogPosition;
-use super::snapshot::SnapshotHeader;
+use super::snapshot::{Keep, SnapshotHeader};
 use super::{End, Log, MoveCeiling, WriteRefused, ceiling_above};
 
 impl Log {
     /// The header of a snapshot that begins now. Nobody may be merging a batch: what is appended and not yet held
     /// would be in neither.
-    pub(crate) fn snapshot_header(&self, retention: u64) -> SnapshotHeader {
+    pub(crate) fn snapshot_header(&self, keep: Keep) -> SnapshotHeader {
         let mut end = self.lock();
-        let header = end.header(retention);
+        let header = end.header(keep);
         self.announce_sealed(&end);
         header
     }
 
     /// The header of a snapshot that begins now and whose frontier is this one besides what is held. All that it covers
     /// must be merged, but for what will be appended from now on.
-    pub(crate) fn jump_header(&self, frontier: &Frontier, retention: u64) -> SnapshotHeader {
+    pub(crate) fn jump_header(&self, frontier: &Frontier, keep: Keep) -> SnapshotHeader {
         let mut end = self.lock();
-        let mut header = end.header(retention);
+        let mut header = end.header(keep);
         for (origin, at) in frontier.iter().filter(|(origin, at)| *at > header.frontier.get(*origin)) {
             header.log_start.advance(origin, at);
         }
@@ -57,7 +57,7 @@ impl Log {
     /// [`Log::jump_header`].
     pub(crate) fn restart_header(&self, frontier: Frontier) -> SnapshotHeader {
         let mut end = self.lock();
-        let header = end.header(0);
+        let header = end.header(Keep::bytes(0));
         let closed = Some(end.open.header().origin);
         self.announce_sealed(&end);
         SnapshotHeader { log_start: frontier.clone(), frontier, serve_from: header.replay, closed, ..header }
@@ -160,9 +160,9 @@ impl End {
         self.frontier = frontier;
     }
 
-    fn header(&mut self, retention: u64) -> SnapshotHeader {
+    fn header(&mut self, keep: Keep) -> SnapshotHeader {
         self.seal_open();
-        let keep_from = LogPosition(self.end.0.saturating_sub(retention));
+        let keep_from = keep.before(self.end);
         SnapshotHeader {
             frontier: self.frontier.clone(),
             replay: self.end,

@@ -3,6 +3,7 @@
 //! Drives the production store, log, snapshots, ceiling and start, and the writer's turns. Taking out any of their
 //! syncs makes these tests fail.
 
+use std::num::NonZeroUsize;
 use std::sync::Arc;
 
 use shared::id::{NodeId, Origin};
@@ -31,6 +32,10 @@ pub(crate) struct Life {
 }
 
 pub(crate) fn start(disk: &SimulatedDisk, origin: Origin) -> Result<Life, String> {
+    start_on_threads(disk, origin, 1)
+}
+
+pub(crate) fn start_on_threads(disk: &SimulatedDisk, origin: Origin, threads: usize) -> Result<Life, String> {
     let mut drawn = origin.0 << 32;
     let opening = Opening {
         name: "a".to_owned(),
@@ -43,8 +48,10 @@ pub(crate) fn start(disk: &SimulatedDisk, origin: Origin) -> Result<Life, String
             drawn += 1;
             drawn
         }),
-        started: MonoMillis(0),
+        now: Box::new(|| MonoMillis(0)),
         segment_bytes_max: SEGMENT_BYTES,
+        threads: NonZeroUsize::new(threads).expect("there is a thread"),
+        progress: Arc::default(),
     };
     let Opened { node, writer, snapshots, found, .. } =
         open(Arc::new(disk.clone()), opening).map_err(|error| error.to_string())?;

@@ -80,9 +80,18 @@ impl Identity {
             return Self::decode(&bytes);
         }
         let created =
-            Self { node_id: random, name: checked(name)?, group: None, group_id: GroupId::default() };
-        replace(disk, FILE, created.encode().as_bytes())?;
+            Self { node_id: random, name: name.to_owned(), group: None, group_id: GroupId::default() };
+        created.create(disk)?;
         Ok(created)
+    }
+
+    /// Makes it the identity of a directory that has none, durably.
+    ///
+    /// # Errors
+    /// [`IdentityError`], saying what to do.
+    pub(crate) fn create<D: Disk>(&self, disk: &D) -> Result<(), IdentityError> {
+        checked(&self.name)?;
+        Ok(replace(disk, FILE, self.encode().as_bytes())?)
     }
 
     /// Records what has changed of the node's id and group, durably.

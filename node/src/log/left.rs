@@ -5,6 +5,7 @@
 
 use shared::version::Frontier;
 
+use super::segment::LogPosition;
 use super::{End, Log, OpenWrite, Retention};
 
 impl Log {
@@ -13,6 +14,11 @@ impl Log {
     /// stride of the index more than once it lacks something.
     pub(crate) fn left_for(&self, held: &Frontier, log_retention: u64) -> u64 {
         self.lock().left_for(held, log_retention)
+    }
+
+    /// From where on it is needed by one who holds so much. None if what that lacks is not there any more.
+    pub(crate) fn needed_from(&self, held: &Frontier) -> Option<LogPosition> {
+        self.lock().needed_from(held)
     }
 }
 
@@ -29,15 +35,20 @@ impl End {
             Retention::Disk => log_retention,
             Retention::Memory { bytes_max } => bytes_max as u64,
         };
+        let needed = self.needed_from(held);
+        needed.map_or(0, |needed_from| retention.saturating_sub(self.end.0 - needed_from.0))
+    }
+
+    fn needed_from(&self, held: &Frontier) -> Option<LogPosition> {
         let mut needed_from = self.end;
         for origin in self.index.origins() {
             match self.find(origin, held.get(origin)) {
                 Ok(Some(position)) => needed_from = needed_from.min(position),
                 Ok(None) => {}
-                Err(_) => return 0,
+                Err(_) => return None,
             }
         }
-        retention.saturating_sub(self.end.0 - needed_from.0)
+        Some(needed_from)
     }
 }
 

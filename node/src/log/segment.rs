@@ -25,10 +25,9 @@ mod format;
 mod reader;
 
 pub(super) use format::{
-    BadSegmentHeader, RecordHeader, SEGMENT_HEADER_BYTES, SegmentWindow, decode_segment_header,
-    parse_segment_name, segment_name,
+    BadSegmentHeader, RecordHeader, SEGMENT_HEADER_BYTES, SegmentWindow, decode_segment_header, segment_name,
 };
-pub(crate) use format::{LogPosition, RECORD_HEADER_BYTES};
+pub(crate) use format::{LogPosition, RECORD_HEADER_BYTES, parse_segment_name};
 pub(crate) use reader::LogReader;
 
 use format::{encode_segment_header, file_offset};
@@ -123,6 +122,12 @@ impl<D: Disk> SegmentLog<D> {
             removing: None,
             buffer: Vec::new(),
         }
+    }
+
+    /// An empty log on an empty disk, which begins at a position.
+    pub(crate) fn begin(disk: Arc<D>, segment_bytes_max: u64, start: LogPosition) -> Result<Self, DiskError> {
+        let file = create_segment(&*disk, start)?;
+        Ok(Self::new(disk, segment_bytes_max, VecDeque::from([start]), file, start))
     }
 
     /// Where the oldest record left starts.
@@ -226,8 +231,7 @@ impl<D: Disk> SegmentLog<D> {
         self.remove_before(self.end)?;
         self.disk.remove(&segment_name(self.start))?;
         self.disk.sync_directory()?;
-        let file = create_segment(&*self.disk, position)?;
-        Ok(Self::new(self.disk, self.segment_bytes_max, VecDeque::from([position]), file, position))
+        Ok(Self::begin(self.disk, self.segment_bytes_max, position)?)
     }
 
     fn append_records(&mut self, batches: &[Arc<[u8]>]) -> Result<LogPosition, LogError> {

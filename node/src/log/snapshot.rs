@@ -24,6 +24,7 @@
 //! Numbers outside of the header are little endian. A crc is the CRC-32 of what precedes it in its part; a block's is of
 //! the block's number (8 bytes, from 0) and its bytes, so that blocks cannot change places.
 
+use std::num::NonZeroUsize;
 use std::sync::Arc;
 
 use shared::id::Origin;
@@ -31,6 +32,10 @@ use shared::version::Frontier;
 
 use super::disk::{Disk, DiskError, DiskFile, TEMPORARY_SUFFIX};
 use super::segment::LogPosition;
+
+mod reader;
+
+pub(crate) use reader::StoredSnapshot;
 
 /// What a snapshot says of itself.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -50,8 +55,8 @@ pub(crate) struct SnapshotHeader {
 
 impl SnapshotHeader {
     /// What lies before this in the log is not needed any more once the snapshot is in place.
-    pub(crate) fn keep_from(&self, retention: u64) -> LogPosition {
-        LogPosition(self.replay.0.saturating_sub(retention)).max(self.serve_from).min(self.replay)
+    pub(crate) fn keep_from(&self, keep: Keep) -> LogPosition {
+        keep.before(self.replay).max(self.serve_from).min(self.replay)
     }
 
     fn encode(&self) -> Vec<u8> {
@@ -69,6 +74,27 @@ impl SnapshotHeader {
             log_start,
             closed,
         })
+    }
+}
+
+/// How much of the log before a snapshot is kept, for members that were away.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Keep {
+    /// So many bytes at the most.
+    pub(crate) bytes: u64,
+    /// Nothing before this, for it is old, and nobody needs it.
+    pub(crate) from: LogPosition,
+}
+
+impl Keep {
+    /// So many bytes, however old.
+    pub(crate) fn bytes(bytes: u64) -> Self {
+        Self { bytes, from: LogPosition::default() }
+    }
+
+    /// Where what is kept begins, before a snapshot at this position.
+    pub(crate) fn before(self, end: LogPosition) -> LogPosition {
+        LogPosition(end.0.saturating_sub(self.bytes)).max(self.from).min(end)
     }
 }
 
@@ -259,7 +285,8 @@ pub(crate) struct LoadedSnapshot {
     pub(crate) bytes: u64,
 }
 
-/// Loads the newest snapshot of a disk, if there is one: gives its blocks, in order. Those before it are removed.
+/// Loads the newest snapshot of a disk, if there is one: gives its blocks, on so many threads, in no order, and each of them
+/// once. Those before it are removed.
 ///
 /// A damaged one is refused, though an older one may be there: that, and what the log holds behind it, need not come to
 /// the same, for a snapshot may end a reconcile.
@@ -269,101 +296,29 @@ pub(crate) struct LoadedSnapshot {
 /// with the block.
 pub(crate) fn load_newest<D: Disk>(
     disk: &D,
-    on_block: &mut dyn FnMut(&[u8]) -> Result<(), String>,
+    threads: NonZeroUsize,
+    on_block: &OnBlock<'_>,
 ) -> Result<Option<LoadedSnapshot>, SnapshotError> {
     // What was renamed into place by a process that then died must not be seen now and be gone later.
     disk.sync_directory()?;
-    let names = disk.list()?;
-    let Some(replay) = names.iter().filter_map(|name| parse_snapshot_name(name)).max() else {
+    let Some((replay, name)) = newest(disk)? else {
         remove_snapshots(disk, |name| name.ends_with(TEMPORARY_SUFFIX))?;
         return Ok(None);
     };
-    let name = snapshot_name(replay);
     let gone = || SnapshotError::Damaged { file: name.clone(), offset: 0, what: "it is gone".to_owned() };
     let file = disk.open(&name)?.ok_or_else(gone)?;
-    let bytes = file.length()?;
-    let mut reader = Reader { file, offset: 0, length: bytes, buffer: Vec::new() };
-    let header = reader.head()?;
-    if header.replay != replay {
-        return Err(reader.damaged("its position is not the one in its name"));
-    }
-    reader.blocks(on_block)?;
+    let loaded = StoredSnapshot::open(file, replay)?.load(threads, on_block)?;
     remove_snapshots(disk, |other| other != name)?;
-    Ok(Some(LoadedSnapshot { header, bytes }))
+    Ok(Some(loaded))
 }
 
-/// A snapshot being read.
-struct Reader<F> {
-    file: F,
-    offset: u64,
-    length: u64,
-    buffer: Vec<u8>,
-}
+/// What is done with a block. The threads that load share it.
+pub(crate) type OnBlock<'a> = dyn Fn(&[u8]) -> Result<(), String> + Sync + 'a;
 
-impl<F: DiskFile> Reader<F> {
-    fn head(&mut self) -> Result<SnapshotHeader, SnapshotError> {
-        let mut head = self.take(HEAD_BYTES)?.to_vec();
-        let length = number_u32(&head[12..]);
-        head.extend_from_slice(self.take(length as usize)?);
-        let crc = number_u32(self.take(4)?);
-        self.offset = 0;
-        if head[..8] != MAGIC || crc32fast::hash(&head) != crc {
-            return Err(self.damaged("its head's checksum does not match"));
-        }
-        match number_u32(&head[8..]) {
-            FORMAT => {}
-            format => return Err(SnapshotError::Format { file: self.file.name().to_owned(), format }),
-        }
-        let header = SnapshotHeader::decode(&head[HEAD_BYTES..])
-            .map_err(|error| self.damaged(format!("its header cannot be read: {error}")))?;
-        self.offset = head.len() as u64 + 4;
-        Ok(header)
-    }
-
-    fn blocks(&mut self, on_block: &mut dyn FnMut(&[u8]) -> Result<(), String>) -> Result<(), SnapshotError> {
-        let (mut blocks, mut block_bytes) = (0, 0);
-        loop {
-            let start = self.offset;
-            let length = number_u32(self.take(4)?) as usize;
-            if length == 0 {
-                break;
-            }
-            let crc = number_u32(self.take(BLOCK_HEAD_BYTES - 4)?);
-            let block = self.take(length)?;
-            let is_whole = block_crc(blocks, block) == crc;
-            let read =
-                if is_whole { on_block(block) } else { Err("a block's checksum does not match".to_owned()) };
-            if let Err(what) = read {
-                self.offset = start;
-                return Err(self.damaged(what));
-            }
-            blocks += 1;
-            block_bytes += length as u64;
-        }
-        let start = self.offset - 4;
-        let end = [&[0; 4], self.take(END_BYTES - 4)?].concat();
-        let is_all = end == encode_end(blocks, block_bytes) && self.offset == self.length;
-        self.offset = start;
-        if is_all { Ok(()) } else { Err(self.damaged("its end does not fit to what precedes it")) }
-    }
-
-    /// The file's next bytes.
-    fn take(&mut self, length: usize) -> Result<&[u8], SnapshotError> {
-        if length > BLOCK_BYTES_MAX || self.length - self.offset < length as u64 {
-            return Err(self.damaged("it is cut short, or a length is wrong"));
-        }
-        self.buffer.clear();
-        self.file.read(self.offset, length, &mut self.buffer)?;
-        if self.buffer.len() < length {
-            return Err(self.damaged("it is cut short"));
-        }
-        self.offset += length as u64;
-        Ok(&self.buffer)
-    }
-
-    fn damaged(&self, what: impl Into<String>) -> SnapshotError {
-        SnapshotError::Damaged { file: self.file.name().to_owned(), offset: self.offset, what: what.into() }
-    }
+/// Where the replay of the newest snapshot starts, and its name.
+pub(crate) fn newest<D: Disk>(disk: &D) -> Result<Option<(LogPosition, String)>, DiskError> {
+    let replay = disk.list()?.iter().filter_map(|name| parse_snapshot_name(name)).max();
+    Ok(replay.map(|replay| (replay, snapshot_name(replay))))
 }
 
 /// Reads the first four bytes.

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use super::disk::{Disk, DiskError};
 use super::segment::LogPosition;
-use super::snapshot::{SnapshotHeader, SnapshotWriter};
+use super::snapshot::{Keep, SnapshotHeader, SnapshotWriter};
 use crate::image::encode_shard;
 use crate::node::Node;
 use crate::node::persist::DeadHold;
@@ -18,7 +18,7 @@ use shared::change::DATABASES;
 pub(crate) struct Snapshotting<D: Disk> {
     writer: Option<SnapshotWriter<D>>,
     header: SnapshotHeader,
-    retention: u64,
+    keep: Keep,
     shards: Vec<ShardId>,
     /// Nothing dead is dropped before the last shard is written.
     hold: Option<DeadHold>,
@@ -48,12 +48,12 @@ impl<D: Disk> Snapshotting<D> {
         disk: Arc<D>,
         header: SnapshotHeader,
         hold: DeadHold,
-        retention: u64,
+        keep: Keep,
     ) -> Result<Self, DiskError> {
         Ok(Self {
             writer: Some(SnapshotWriter::begin(disk, &header)?),
             header,
-            retention,
+            keep,
             shards: ShardId::all().collect::<Vec<_>>().into_iter().rev().collect(),
             hold: Some(hold),
             keys: 0,
@@ -89,7 +89,7 @@ impl<D: Disk> Snapshotting<D> {
         if let Some(writer) = self.writer.take() {
             writer.commit()?;
         }
-        node.log.ask_removal(self.header.keep_from(self.retention));
+        node.log.ask_removal(self.header.keep_from(self.keep));
         Ok(Progress::Saved { keys: self.keys, bytes: self.bytes })
     }
 

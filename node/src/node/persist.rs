@@ -5,12 +5,13 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use shared::clock::Timestamp;
 use shared::id::Origin;
-use shared::time::WallMillis;
+use shared::time::{MonoMillis, WallMillis};
 use shared::version::Frontier;
 
 use super::Node;
 use crate::log::WriteRefused;
-use crate::log::snapshot::SnapshotHeader;
+use crate::log::segment::LogPosition;
+use crate::log::snapshot::{Keep, SnapshotHeader};
 use crate::snapshots::{Ticket, Why};
 use crate::store::origins::TooManyOrigins;
 
@@ -37,10 +38,10 @@ impl Node {
     }
 
     /// The header of a snapshot of what is held, that begins now. To be called while dead things are held.
-    pub(crate) fn snapshot_header(&self) -> SnapshotHeader {
+    pub(crate) fn snapshot_header(&self, keep: Keep) -> SnapshotHeader {
         // A batch that is being merged stands in the log and is not held yet.
         let _nothing_half_merged = self.applying.lock();
-        self.log.snapshot_header(self.settings.log_retention())
+        self.log.snapshot_header(keep)
     }
 
     /// Asks for the durable snapshot that makes the node hold what `frontier` covers, besides what it holds now, and
@@ -53,7 +54,7 @@ impl Node {
     pub(crate) fn request_jump(&self, frontier: &Frontier, wall: WallMillis) -> Result<Ticket, WriteRefused> {
         self.log.observe(newest_of(frontier), wall)?;
         let hold = self.hold_dead();
-        let header = self.log.jump_header(frontier, self.settings.log_retention());
+        let header = self.log.jump_header(frontier, Keep::bytes(self.settings.log_retention()));
         Ok(self.snapshots.request_adoption(header, hold))
     }
 
@@ -67,6 +68,17 @@ impl Node {
         let hold = self.hold_dead();
         let header = self.log.restart_header(frontier);
         Ok(self.snapshots.request_adoption(header, hold))
+    }
+
+    /// From where on the log is needed by a member, as far as it has announced what it holds. All of it by one that was not
+    /// heard since this node's start; nothing by one that has to reconcile in any case.
+    pub(crate) fn needed_from(&self, now: MonoMillis) -> LogPosition {
+        let reports = self.membership.lock().group.reports(now);
+        let needed = reports.into_iter().filter_map(|report| match report.held {
+            None => Some(LogPosition::default()),
+            Some(held) => self.log.needed_from(&held),
+        });
+        needed.min().unwrap_or_else(|| self.log.end())
     }
 
     /// Asks for a snapshot of what is held when it begins.

@@ -1,12 +1,14 @@
 //! Snapshots, gaps and adoptions: what a start makes of them, wherever the run before it was cut off.
 
-use shared::batch::BatchBuilder;
+use proptest::prelude::*;
+use shared::batch::{BatchBuilder, BatchHeader};
 use shared::change::{Change, Op};
 use shared::time::{MonoMillis, WallMillis};
+use shared::version::Frontier;
 
 use super::*;
 use crate::log::disk::simulated::{Crash, SimulatedDisk};
-use crate::log::durability_tests::{Life, check_bears_out, start};
+use crate::log::durability_tests::{Life, check_bears_out, start, start_on_threads};
 use crate::snapshots::{Ticket, Turn, Why};
 use crate::store::ShardSet;
 use crate::store::key::Key;
@@ -38,7 +40,7 @@ impl Life {
 
     /// As a reconcile merges: into the store, and no further.
     fn merge(&self, bytes: &[u8]) {
-        Node::replay(&self.node.store, bytes, Timestamp::ZERO).unwrap();
+        Node::replay(&self.node.store, bytes, Timestamp::ZERO);
     }
 
     /// As a reconcile takes a batch that lies beyond what is held.
@@ -408,4 +410,72 @@ fn a_raised_floor_comes_back() {
     assert_eq!(life.node.log.status().frontier.len(), 1, "the ended origin is not listed");
     assert_eq!(life.node.log.find(PEER, Timestamp(19)), Ok(None));
     assert!(life.node.log.find(OTHER, Timestamp(20)).unwrap().is_some());
+}
+
+/// What a client does to one of a few keys, or to all of a database.
+#[derive(Clone, Debug)]
+enum Act {
+    Set(u64),
+    Delete(u64),
+    Increment(u64),
+    Expire(u64),
+    FlushDb(u8),
+    /// A peer's write of a key, beyond the last one.
+    Peer,
+    Save,
+}
+
+fn act() -> impl Strategy<Value = Act> {
+    prop_oneof![
+        8 => (0..40_u64).prop_map(Act::Set),
+        3 => (0..40_u64).prop_map(Act::Delete),
+        4 => (40..60_u64).prop_map(Act::Increment),
+        2 => (0..60_u64).prop_map(Act::Expire),
+        1 => (0..2_u8).prop_map(Act::FlushDb),
+        6 => Just(Act::Peer),
+        1 => Just(Act::Save),
+    ]
+}
+
+fn do_all(life: &mut Life, acts: &[Act]) {
+    let mut peer = 0;
+    for (number, act) in acts.iter().enumerate() {
+        // A transaction may outlive what a closure borrows; there are few.
+        let name = |key: &u64| -> &'static [u8] { key.to_string().into_bytes().leak() };
+        match act {
+            Act::Set(key) => drop(life.write(*key, number as u64, WALL)),
+            Act::Delete(key) => life.transact(|t| drop(t.delete(&Key::new(0, name(key))))),
+            Act::Increment(key) => life.transact(|t| drop(t.increment(&Key::new(0, name(key)), 1))),
+            Act::Expire(key) => {
+                life.transact(|t| drop(t.expire(&Key::new(0, name(key)), Some(WallMillis(7_000_000)))));
+            }
+            Act::FlushDb(db) => life.transact(|t| t.flush_db(*db).unwrap()),
+            Act::Peer => {
+                assert!(life.apply(PEER, peer, peer + 7));
+                peer += 7;
+            }
+            Act::Save => assert!(life.save()),
+        }
+    }
+    life.node.log.seal(0);
+    assert!(life.sync());
+}
+
+proptest! {
+    /// Whoever merges what: each shard gets the same changes in the same order.
+    #[test]
+    fn threads_come_to_what_one_comes_to(acts in prop::collection::vec(act(), 1..120), threads in 2_usize..70) {
+        let disk = SimulatedDisk::new(1);
+        let mut life = start(&disk, OWN).unwrap();
+        do_all(&mut life, &acts);
+        let expected = (life.node.store.canonical(), life.node.log.status().frontier);
+        disk.restart(Crash::Power);
+        for threads in [1, threads] {
+            let life = start_on_threads(&disk.copy(2), NEXT, threads).unwrap();
+            prop_assert_eq!((life.node.store.canonical(), life.node.log.status().frontier), expected.clone());
+            for id in crate::store::key::ShardId::all() {
+                life.node.store.lock_shard(id).check(&life.node.store.origins);
+            }
+        }
+    }
 }

@@ -19,7 +19,7 @@ use crate::memory::settings::SAMPLES_MAX;
 use crate::notifications::Wanted;
 use crate::pubsub::Limits;
 use crate::server::Server;
-use crate::settings::{Fsync, REQUEST_BYTES_MAX, Settings};
+use crate::settings::{Fsync, REQUEST_BYTES_MAX, SavePoint, Settings};
 use crate::store::rich::parse_integer;
 
 /// A row of the table.
@@ -35,6 +35,7 @@ enum Setting {
     Fixed,
     Number(Form, Set),
     OutputLimits,
+    SavePoints,
 }
 
 /// Makes a value, which was read by its [`Form`], the setting.
@@ -44,6 +45,7 @@ type Set = fn(&Settings, u64);
 pub(super) enum Change {
     Number(Set, u64),
     OutputLimits(OutputLimits),
+    SavePoints(Vec<SavePoint>),
 }
 
 impl Change {
@@ -54,6 +56,7 @@ impl Change {
                 normal.into_iter().for_each(|bytes| settings.set_output_bytes_max(bytes));
                 listener.into_iter().for_each(|limits| settings.set_listener_limits(limits));
             }
+            Self::SavePoints(points) => settings.set_save_points(points),
         }
     }
 }
@@ -177,6 +180,13 @@ pub(super) const PARAMETERS: &[Parameter] = &[
         Form::Memory(0..=u64::MAX),
         Settings::set_log_retention,
     ),
+    settable(
+        "log-retention-age",
+        |server| server.node.settings.log_retention_age_s().to_string(),
+        Form::Integer(0..=INT_MAX),
+        Settings::set_log_retention_age_s,
+    ),
+    fixed("log-segment", |server| server.config.log_segment.to_string()),
     fixed("loglevel", |server| server.config.log_level.as_str().to_ascii_lowercase()),
     settable(
         "max-change",
@@ -247,7 +257,7 @@ pub(super) const PARAMETERS: &[Parameter] = &[
             settings.set_read_only(value == Role::ReadOnly as u64);
         },
     ),
-    fixed("save", |_| String::new()),
+    Parameter { name: "save", get: save_points, setting: Setting::SavePoints },
     fixed("slaveof", |_| String::new()),
     encoding_limit!("set-max-intset-entries", set_integers),
     settable(
@@ -310,6 +320,27 @@ fn seconds(duration: Option<std::time::Duration>) -> String {
     duration.map_or(0, |duration| duration.as_secs()).to_string()
 }
 
+/// As Redis writes its schedule: `900 1 300 10`.
+fn save_points(server: &Server) -> String {
+    let points = server.node.settings.save_points();
+    points.iter().map(|point| format!("{} {}", point.seconds, point.changes)).collect::<Vec<_>>().join(" ")
+}
+
+/// More points than that are a mistake.
+const SAVE_POINTS_MAX: usize = 64;
+
+fn parse_save_points(value: &str) -> Result<Vec<SavePoint>, Refusal> {
+    const WRONG: Refusal = Refusal::text("Invalid save parameters");
+    let numbers = value.split_whitespace().map(|word| word.parse::<u32>().map(u64::from));
+    let numbers: Vec<u64> = numbers.collect::<Result<_, _>>().map_err(|_| WRONG)?;
+    let (pairs, rest) = numbers.as_chunks();
+    let points: Vec<_> = pairs.iter().map(|&[seconds, changes]| SavePoint { seconds, changes }).collect();
+    if !rest.is_empty() || points.len() > SAVE_POINTS_MAX || points.iter().any(|point| point.seconds == 0) {
+        return Err(WRONG);
+    }
+    Ok(points)
+}
+
 /// Redis has a limit for each class of clients; here those of normal clients and replicas are one.
 fn output_limits(server: &Server) -> String {
     let told = |bytes| if bytes == UNLIMITED { 0 } else { bytes };
@@ -328,6 +359,7 @@ impl Parameter {
         match &self.setting {
             Setting::Number(form, set) => Ok(Some(Change::Number(*set, form.parse(value)?))),
             Setting::OutputLimits => Ok(Some(Change::OutputLimits(parse_output_limits(&lossy(value))?))),
+            Setting::SavePoints => Ok(Some(Change::SavePoints(parse_save_points(&lossy(value))?))),
             Setting::Fixed if (self.get)(server).as_bytes() == value => Ok(None),
             Setting::Fixed => Err(Refusal::text("can't set immutable config")),
         }
@@ -470,6 +502,24 @@ mod tests {
     fn fsync_is_one_of_three_words() {
         check(&Form::Fsync, "Always", Ok(0));
         check(&Form::Fsync, "often", Err("argument(s) must be one of the following: everysec, always, no"));
+    }
+
+    #[track_caller]
+    fn check_save_points(value: &str, expected: Option<&[(u64, u64)]>) {
+        let points = parse_save_points(value).ok();
+        let points = points.map(|points| points.iter().map(|point| (point.seconds, point.changes)).collect());
+        assert_eq!(points, expected.map(<[_]>::to_vec), "{value}");
+    }
+
+    #[test]
+    fn the_schedule_has_the_form_of_redis() {
+        check_save_points("", Some(&[]));
+        check_save_points("900 1", Some(&[(900, 1)]));
+        check_save_points("900 1 300 10  60 10000", Some(&[(900, 1), (300, 10), (60, 10_000)]));
+        check_save_points("900", None);
+        check_save_points("0 1", None);
+        check_save_points("900 -1", None);
+        check_save_points("900 x", None);
     }
 
     #[test]

@@ -102,7 +102,7 @@ impl SimulatedDisk {
     }
 
     /// Another disk that holds what a reader sees on this one, durably; its luck is drawn from `seed`.
-    #[cfg(feature = "simulation")]
+    #[cfg(any(test, feature = "simulation"))]
     pub(crate) fn copy(&self, seed: u64) -> Self {
         let copied = Self::new(seed);
         let state = self.state();

@@ -1,3 +1,4 @@
+use parking_lot::Mutex;
 use shared::clock::Timestamp;
 
 use super::super::disk::simulated::{Crash, SimulatedDisk};
@@ -31,12 +32,12 @@ fn write(disk: &SimulatedDisk, replay: u64) -> Result<(), DiskError> {
 }
 
 fn load(disk: &SimulatedDisk) -> Result<Found, SnapshotError> {
-    let mut found = Vec::new();
-    let loaded = load_newest(disk, &mut |block| {
-        found.push(block.to_vec());
+    let found = Mutex::new(Vec::new());
+    let loaded = load_newest(disk, NonZeroUsize::MIN, &|block| {
+        found.lock().push(block.to_vec());
         Ok(())
     })?;
-    Ok(loaded.map(|loaded| (loaded.header, found)))
+    Ok(loaded.map(|loaded| (loaded.header, found.into_inner())))
 }
 
 fn names(disk: &SimulatedDisk) -> Vec<String> {

@@ -149,7 +149,7 @@ proptest! {
         for batches in [vec![&first], vec![&second], vec![&second, &first]] {
             let fresh = memory_node(Origin(9));
             for batch in batches.into_iter().flatten() {
-                Node::replay(&fresh.store, batch, last_before(batch)).unwrap();
+                Node::replay(&fresh.store, batch, last_before(batch));
             }
             let after: Vec<_> = moments.iter().map(|at| visible(&fresh, *at)).collect();
             prop_assert_eq!(&after, &before);
@@ -195,7 +195,7 @@ fn a_contribution_stays_its_owners() {
     let restated = reissue_all(&restating, 10, &Frontier::new()).unwrap();
     let store = Store::new();
     for batch in [&own, &restated, &own] {
-        Node::replay(&store, batch, Timestamp::ZERO).unwrap();
+        Node::replay(&store, batch, Timestamp::ZERO);
     }
     let canonical = store.canonical();
     let cells = &canonical.keys[&(0, KEYS[0].to_vec())].cells;
