@@ -416,3 +416,32 @@ fn ends_live(state: &KeyState<'_>, reset: Version) -> bool {
 fn covered_base(base: &(Version, Option<Value<'_>>), frontier: &Frontier) -> bool {
     base.1.is_some() && frontier.covers(base.0)
 }
+
+#[cfg(test)]
+mod tests {
+    use shared::change::{Contribution, Op, Sum};
+
+    use super::*;
+
+    /// Its clients go on counting while a joiner is judged: what it had counted by then was told to end before its last
+    /// increment, and nobody could read that.
+    #[test]
+    fn what_a_joiner_counted_since_stays_in_what_is_lifted_above_a_mark() {
+        let (own, other) = (Origin(1), Origin(2));
+        let at = |ms: u64, origin| Version::new(Timestamp::of_wall(WallMillis(ms)), origin);
+        let mut rich = RichKey::absent(b"counter", Flushed::default());
+        rich.merge(Op::Set(b"4".into()), at(400, own), Source::Local);
+        let one = Contribution { first: at(500, own).timestamp, sum: Sum::Int(1), restates: None };
+        rich.merge(Op::Count(CellId::STRING, one), at(850, own), Source::Local);
+        let mut theirs = KeyState::new(0, b"counter");
+        theirs.mark =
+            Some(MarkState { reset: at(100, other), expiry: WallMillis(1_170), entry: at(1_171, other) });
+        let frontier: Frontier = [(other, at(2_000, other).timestamp)].into_iter().collect();
+        let joining =
+            Joining { now: at(750, own), flushed: Flushed::default(), unseen_flush: Flushed::default() };
+        assert!(matches!(rich.settle_unseen(Some(&theirs), &frontier, joining), Settled::Ended(_)));
+        let lifted = rich.contribution_of(&CellId::STRING, own).expect("it is there");
+        assert_eq!((lifted.first, lifted.last), (joining.now.timestamp.next(), at(850, own).timestamp));
+        assert_eq!(lifted.counted, lifted.last);
+    }
+}
