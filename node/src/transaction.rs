@@ -217,6 +217,11 @@ impl<'a> Transaction<'a> {
         self.locked.of_mut(key).find_used(key, self.usage, |_| true);
     }
 
+    /// Lets who watches the key take it for changed, as after some commands that have changed nothing of it.
+    pub(crate) fn tell_watchers(&mut self, key: &Key<'_>) {
+        self.locked.of_mut(key).tell_watchers(key);
+    }
+
     /// What the key takes of memory, in bytes, versions and tombstones included.
     pub(crate) fn memory(&self, key: &Key<'_>) -> Option<usize> {
         self.kind(key)?;

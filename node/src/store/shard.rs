@@ -422,6 +422,11 @@ impl Shard {
         self.watchers.remove(key, watcher);
     }
 
+    /// Lets who watches the key take it for changed.
+    pub(crate) fn tell_watchers(&mut self, key: &Key<'_>) {
+        self.watchers.tell(key);
+    }
+
     /// The client waits for elements at the key, behind all others.
     pub(crate) fn wait_at(&mut self, key: &Key<'_>, client: u64) {
         self.waiters.add(key, client);

@@ -14,6 +14,9 @@ pub(crate) const TRANSACTIONS: Family = Family {
         (2, "MULTI; WATCH key; EXEC"),
         (2, "WATCH key; SET same value; MULTI; GET same; EXEC"),
         (2, "WATCH key; MULTI; TYPE same; EXEC; MULTI; DEL same; EXEC"),
+        // They tell who watches the key that it has changed, even if nothing has.
+        (3, "WATCH key; APPEND same value; MULTI; GET same; EXEC"),
+        (3, "WATCH key; LTRIM same int int; MULTI; TYPE same; EXEC"),
         (2, "MULTI; SELECT db; TYPE key; EXEC"),
         (3, "PING [value]"),
         (1, "PING value value"),

@@ -91,6 +91,7 @@ pub(super) fn ltrim<'a>(context: &mut Context<'_, 'a>, arguments: &[&'a [u8]]) -
     context.reply.ok();
     remove_all(context, &key, ids)?;
     if is_there {
+        context.transaction.tell_watchers(&key);
         context.transaction.notify_taken(Class::List, "ltrim", &key);
     }
     Ok(())

@@ -25,6 +25,8 @@ pub(super) fn append<'a>(context: &mut Context<'_, 'a>, arguments: &[&'a [u8]]) 
     if !tail.is_empty() {
         let whole = [&*held, tail].concat();
         context.transaction.write_string(&key, whole)?;
+    } else {
+        context.transaction.tell_watchers(&key);
     }
     context.transaction.notify(Class::String, "append", &key);
     Ok(())
