@@ -98,6 +98,8 @@ mod tests {
         assert_eq!(reply(&server, client, "CONFIG SET maxclients 77"), "+OK\r\n");
         let info = reply(&server, client, "INFO persistence");
         assert!(info.contains("\nloading:1\r\n") && info.contains("\nloading_loaded_perc:"), "{info}");
+        let info = reply(&server, client, "INFO replication");
+        assert!(info.contains("\nready:0\r\ntakes_writes:0\r\n"), "{info}");
         assert_eq!(reply(&server, client, "MULTI"), "+OK\r\n");
         assert!(reply(&server, client, "GET a").starts_with("-LOADING"));
 
@@ -105,6 +107,8 @@ mod tests {
         assert!(reply(&server, client, "EXEC").starts_with("-EXECABORT"));
         assert_eq!(reply(&server, client, "SET a 1"), "+OK\r\n");
         assert_eq!((client.db, server.node.log.origin()), (3, Origin(2)));
+        let info = reply(&server, client, "INFO replication");
+        assert!(info.contains("\ntakes_writes:1\r\n"), "{info}");
         let info = reply(&server, client, "INFO persistence");
         assert!(info.contains("\nloading:0\r\n") && !info.contains("loading_loaded_perc"), "{info}");
     }

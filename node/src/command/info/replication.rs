@@ -94,8 +94,9 @@ fn write_member(page: &mut Page, context: &Context<'_, '_>, log: &LogStatus) {
 /// What the node knows of its group, and what it did to be equal to it.
 fn write_group(page: &mut Page, context: &Context<'_, '_>, log: &LogStatus) {
     let node = &context.server.node;
-    page.field("ready", u8::from(node.is_ready(log, context.clocks)));
-    page.field("takes_writes", u8::from(node.takes_writes()));
+    let is_loading = node.is_loading();
+    page.field("ready", u8::from(!is_loading && node.is_ready(log, context.clocks)));
+    page.field("takes_writes", u8::from(!is_loading && node.takes_writes()));
     {
         let membership = node.membership.lock();
         let group = &membership.group;
