@@ -188,6 +188,8 @@ pub(crate) struct Client {
     pub(crate) after: After,
     /// The newest command's name; the worker publishes it once per run of commands.
     pub(crate) last_command: &'static str,
+    /// Its row, if that is found by its first word alone: most clients send the same command many times.
+    pub(crate) last_row: Option<&'static Row>,
     /// The version of this connection's last write, for WAIT.
     pub(crate) last_write: Option<Version>,
     pub(crate) stopwatch: Stopwatch,
@@ -215,6 +217,7 @@ impl Client {
             reply_mode: ReplyMode::On,
             after: After::Continue,
             last_command: "NULL",
+            last_row: None,
             last_write: None,
             stopwatch: Stopwatch::default(),
         }

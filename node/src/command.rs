@@ -127,6 +127,14 @@ impl Keys {
     /// Every argument but the last.
     pub(crate) const ALL_BUT_LAST: Self = Self::Range { first: 1, last: -2, step: 1 };
 
+    /// The key among `arguments`, if there is but one in any case.
+    pub(crate) fn only<'a>(&self, arguments: &[&'a [u8]]) -> Option<&'a [u8]> {
+        match *self {
+            Self::Range { first, last, .. } if first as isize == last => arguments.get(first).copied(),
+            _ => None,
+        }
+    }
+
     /// The keys among `arguments`, the command's name included.
     pub(crate) fn of<'a>(&self, arguments: &[&'a [u8]]) -> SmallVec<[&'a [u8]; 4]> {
         match *self {

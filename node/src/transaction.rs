@@ -315,7 +315,9 @@ impl<'a> Transaction<'a> {
         missing: Sum,
     ) -> Result<(), CommandError> {
         let entry = self.locked.of(key).find(key);
-        let Some(held) = entry.and_then(|entry| entry.contribution_to(cell, last.origin)) else {
+        let Some(held) =
+            entry.and_then(|entry| entry.contribution_to(cell, last.origin, &self.node.store.origins))
+        else {
             return Ok(());
         };
         let Some(sum) = sum_of(held.sum, missing).filter(|_| held.first == first) else { return Ok(()) };
@@ -423,28 +425,48 @@ impl<'a> Transaction<'a> {
     }
 
     fn emit(&mut self, key: &Key<'a>, op: Op<'a>) -> Result<(), CommandError> {
-        self.emit_change(Change::new(key.db, key.bytes, op))
+        debug_assert!(self.write.is_some(), "a command that writes says so in its row");
+        let change = Change::new(key.db, key.bytes, op);
+        let bytes = change.encoded_bytes_max();
+        self.reserve(bytes)?;
+        let foreseen = self.foresee(&change);
+        let writer = self.writer_of(key.db, key.bytes);
+        self.locked.of_mut(key).merge(key, change.op.clone(), writer, &self.node.store.origins)?;
+        if let Some(foreseen) = foreseen {
+            self.note_foreseen(&foreseen, &change);
+        }
+        self.note_change(change, bytes);
+        Ok(())
     }
 
+    /// As [`Transaction::emit`], of a change of any key, or of all.
     fn emit_change(&mut self, change: Change<'a>) -> Result<(), CommandError> {
         debug_assert!(self.write.is_some(), "a command that writes says so in its row");
         let bytes = change.encoded_bytes_max();
         self.reserve(bytes)?;
         let foreseen = self.foresee(&change);
-        let writer = if self.goes_on_with(&change) { self.writer.again() } else { self.writer };
+        let writer = self.writer_of(change.db, &change.key);
         merge_change(&mut self.locked, change.clone(), writer, &self.node.store.origins)?;
         if let Some(foreseen) = foreseen {
             self.note_foreseen(&foreseen, &change);
         }
-        self.change_bytes += bytes;
-        self.changes.push(change);
+        self.note_change(change, bytes);
         Ok(())
     }
 
-    /// Whether uses are counted, and this one was: by the change before it.
-    fn goes_on_with(&self, change: &Change<'_>) -> bool {
+    /// Notes a change that is merged, and takes at most so many bytes in the log.
+    fn note_change(&mut self, change: Change<'a>, bytes: usize) {
+        self.change_bytes += bytes;
+        self.changes.push(change);
+    }
+
+    /// The writer, whose use of the key may have been counted already: by the change before this one.
+    fn writer_of(&self, db: u8, key: &[u8]) -> Writer {
         let counts = self.usage.frequency.is_some();
-        counts && self.changes.last().is_some_and(|last| last.db == change.db && last.key == change.key)
+        if counts && self.changes.last().is_some_and(|last| last.db == db && *last.key == *key) {
+            return self.writer.again();
+        }
+        self.writer
     }
 
     /// Ends the transaction: its changes go to the log as one.

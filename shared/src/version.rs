@@ -58,8 +58,12 @@ impl Frontier {
 
     /// Notes that all of `origin` up to `upto` is held. Never goes down.
     pub fn advance(&mut self, origin: Origin, upto: Timestamp) {
-        if upto > self.get(origin) {
-            self.entries.insert(origin, upto);
+        match self.entries.get_mut(&origin) {
+            Some(held) => *held = upto.max(*held),
+            None if upto > self.floor => {
+                self.entries.insert(origin, upto);
+            }
+            None => {}
         }
     }
 

@@ -221,6 +221,7 @@ impl Blocked {
             let mut context = Context {
                 server,
                 client: &mut client,
+                only: None,
                 transaction: &mut transaction,
                 reply,
                 clocks,

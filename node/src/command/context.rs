@@ -12,6 +12,8 @@ use crate::transaction::{Clocks, Transaction};
 pub(crate) struct Context<'c, 'a> {
     pub(crate) server: &'c Server,
     pub(crate) client: &'c mut Client,
+    /// The command's key if it names but one, which was read to lock its shard.
+    pub(crate) only: Option<Key<'a>>,
     pub(crate) transaction: &'c mut Transaction<'a>,
     pub(crate) reply: ReplyWriter<'c>,
     pub(crate) clocks: Clocks,
@@ -22,7 +24,10 @@ pub(crate) struct Context<'c, 'a> {
 impl<'a> Context<'_, 'a> {
     /// A key of the client's database.
     pub(crate) fn key(&self, bytes: &'a [u8]) -> Key<'a> {
-        Key::new(self.client.db, bytes)
+        match self.only {
+            Some(only) if std::ptr::eq(only.bytes, bytes) => only,
+            _ => Key::new(self.client.db, bytes),
+        }
     }
 
     /// Randomness for this command.

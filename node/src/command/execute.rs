@@ -69,8 +69,9 @@ fn dispatch(
     clocks: Clocks,
     out: &mut Vec<u8>,
 ) -> CommandResult {
-    let row = find(arguments).map_err(|error| refuse_unfit(server, client, error))?;
+    let row = find_again(client, arguments).map_err(|error| refuse_unfit(server, client, error))?;
     client.last_command = row.name;
+    client.last_row = Some(row).filter(|row| !row.is_subcommand && !row.has_flag("container"));
     if let Err(error) = admit(server, client, row) {
         return Err(refuse(server, client, row, error));
     }
@@ -87,11 +88,12 @@ fn dispatch(
     let result = if row.name == "exec" {
         exec(server, client, clocks, out)
     } else {
-        let set = shards_of(row, arguments);
+        let only = row.keys.only(arguments).map(|key| Key::new(client.db, key));
+        let set = only.map_or_else(|| shards_of(row, arguments), |key| ShardSet::of(key.shard()));
         let writes = row.access == Access::Write;
         let mut transaction = Transaction::begin(&server.node, set, clocks, writes)
             .map_err(|refused| refuse(server, client, row, refused.into()))?;
-        let result = run(server, client, row, arguments, &mut transaction, clocks, out, false);
+        let result = run(server, client, row, arguments, only, &mut transaction, clocks, out, false);
         finish(server, client, transaction);
         result
     };
@@ -196,6 +198,14 @@ pub(super) fn check_role(server: &Server) -> CommandResult {
     Ok(())
 }
 
+/// As [`find`], at once if it is the client's last command again.
+fn find_again(client: &Client, arguments: &[&[u8]]) -> Result<&'static Row, CommandError> {
+    let is_again = |row: &&'static Row| {
+        arguments[0].eq_ignore_ascii_case(row.name.as_bytes()) && row.accepts(arguments.len())
+    };
+    client.last_row.filter(is_again).map_or_else(|| find(arguments), Ok)
+}
+
 /// The row of the command, or of the subcommand if it is a container.
 pub(crate) fn find(arguments: &[&[u8]]) -> Result<&'static Row, CommandError> {
     let name = arguments[0];
@@ -297,7 +307,7 @@ fn exec(server: &Server, client: &mut Client, clocks: Clocks, out: &mut Vec<u8>)
         client.stopwatch.request_bytes = arguments.iter().map(|argument| argument.len()).sum();
         let began = client.stopwatch.begin(server, client.record.worker, command, &arguments);
         let start = out.len();
-        let result = run(server, client, command, &arguments, &mut transaction, clocks, out, true);
+        let result = run(server, client, command, &arguments, None, &mut transaction, clocks, out, true);
         if let Err(error) = &result {
             out.truncate(start);
             reply_error(server, client, error, out);
@@ -315,13 +325,14 @@ fn run<'a>(
     client: &mut Client,
     command: &Command,
     arguments: &[&'a [u8]],
+    only: Option<Key<'a>>,
     transaction: &mut Transaction<'a>,
     clocks: Clocks,
     out: &mut Vec<u8>,
     in_exec: bool,
 ) -> CommandResult {
     let reply = ReplyWriter::new(out, client.protocol);
-    let mut context = Context { server, client, transaction, reply, clocks, in_exec };
+    let mut context = Context { server, client, only, transaction, reply, clocks, in_exec };
     (command.handler)(&mut context, arguments)
 }
 
@@ -350,9 +361,6 @@ fn shards_of(command: &Command, arguments: &[&[u8]]) -> ShardSet {
         Keys::None => ShardSet::EMPTY,
         Keys::All => ShardSet::ALL,
         Keys::Sort if super::sort::reads_unnamed(arguments) => ShardSet::ALL,
-        Keys::Range { first, last, .. } if first as isize == last && arguments.len() > first => {
-            ShardSet::of(shard(arguments[first]))
-        }
         ref keys => keys.of(arguments).iter().fold(ShardSet::EMPTY, |set, key| set.with(shard(key))),
     }
 }

@@ -17,6 +17,7 @@ use shared::version::Version;
 
 use super::Node;
 use crate::store::key::Key;
+use crate::store::origins::Origins;
 use crate::store::rich::{OwnContribution, sum_above, sum_of};
 use crate::store::shard::Shard;
 use crate::store::{LockedShards, ShardSet};
@@ -45,8 +46,8 @@ pub(super) struct Missing {
 }
 
 impl Place {
-    fn held(&self, shard: &Shard) -> Option<OwnContribution> {
-        shard.find(&self.key())?.contribution_to(&self.cell, self.owner)
+    fn held(&self, shard: &Shard, origins: &Origins) -> Option<OwnContribution> {
+        shard.find(&self.key())?.contribution_to(&self.cell, self.owner, origins)
     }
 
     fn key(&self) -> Key<'_> {
@@ -91,7 +92,7 @@ impl Restating<'_> {
     }
 
     fn owned(&self, place: Place, shard: &Shard) -> Option<Owned> {
-        let OwnContribution { first, counted, sum, .. } = place.held(shard)?;
+        let OwnContribution { first, counted, sum, .. } = place.held(shard, &self.node.store.origins)?;
         // What is still missing there is this node's, too.
         let mut missing = self.node.missing.lock();
         let earlier = missing.iter().position(|missing| missing.place == place && missing.first == first);
@@ -106,7 +107,8 @@ impl Restating<'_> {
     /// Notes what is missing in what was merged.
     pub(crate) fn note_missing(&self, owned: Owned, shard: &Shard) {
         let Owned { place, counted, sum } = owned;
-        let Some(OwnContribution { first, counted: held, sum: now, .. }) = place.held(shard) else { return };
+        let held = place.held(shard, &self.node.store.origins);
+        let Some(OwnContribution { first, counted: held, sum: now, .. }) = held else { return };
         let Some(sum) = sum_above(sum, now).filter(|_| counted > held) else { return };
         let mut missing = self.node.missing.lock();
         if !matches!(sum, Sum::Int(0) | Sum::Decimal(0)) && missing.len() < MISSING_MAX {

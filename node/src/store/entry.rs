@@ -27,7 +27,7 @@ use super::shard::Flushed;
 use super::usage::Usage;
 
 pub(crate) use self::held::Held;
-pub(crate) use self::packed::{Packed, PackedCells};
+pub(crate) use self::packed::{CellChange, Count, Packed, PackedCells, Put};
 
 /// The state of one key.
 #[derive(Debug)]
@@ -46,6 +46,11 @@ impl Entry {
         }
         let index = origins.intern(flushed.version.origin)?;
         Ok(Self::Packed(Packed::new(key, None, flushed.version.timestamp, index)))
+    }
+
+    /// What stands in a place that holds no key. Takes no memory of its own.
+    pub(super) fn nothing() -> Self {
+        Self::Packed(Packed::nothing())
     }
 
     pub(crate) fn key(&self) -> &[u8] {
@@ -101,7 +106,10 @@ impl Entry {
     pub(crate) fn string(&self) -> Cow<'_, [u8]> {
         match self {
             Self::Packed(packed) => match packed.cells() {
-                None => Cow::Borrowed(packed.value()),
+                None => match packed.count() {
+                    Some(count) => Cow::Owned(text_of(count)),
+                    None => Cow::Borrowed(packed.value()),
+                },
                 Some(_) => match self.cell_value(&CellId::STRING) {
                     Some(Value::Bytes(bytes)) => bytes,
                     _ => Cow::default(),
@@ -117,19 +125,22 @@ impl Entry {
             Self::Packed(packed) => match packed.cells() {
                 Some(cells) => cells.get(id)?.cell(&cells.block).into_value(None),
                 None if packed.is_tombstone() || *id != CellId::STRING => None,
-                None => Some(Value::Bytes(Cow::Borrowed(packed.value()))),
+                None => match packed.count() {
+                    Some(count) => Some(Value::Bytes(Cow::Owned(text_of(count)))),
+                    None => Some(Value::Bytes(Cow::Borrowed(packed.value()))),
+                },
             },
             Self::Rich(rich) => rich.cell_value(id),
         }
     }
 
-    /// What is known of a cell.
-    pub(crate) fn cell(&self, id: &CellId<'_>) -> Option<Cell<'_>> {
+    /// What is known of a cell, but for that of a string written whole.
+    pub(crate) fn cell(&self, id: &CellId<'_>, origins: &Origins) -> Option<Cell<'_>> {
         match self {
-            Self::Packed(packed) => {
-                let cells = packed.cells()?;
-                Some(cells.get(id)?.cell(&cells.block))
-            }
+            Self::Packed(packed) => match packed.cells() {
+                Some(cells) => Some(cells.get(id)?.cell(&cells.block)),
+                None => packed.count().filter(|_| id.kind == Kind::String).map(|count| count.cell(origins)),
+            },
             Self::Rich(rich) => rich.cell(id),
         }
     }
@@ -162,8 +173,7 @@ impl Entry {
         match self {
             Self::Packed(packed) => {
                 let ttl = packed.ttl(origins).map_or(Timestamp::ZERO, |ttl| ttl.version.timestamp);
-                let cells = packed.cells().map_or(Timestamp::ZERO, |cells| cells.newest());
-                packed.timestamp().max(ttl).max(cells)
+                packed.timestamp().max(ttl).max(packed.newest_cell())
             }
             Self::Rich(rich) => rich.newest(),
         }
@@ -178,8 +188,13 @@ impl Entry {
     }
 
     /// What `origin` has added to a cell, hidden or not.
-    pub(crate) fn contribution_to(&self, cell: &CellId<'_>, origin: Origin) -> Option<OwnContribution> {
-        self.cell(cell)?.contribution_of(origin)
+    pub(crate) fn contribution_to(
+        &self,
+        cell: &CellId<'_>,
+        origin: Origin,
+        origins: &Origins,
+    ) -> Option<OwnContribution> {
+        self.cell(cell, origins)?.contribution_of(origin)
     }
 
     /// When it was last used, or how often it is: see [`usage`](super::usage).
@@ -267,6 +282,9 @@ impl Entry {
             Self::Packed(packed) if packed.is_tombstone() => (false, 0, packed.ttl(origins)),
             Self::Packed(packed) => match packed.cells() {
                 Some(cells) => (cells.len() > 0, cells.digest(), packed.ttl(origins)),
+                None if let Some(count) = packed.count() => {
+                    (true, count.digest(origins), packed.ttl(origins))
+                }
                 None => {
                     let version = packed.version(origins);
                     (true, digest::cell(Kind::String, &[], version), packed.ttl(origins))
@@ -299,6 +317,9 @@ impl Entry {
             Self::Packed(packed) => match packed.cells() {
                 Some(cells) => {
                     cells.iter().fold(0, |parts, (id, cell)| parts ^ digest::deep_part(&id, &cell, None))
+                }
+                None if let Some(count) = packed.count() => {
+                    digest::deep_part(&CellId::STRING, &count.cell(origins), None)
                 }
                 None => {
                     let part = digest::cell(Kind::String, &[], packed.version(origins));
@@ -395,6 +416,11 @@ impl Entry {
             }
         }
     }
+}
+
+/// What a client sees of a counter.
+fn text_of(count: Count) -> Vec<u8> {
+    itoa::Buffer::new().format(count.sum).as_bytes().to_vec()
 }
 
 /// Whether `entry` is the key's.

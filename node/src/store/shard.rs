@@ -12,13 +12,16 @@ mod sample;
 
 mod sweep;
 
+mod table;
+
 mod withdraw;
+
+mod write;
 
 use std::hash::BuildHasher;
 use std::sync::Arc;
 
 use foldhash::fast::RandomState;
-use hashbrown::hash_table;
 use shared::change::{CellId, Change, DATABASES, Op};
 use shared::time::WallMillis;
 use shared::version::Version;
@@ -156,7 +159,6 @@ impl Shard {
     ) -> Result<bool, TooManyOrigins> {
         let place = slot_in_shard(key.slot());
         self.reached.note(place);
-        self.make_room(key.db, place);
         let database = &mut self.databases[usize::from(key.db)];
         let flushed = database.flushed;
         let slot = &mut database.slots()[place];
@@ -164,27 +166,24 @@ impl Shard {
         if writer.at < flushed.version {
             return Ok(false);
         }
-        let hasher = &self.hasher;
-        let table_hash = hasher.hash_one(key.bytes);
-        let rehash = |entry: &Entry| hasher.hash_one(entry.key());
+        let table_hash = self.hasher.hash_one(key.bytes);
         let removed = match &op {
             Op::Cell(id, None) => Some(id.clone()),
             _ => None,
         };
         let look = |entry: &Entry| Look::at(entry, key, flushed.version, origins);
-        let (before, after, changed) = match slot.table.entry(table_hash, |entry| is_of(entry, key), rehash) {
-            hash_table::Entry::Vacant(vacant) => {
+        let (before, after, changed) = match slot.table.find_mut(table_hash, |entry| is_of(entry, key)) {
+            None => {
                 let (mut entry, changed) = fresh(key, op, writer, flushed, origins)?;
                 writer.note_use(&mut entry, &mut self.luck);
                 if entry.is_vacant(flushed.version, origins) {
                     return Ok(changed);
                 }
                 let after = look(&entry);
-                vacant.insert(entry);
+                self.put_in(key.db, place, table_hash, entry);
                 (Look::NONE, after, changed)
             }
-            hash_table::Entry::Occupied(mut occupied) => {
-                let entry = occupied.get_mut();
+            Some(entry) => {
                 writer.note_use(entry, &mut self.luck);
                 let plain = entry.plain_digest(key.db, key.hash, origins);
                 if let (Some(before), Op::Set(_)) = (plain, &op) {
@@ -304,10 +303,7 @@ impl Shard {
         let after = Footprint::of(&entry, db, hash, self.flushed(db), origins);
         let place = slot_in_shard(slot_of(hash));
         self.reached.note(place);
-        self.make_room(db, place);
-        let hasher = &self.hasher;
-        let slot = &mut self.databases[usize::from(db)].slots()[place];
-        slot.table.insert_unique(table_hash, entry, |entry| hasher.hash_one(entry.key()));
+        self.put_in(db, place, table_hash, entry);
         self.account(db, hash, Footprint::NONE, after);
     }
 
@@ -316,7 +312,7 @@ impl Shard {
         let database = &mut self.databases[usize::from(key.db)];
         let table = &mut database.slots.as_mut()?[slot_in_shard(key.slot())].table;
         let table_hash = self.hasher.hash_one(key.bytes);
-        let (entry, _) = table.find_entry(table_hash, |entry| is_of(entry, key)).ok()?.remove();
+        let entry = table.remove(table_hash, |entry| is_of(entry, key))?;
         let before = Footprint::of(&entry, key.db, key.hash, database.flushed.version, origins);
         self.account(key.db, key.hash, before, Footprint::NONE);
         Some(entry)

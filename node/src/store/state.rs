@@ -47,6 +47,8 @@ impl Entry {
                 let version = packed.version(origins);
                 let reset = (version > flushed).then_some(ResetState { version, entry: version });
                 let cells = packed.cells().into_iter().flat_map(PackedCells::iter);
+                let count = packed.count().map(|count| (CellId::STRING, count.cell(origins)));
+                let cells = cells.chain(count);
                 let cells = cells.filter_map(|(id, cell)| cell_state(id, cell, None, what));
                 KeyState {
                     reset: reset.filter(|reset| what.includes(true, reset.entry)),

@@ -18,6 +18,8 @@ use super::rich::{Judged, RichKey, Source};
 use super::shard::{Shard, Writer, merge_change};
 use super::state::What;
 
+mod looked;
+
 const KEYS: [&[u8]; 3] = [b"k", b"q", b""];
 const ELEMENTS: [&[u8]; 3] = [b"", b"f", b"g"];
 const ORIGINS: u64 = 3;

@@ -6,13 +6,13 @@
 use std::borrow::Cow;
 use std::collections::HashSet;
 
-use shared::change::{CHANGE_OVERHEAD_BYTES, CellId, Kind, Op, Value};
+use shared::change::{CHANGE_OVERHEAD_BYTES, CellId, Change, Kind, Op, Value};
 
 use super::{NewTtl, Transaction};
 use crate::error::CommandError;
 use crate::notifications::Class;
 use crate::store::collection::Collection;
-use crate::store::entry::Entry;
+use crate::store::entry::{Entry, Put};
 use crate::store::key::Key;
 use crate::store::list_id::{ID_BYTES_MAX, Position};
 
@@ -78,8 +78,53 @@ impl<'a> Transaction<'a> {
         element: impl Into<Cow<'a, [u8]>>,
         value: Value<'a>,
     ) -> Result<(), CommandError> {
+        let op = Op::Cell(CellId { kind, element: element.into() }, Some(value));
+        match self.put_at_one_look(key, op, &mut |_| true)? {
+            Some(op) => self.put_anew(key, op),
+            None => Ok(()),
+        }
+    }
+
+    /// Writes an element if `decide` wants it, which is told the score of what is there, zero if it has none. Of a key of
+    /// another kind nothing is written.
+    pub(crate) fn put_if(
+        &mut self,
+        key: &Key<'a>,
+        kind: Kind,
+        element: &'a [u8],
+        value: Value<'a>,
+        mut decide: impl FnMut(Option<f64>) -> bool,
+    ) -> Result<(), CommandError> {
+        let op = Op::Cell(CellId { kind, element: Cow::Borrowed(element) }, Some(value));
+        let Some(op) = self.put_at_one_look(key, op, &mut decide)? else { return Ok(()) };
+        let held = self.collection(key, kind)?.and_then(|elements| elements.score(element));
+        if decide(held) { self.put_anew(key, op) } else { Ok(()) }
+    }
+
+    /// As [`Transaction::put_if`], where the key holds a packed collection of the kind. Else returns what is to be done, and
+    /// nothing was asked.
+    fn put_at_one_look(
+        &mut self,
+        key: &Key<'a>,
+        op: Op<'a>,
+        decide: &mut dyn FnMut(Option<f64>) -> bool,
+    ) -> Result<Option<Op<'a>>, CommandError> {
+        let change = Change::new(key.db, key.bytes, op);
+        let bytes = change.encoded_bytes_max();
+        self.reserve(bytes)?;
+        let (writer, origins) = (self.writer_of(key.db, key.bytes), &self.node.store.origins);
+        match self.locked.of_mut(key).put_element(key, &change.op, writer, self.now, origins, decide) {
+            Put::Elsewhere => return Ok(Some(change.op)),
+            Put::Declined => {}
+            Put::Unpacked => self.emit(key, change.op)?,
+            Put::Done(_) => self.note_change(change, bytes),
+        }
+        Ok(None)
+    }
+
+    fn put_anew(&mut self, key: &Key<'a>, op: Op<'a>) -> Result<(), CommandError> {
         self.begin_afresh(key)?;
-        self.emit(key, Op::Cell(CellId { kind, element: element.into() }, Some(value)))
+        self.emit(key, op)
     }
 
     /// Removes an element, which is there. With its last element a key is gone.

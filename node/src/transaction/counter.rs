@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use shared::change::{CellId, Contribution, Kind, Op, Sum, Value};
+use shared::change::{CHANGE_OVERHEAD_BYTES, CellId, Change, Contribution, Kind, Op, Sum, Value};
 use shared::clock::Timestamp;
 use shared::decimal::Decimal;
 use shared::version::Version;
@@ -19,6 +19,15 @@ const CORRECTIONS_MAX: usize = 8;
 impl<'a> Transaction<'a> {
     /// As [`Transaction::add_integer`], to the key's string.
     pub(crate) fn increment(&mut self, key: &Key<'a>, by: i64) -> Result<i64, CommandError> {
+        let bytes = CHANGE_OVERHEAD_BYTES + key.bytes.len();
+        self.reserve(bytes)?;
+        let (writer, origins) = (self.writer_of(key.db, key.bytes), &self.node.store.origins);
+        if let Some(count) = self.locked.of_mut(key).increment(key, by, writer, self.now, origins) {
+            let sum = Sum::Int(i128::from(count.sum));
+            let contribution = Contribution { first: count.first, sum, restates: None };
+            self.note_change(Change::new(key.db, key.bytes, Op::Count(CellId::STRING, contribution)), bytes);
+            return Ok(count.sum);
+        }
         self.add_integer(key, CellId::STRING, by, CommandError::NotInteger)
     }
 

@@ -1,6 +1,7 @@
 //! How a change is written. By hand, for every write of every client passes here: serde's way round took three times the
 //! instructions.
 
+use rmp::Marker;
 use rmp::encode::{
     ValueWriteError, write_array_len, write_bin, write_f64, write_nil, write_sint, write_uint,
 };
@@ -31,12 +32,12 @@ impl Record<'_, '_> {
         let Change { db, key, op, replaced } = self.change;
         let (code, operands) = shape(op);
         write_array_len(out, 3 + operands + if replaced.is_some() { 2 } else { 0 })?;
-        write_uint(out, self.delta)?;
-        write_uint(out, u64::from(code << 4 | u16::from(*db)))?;
+        put_uint(out, self.delta)?;
+        put_uint(out, u64::from(code << 4 | u16::from(*db)))?;
         if self.same_key {
             nil(out)?;
         } else {
-            write_bin(out, key)?;
+            put_bytes(out, key)?;
         }
         write_operands(out, op)?;
         replaced.map_or(Ok(()), |replaced| write_version(out, replaced))
@@ -61,7 +62,7 @@ const fn shape(op: &Op<'_>) -> (u16, u32) {
 
 fn write_operands(out: &mut Vec<u8>, op: &Op<'_>) -> Written {
     match op {
-        Op::Set(value) => write_bin(out, value),
+        Op::Set(value) => put_bytes(out, value),
         Op::Reset | Op::FlushDb | Op::FlushAll => Ok(()),
         Op::Cell(cell, value) => {
             write_cell(out, cell)?;
@@ -87,8 +88,27 @@ fn write_operands(out: &mut Vec<u8>, op: &Op<'_>) -> Written {
 }
 
 fn write_cell(out: &mut Vec<u8>, cell: &CellId<'_>) -> Written {
-    write_uint(out, cell.kind as u64)?;
-    write_bin(out, &cell.element)
+    put_uint(out, cell.kind as u64)?;
+    put_bytes(out, &cell.element)
+}
+
+/// As [`write_uint`]: most are small, and this is on the way of every write.
+fn put_uint(out: &mut Vec<u8>, value: u64) -> Written {
+    match u8::try_from(value) {
+        Ok(small) if small < 1 << 7 => {
+            out.push(small);
+            Ok(())
+        }
+        _ => write_uint(out, value).map(drop),
+    }
+}
+
+/// As [`write_bin`]: most are short.
+fn put_bytes(out: &mut Vec<u8>, bytes: &[u8]) -> Written {
+    let Ok(length) = u8::try_from(bytes.len()) else { return write_bin(out, bytes) };
+    out.extend_from_slice(&[Marker::Bin8.to_u8(), length]);
+    out.extend_from_slice(bytes);
+    Ok(())
 }
 
 fn write_version(out: &mut Vec<u8>, version: Version) -> Written {
@@ -98,7 +118,7 @@ fn write_version(out: &mut Vec<u8>, version: Version) -> Written {
 
 pub(crate) fn write_value(out: &mut Vec<u8>, value: &Value<'_>) -> Written {
     match value {
-        Value::Bytes(bytes) => write_bin(out, bytes),
+        Value::Bytes(bytes) => put_bytes(out, bytes),
         Value::Float(score) => write_f64(out, *score),
     }
 }

@@ -1,6 +1,5 @@
 //! Writing and removing fields.
 
-use std::borrow::Cow;
 use std::collections::HashSet;
 
 use shared::change::{Kind, Value};
@@ -8,7 +7,6 @@ use shared::change::{Kind, Value};
 use crate::command::context::Context;
 use crate::error::{CommandError, CommandResult};
 use crate::notifications::Class;
-use crate::store::key::Key;
 
 pub(super) fn hset<'a>(context: &mut Context<'_, 'a>, arguments: &[&'a [u8]]) -> CommandResult {
     let added = write(context, "hset", arguments)?;
@@ -24,10 +22,13 @@ pub(super) fn hmset<'a>(context: &mut Context<'_, 'a>, arguments: &[&'a [u8]]) -
 
 pub(super) fn hsetnx<'a>(context: &mut Context<'_, 'a>, arguments: &[&'a [u8]]) -> CommandResult {
     let (key, field) = (context.key(arguments[1]), arguments[2]);
-    let hash = context.transaction.collection(&key, Kind::Hash)?;
-    let is_free = !hash.is_some_and(|hash| hash.contains(field));
+    let mut is_free = false;
+    let value = Value::Bytes(arguments[3].into());
+    context.transaction.put_if(&key, Kind::Hash, field, value, |held| {
+        is_free = held.is_none();
+        is_free
+    })?;
     if is_free {
-        put(context, &key, field, arguments[3])?;
         context.transaction.notify(Class::Hash, "hset", &key);
     }
     context.reply.integer(is_free.into());
@@ -61,29 +62,17 @@ fn write<'a>(context: &mut Context<'_, 'a>, name: &str, arguments: &[&'a [u8]]) 
         return Err(CommandError::WrongArity(name.to_owned()));
     }
     let key = context.key(arguments[1]);
-    let length = |context: &Context<'_, '_>| -> Result<usize, CommandError> {
-        Ok(context.transaction.collection(&key, Kind::Hash)?.map_or(0, |hash| hash.len()))
-    };
-    let before = length(context)?;
     context
         .transaction
         .reserve_elements(&key, pairs.iter().map(|[field, value]| field.len() + value.len()))?;
+    let mut added = 0;
     for [field, value] in pairs {
-        context.transaction.put(&key, Kind::Hash, *field, Value::Bytes((*value).into()))?;
+        let value = Value::Bytes((*value).into());
+        context.transaction.put_if(&key, Kind::Hash, field, value, |held| {
+            added += i64::from(held.is_none());
+            true
+        })?;
     }
-    let added = length(context)? - before;
     context.transaction.notify(Class::Hash, "hset", &key);
-    Ok(added as i64)
-}
-
-/// Writes one field.
-fn put<'a>(
-    context: &mut Context<'_, 'a>,
-    key: &Key<'a>,
-    field: &'a [u8],
-    value: impl Into<Cow<'a, [u8]>>,
-) -> CommandResult {
-    let value = value.into();
-    context.transaction.reserve_elements(key, std::iter::once(field.len() + value.len()))?;
-    context.transaction.put(key, Kind::Hash, field, Value::Bytes(value))
+    Ok(added)
 }

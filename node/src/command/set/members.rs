@@ -13,18 +13,18 @@ use crate::transaction::Transaction;
 
 pub(super) fn sadd<'a>(context: &mut Context<'_, 'a>, arguments: &[&'a [u8]]) -> CommandResult {
     let (key, members) = (context.key(arguments[1]), &arguments[2..]);
-    let present = present(context.transaction, &key, members)?;
-    let mut seen = HashSet::new();
-    let new = members.iter().zip(present).filter(|(_, is_present)| !is_present);
-    let new: Vec<&'a [u8]> = new.map(|(member, _)| *member).filter(|member| seen.insert(*member)).collect();
-    context.transaction.reserve_elements(&key, new.iter().map(|member| member.len()))?;
-    for member in &new {
-        add(context.transaction, &key, *member)?;
+    context.transaction.reserve_elements(&key, members.iter().map(|member| member.len()))?;
+    let mut added = 0;
+    for member in members {
+        context.transaction.put_if(&key, Kind::Set, member, Value::Bytes(Cow::Borrowed(&[])), |held| {
+            added += i64::from(held.is_none());
+            held.is_none()
+        })?;
     }
-    if !new.is_empty() {
+    if added > 0 {
         context.transaction.notify(Class::Set, "sadd", &key);
     }
-    context.reply.integer(new.len() as i64);
+    context.reply.integer(added);
     Ok(())
 }
 

@@ -55,6 +55,24 @@ impl Options {
         }
         Ok(())
     }
+
+    /// What becomes of a member that has this score, if it is one.
+    fn judge(self, held: Option<f64>, score: f64) -> Result<Outcome, CommandError> {
+        let total = held.filter(|_| self.increments).map_or(score, |held| held + score);
+        Ok(match held {
+            Some(_) if self.only_new => Outcome::Skipped,
+            None if self.only_old => Outcome::Skipped,
+            None => Outcome::Added(total),
+            Some(_) if total.is_nan() => {
+                return Err(CommandError::text("ERR resulting score is not a number (NaN)"));
+            }
+            Some(held) if self.only_less && total >= held || self.only_greater && total <= held => {
+                Outcome::Skipped
+            }
+            Some(held) if held == total => Outcome::Same(held),
+            Some(_) => Outcome::Changed(total),
+        })
+    }
 }
 
 /// What became of a member.
@@ -117,6 +135,7 @@ fn add<'a>(
     Ok(())
 }
 
+/// Writes a score, or adds to it.
 fn write<'a>(
     context: &mut Context<'_, 'a>,
     key: &Key<'a>,
@@ -125,23 +144,20 @@ fn write<'a>(
     member: &'a [u8],
 ) -> Result<Outcome, CommandError> {
     let transaction = &mut *context.transaction;
-    let held = transaction.collection(key, Kind::SortedSet)?.and_then(|set| set.score(member));
-    let total = held.filter(|_| options.increments).map_or(score, |held| held + score);
-    let is_skipped = match held {
-        Some(_) if options.only_new => true,
-        None => options.only_old,
-        Some(_) if total.is_nan() => {
-            return Err(CommandError::text("ERR resulting score is not a number (NaN)"));
+    if options.increments {
+        let held = transaction.collection(key, Kind::SortedSet)?.and_then(|set| set.score(member));
+        let outcome = options.judge(held, score)?;
+        if let Outcome::Changed(total) | Outcome::Added(total) = outcome {
+            transaction.add_score(key, member, score, total)?;
         }
-        Some(held) => options.only_less && total >= held || options.only_greater && total <= held,
-    };
-    match held {
-        _ if is_skipped => return Ok(Outcome::Skipped),
-        Some(held) if held == total => return Ok(Outcome::Same(held)),
-        // Sums have no negative zero.
-        _ if options.increments => transaction.add_score(key, member, score, total)?,
-        // Kept without the sign of zero, as Redis keeps it in small sets.
-        _ => transaction.put(key, Kind::SortedSet, member, Value::Float(total + 0.0))?,
+        return Ok(outcome);
     }
-    Ok(if held.is_some() { Outcome::Changed(total) } else { Outcome::Added(total) })
+    let mut outcome = Ok(Outcome::Skipped);
+    // Kept without the sign of zero, as Redis keeps it in small sets.
+    let value = Value::Float(score + 0.0);
+    transaction.put_if(key, Kind::SortedSet, member, value, |held| {
+        outcome = options.judge(held, score);
+        matches!(outcome, Ok(Outcome::Changed(_) | Outcome::Added(_)))
+    })?;
+    outcome
 }

@@ -3,41 +3,55 @@
 use super::Bytes;
 
 /// Reads what was written here before: of its own making, and so whole.
-pub(super) struct Reader<'b>(&'b [u8]);
+#[derive(Clone, Copy)]
+pub(super) struct Reader<'b> {
+    bytes: &'b [u8],
+    at: usize,
+}
 
 impl<'b> Reader<'b> {
-    pub(super) const fn new(bytes: &'b [u8]) -> Self {
-        Self(bytes)
+    pub(super) const fn new(bytes: &'b [u8], at: usize) -> Self {
+        Self { bytes, at }
     }
 
-    pub(super) const fn left(&self) -> usize {
-        self.0.len()
+    /// Where it stands.
+    pub(super) const fn at(&self) -> usize {
+        self.at
     }
 
-    pub(super) const fn peek(&self) -> u8 {
-        self.0[0]
+    pub(super) const fn is_at_end(&self) -> bool {
+        self.at >= self.bytes.len()
     }
 
     #[inline(always)]
-    pub(super) fn byte(&mut self) -> u8 {
-        let byte = self.0[0];
-        self.0 = &self.0[1..];
+    pub(super) const fn byte(&mut self) -> u8 {
+        let byte = self.bytes[self.at];
+        self.at += 1;
         byte
     }
 
     #[inline(always)]
     pub(super) fn take(&mut self, length: usize) -> &'b [u8] {
-        let (taken, left) = self.0.split_at(length);
-        self.0 = left;
+        let taken = &self.bytes[self.at..self.at + length];
+        self.at += length;
         taken
     }
 
-    /// A whole number of so many bytes, at most eight.
+    #[inline(always)]
+    pub(super) const fn pass(&mut self, length: usize) {
+        self.at += length;
+    }
+
+    /// A whole number of so many bytes, one to eight of them.
+    #[inline(always)]
     pub(super) fn int(&mut self, length: usize) -> i64 {
-        let taken = self.take(length);
-        let mut bytes = [if taken.last().is_some_and(|last| last >> 7 == 1) { 0xff } else { 0 }; 8];
-        bytes[..length].copy_from_slice(taken);
-        i64::from_le_bytes(bytes)
+        let at = self.at;
+        self.at += length;
+        let unused = u64::BITS - 8 * length as u32;
+        match self.bytes.get(at..).and_then(<[u8]>::first_chunk) {
+            Some(chunk) => i64::from_le_bytes(*chunk) << unused >> unused,
+            None => last_int(&self.bytes[at..self.at]) << unused >> unused,
+        }
     }
 
     #[inline(always)]
@@ -58,7 +72,7 @@ impl<'b> Reader<'b> {
         }
     }
 
-    pub(super) fn varint_128(&mut self) -> u128 {
+    fn varint_128(&mut self) -> u128 {
         let (mut value, mut shift) = (0, 0);
         loop {
             let byte = self.byte();
@@ -82,24 +96,28 @@ impl<'b> Reader<'b> {
     }
 }
 
+/// The bytes of a number near the end, where eight are not left; without its sign.
+#[cold]
+fn last_int(taken: &[u8]) -> i64 {
+    let mut bytes = [0; 8];
+    bytes[..taken.len()].copy_from_slice(taken);
+    i64::from_le_bytes(bytes)
+}
+
 /// How many bytes a whole number takes, its sign included.
 pub(super) const fn int_length(int: i64) -> usize {
     let magnitude = if int < 0 { !int } else { int };
     (64 - magnitude.leading_zeros() as usize) / 8 + 1
 }
 
-/// Bytes of this length and more have it written out behind this.
-pub(super) const LONG: u8 = 0x80;
+/// A whole number in so many bytes, which are enough for it.
+pub(super) fn put_int(out: &mut Bytes, int: i64, length: usize) {
+    out.extend_from_slice(&int.to_le_bytes()[..length]);
+}
 
-/// Bytes, their length before them: in one byte if that is below [`LONG`].
-pub(super) fn put_bytes(out: &mut Bytes, bytes: &[u8]) {
-    if bytes.len() < usize::from(LONG) {
-        out.push(bytes.len() as u8);
-    } else {
-        out.push(LONG);
-        put_varint(out, bytes.len() as u64);
-    }
-    out.extend_from_slice(bytes);
+/// How many bytes a number takes as a varint.
+pub(super) const fn varint_length(value: u64) -> usize {
+    ((u64::BITS - (value | 1).leading_zeros()) as usize).div_ceil(7)
 }
 
 pub(super) fn put_varint(out: &mut Bytes, mut value: u64) {
@@ -110,7 +128,7 @@ pub(super) fn put_varint(out: &mut Bytes, mut value: u64) {
     out.push(value as u8);
 }
 
-pub(super) fn put_varint_128(out: &mut Bytes, mut value: u128) {
+fn put_varint_128(out: &mut Bytes, mut value: u128) {
     while value >= 0x80 {
         out.push(value as u8 | 0x80);
         value >>= 7;

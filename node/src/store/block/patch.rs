@@ -2,32 +2,30 @@
 
 use std::ops::Range;
 
-use super::{Block, Bytes, ORIGIN_BYTES, OriginTable};
+use super::{Block, Bytes};
 
 /// What becomes of a block when one of its cells does: other bytes in one place.
 #[derive(Debug, Default)]
 pub(crate) struct Patch {
     pub(super) place: Range<usize>,
     pub(super) bytes: Bytes,
-    /// If there are more of them.
-    pub(super) origins: Option<OriginTable>,
+    /// What stands before the cells, if that changes.
+    pub(super) head: Option<Box<[u8]>>,
 }
 
 impl Patch {
     /// How many bytes the block has with it.
     pub(crate) fn length_of(&self, block: Block<'_>) -> usize {
-        let origins =
-            self.origins.as_ref().map_or(block.origins.len(), |origins| ORIGIN_BYTES * origins.0.len());
-        let count = if origins < ORIGIN_BYTES << 7 { 1 } else { 2 };
-        count + origins + block.cells.len() - self.place.len() + self.bytes.len()
+        let head = self.head.as_ref().map_or_else(|| block.head_length(), |head| head.len());
+        head + block.cells.len() - self.place.len() + self.bytes.len()
     }
 
     /// Changes the block that begins at `start`, and reaches to the end of `bytes`.
     pub(crate) fn apply(&self, bytes: &mut Vec<u8>, start: usize) {
         let cells = bytes.len() - Block::new(&bytes[start..]).cells.len();
         put_in_place(bytes, cells + self.place.start..cells + self.place.end, &self.bytes);
-        if let Some(origins) = &self.origins {
-            put_in_place(bytes, start..cells, &origins.block(&[], [&[]]));
+        if let Some(head) = &self.head {
+            put_in_place(bytes, start..cells, head);
         }
     }
 }

@@ -9,21 +9,22 @@ use shared::change::Sum;
 use shared::clock::Timestamp;
 
 use super::bytes::{Reader, put_signed, put_signed_128, put_varint};
-use super::{Block, Bytes, OriginTable};
+use super::head::Head;
+use super::{Block, Bytes};
 use crate::store::rich::{Cell, Contributions, OwnContribution};
 
 const INT: u8 = 0;
 const FLOAT: u8 = 1;
 const DECIMAL: u8 = 2;
 
-pub(super) fn bytes_of(cell: &Cell<'_>, origins: &mut OriginTable) -> Bytes {
+pub(super) fn bytes_of(cell: &Cell<'_>, head: &mut Head<'_>) -> Bytes {
     let mut out = Bytes::new();
     for (origin, own) in &cell.contributions {
-        put_varint(&mut out, u64::from(origins.number(*origin)));
+        put_varint(&mut out, u64::from(head.number(*origin)));
         out.extend_from_slice(&own.first.0.to_le_bytes());
         put_signed(&mut out, own.last.0.wrapping_sub(own.first.0) as i64);
         put_signed(&mut out, own.counted.0.wrapping_sub(own.last.0) as i64);
-        put_varint(&mut out, u64::from(origins.number(own.carrier)));
+        put_varint(&mut out, u64::from(head.number(own.carrier)));
         match own.sum {
             Sum::Int(int) => {
                 out.push(INT);
@@ -43,9 +44,9 @@ pub(super) fn bytes_of(cell: &Cell<'_>, origins: &mut OriginTable) -> Bytes {
 }
 
 pub(super) fn read(bytes: &[u8], block: &Block<'_>) -> Contributions {
-    let mut reader = Reader::new(bytes);
+    let mut reader = Reader::new(bytes, 0);
     let mut sums = Contributions::new();
-    while reader.left() > 0 {
+    while !reader.is_at_end() {
         let origin = block.origin(reader.varint() as u16);
         let first = reader.int(8) as u64;
         let last = first.wrapping_add(reader.signed() as u64);

@@ -21,6 +21,7 @@ struct Act {
     score: f64,
     sums: usize,
     goes: bool,
+    guesses: bool,
 }
 
 fn act() -> impl Strategy<Value = Act> {
@@ -38,8 +39,8 @@ fn act() -> impl Strategy<Value = Act> {
         Just(f64::INFINITY),
         Just(1e300),
     ];
-    (0..30_usize, 1..50_u64, 1..4_u64, value, score, 0..3_usize, prop::bool::weighted(0.1)).prop_map(
-        |(element, at, origin, value, score, sums, goes)| Act {
+    (0..30_usize, 1..50_u64, 1..4_u64, value, score, 0..3_usize, prop::bool::weighted(0.1), any::<bool>())
+        .prop_map(|(element, at, origin, value, score, sums, goes, guesses)| Act {
             element,
             at,
             origin,
@@ -47,8 +48,8 @@ fn act() -> impl Strategy<Value = Act> {
             score,
             sums,
             goes,
-        },
-    )
+            guesses,
+        })
 }
 
 fn id(kind: Kind, act: &Act) -> CellId<'static> {
@@ -114,7 +115,7 @@ proptest! {
         for act in acts {
             let (id, cell) = (id(kind, &act), cell(kind, &act));
             let block = Block::new(&bytes[prefix.len()..]);
-            let patch = block.with(block.seat(&id), &id, (!act.goes).then_some(&cell));
+            let patch = { let seat = block.seat(&id, act.guesses.then_some(act.score)); block.with(&seat, &id, (!act.goes).then_some(&cell)) };
             let length = patch.length_of(block);
             patch.apply(&mut bytes, prefix.len());
             prop_assert_eq!(bytes.len(), prefix.len() + length);

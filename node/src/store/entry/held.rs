@@ -60,6 +60,9 @@ impl Entry {
                         let value = Value::Bytes(packed.value().into());
                         Cell { base: Some((reset, Some(value))), ..Cell::default() }
                     }
+                    None if id.kind == Kind::String => {
+                        packed.count().map(|count| count.cell(origins)).unwrap_or_default()
+                    }
                     None => Cell::default(),
                 };
                 Held { cell, mark: None, reset }

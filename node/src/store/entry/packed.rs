@@ -2,8 +2,9 @@
 //!
 //! ```text
 //!  0        8       10      11         12        16       (20)          (38)
-//!  | timestamp | origin | flags | key len | accessed | (key len) | (ttl)    | key | value, or cells |
-//!  timestamp, origin: of the key's reset, which is a string's version, too
+//!  | timestamp | origin | flags | key len | accessed | (key len) | (ttl)    | key | value, cells or count |
+//!  timestamp, origin: of the key's reset, which is a string's version, too; of a counter that was never reset, of its
+//!  first increment
 //!  ttl = expiry in milliseconds 8, timestamp 8, origin 2; present by flag
 //!  key len = one byte at 11, or four at 16 by flag
 //! ```
@@ -13,12 +14,15 @@
 
 mod cells;
 
+mod count;
+
 use std::borrow::Cow;
 
 use shared::change::{CellId, Kind, Op, Value};
 use shared::clock::Timestamp;
 use shared::time::WallMillis;
 use shared::version::{Frontier, Version};
+use smallvec::SmallVec;
 
 use self::cells::CellsHeader;
 use super::Entry;
@@ -27,7 +31,8 @@ use crate::store::dead::{Dead, DeadParts};
 use crate::store::origins::{OriginIndex, Origins, TooManyOrigins};
 use crate::store::rich::{Cell, Contributions, RichKey, Source, Ttl};
 
-pub(crate) use self::cells::PackedCells;
+pub(crate) use self::cells::{CellChange, PackedCells, Put};
+pub(crate) use self::count::Count;
 
 /// A key in one allocation. See the module's documentation for its bytes.
 #[derive(Debug)]
@@ -43,6 +48,12 @@ const TOMBSTONE: u8 = 1;
 const HAS_TTL: u8 = 2;
 const LONG_KEY: u8 = 4;
 const HAS_CELLS: u8 = 8;
+const HAS_COUNT: u8 = 16;
+/// Of a counter.
+const NEVER_RESET: u8 = 32;
+
+/// Of these flags one says what lies behind the key; none, that it is a string.
+const TAIL: u8 = TOMBSTONE | HAS_CELLS | HAS_COUNT;
 
 /// A TTL register that says: does not expire.
 const NO_EXPIRY: u64 = u64::MAX;
@@ -57,6 +68,8 @@ enum Tail<'t> {
     Value(&'t [u8]),
     /// Cells, with what they come to before them.
     Cells(&'t [u8]),
+    /// What one origin has added to a string that nobody has written.
+    Count(Count),
 }
 
 #[derive(Clone, Copy)]
@@ -72,6 +85,11 @@ impl Packed {
         self.0.len()
     }
 
+    /// No key at all: not to be asked anything.
+    pub(super) fn nothing() -> Self {
+        Self(Box::default())
+    }
+
     /// A string, or a tombstone if there is no value.
     pub(crate) fn new(key: &[u8], value: Option<&[u8]>, timestamp: Timestamp, origin: OriginIndex) -> Self {
         Self::build(key, value.map_or(Tail::Nothing, Tail::Value), timestamp, origin, None, 0)
@@ -85,11 +103,17 @@ impl Packed {
         ttl: Option<PackedTtl>,
         accessed: u32,
     ) -> Self {
+        let (stamp, count) = match tail {
+            Tail::Count(count) => count.bytes(timestamp, origin),
+            _ => ((timestamp, origin), SmallVec::new()),
+        };
         let (flag, tail) = match tail {
             Tail::Nothing => (TOMBSTONE, &[][..]),
             Tail::Entry(entry) => (TOMBSTONE, &entry[..]),
             Tail::Value(value) => (0, value),
             Tail::Cells(cells) => (HAS_CELLS, cells),
+            Tail::Count(_) if timestamp == Timestamp::ZERO => (HAS_COUNT | NEVER_RESET, &*count),
+            Tail::Count(_) => (HAS_COUNT, &*count),
         };
         let long = key.len() > usize::from(u8::MAX);
         let length = HEADER_BYTES
@@ -98,8 +122,8 @@ impl Packed {
             + key.len()
             + tail.len();
         let mut bytes = Vec::with_capacity(length);
-        bytes.extend_from_slice(&timestamp.0.to_le_bytes());
-        bytes.extend_from_slice(&origin.0.to_le_bytes());
+        bytes.extend_from_slice(&stamp.0.0.to_le_bytes());
+        bytes.extend_from_slice(&stamp.1.0.to_le_bytes());
         bytes.push(flag | if ttl.is_some() { HAS_TTL } else { 0 } | if long { LONG_KEY } else { 0 });
         bytes.push(if long { 0 } else { key.len() as u8 });
         bytes.extend_from_slice(&accessed.to_le_bytes());
@@ -136,6 +160,13 @@ impl Packed {
                 value = bytes;
                 Tail::Value(&value)
             }
+            Some((id, Cell { base: None, contributions }))
+                if id.kind == Kind::String
+                    && let [(contributor, own)] = &*contributions
+                    && let Some(only) = Count::of(*contributor, own, origins.intern(*contributor)?) =>
+            {
+                Tail::Count(only)
+            }
             _ => match cells::of_rich(rich) {
                 Some(bytes) => {
                     cells = bytes;
@@ -168,6 +199,7 @@ impl Packed {
                 )]
             }
             Tail::Cells(cells) => CellsHeader::split(cells).1.owned_cells(),
+            Tail::Count(count) => vec![(CellId::STRING, count.cell(origins))],
         };
         let mut rich = RichKey::of_cells(self.key(), cells);
         rich.reset = version;
@@ -182,7 +214,7 @@ impl Packed {
             return Dead::NONE;
         }
         let never_expires = self.has_ttl() && self.expiry().is_none();
-        let is_reset = (self.is_tombstone() || self.has_cells()) && self.version(origins) > flushed;
+        let is_reset = self.flags() & TAIL != 0 && self.version(origins) > flushed;
         let of_cells = self.cells().map_or(Dead::NONE, |cells| cells.dead());
         let things = usize::from(is_reset) + usize::from(never_expires) + of_cells.things;
         let bytes = match (self.kind().is_none(), self.has_ttl(), never_expires) {
@@ -210,7 +242,7 @@ impl Packed {
     pub(super) fn dead_parts(&self, flushed: Version, origins: &Origins) -> DeadParts {
         let never_expires = self.has_ttl() && self.expiry().is_none();
         let ttl = self.ttl(origins).filter(|_| never_expires);
-        let is_reset = self.is_tombstone() || self.has_cells();
+        let is_reset = self.flags() & TAIL != 0;
         let reset = (is_reset && self.version(origins) > flushed).then(|| self.reset_entry(origins));
         [reset, ttl.map(|ttl| ttl.version), None]
     }
@@ -238,13 +270,13 @@ impl Packed {
             Op::Expire(expiry) => {
                 return Some(self.merge_ttl(Ttl { version: at, expiry: *expiry }, index, source, origins));
             }
-            Op::Cell(..) | Op::Count(..) => return self.merge_cell(op, at, source, origins),
+            Op::Cell(..) | Op::Count(..) => return self.merge_cell(op, at, index, source, origins),
             _ => return None,
         };
-        if self.cells().is_some_and(|cells| cells.newest() >= at.timestamp && source == Source::Log) {
-            return None;
-        }
         if source == Source::Log {
+            if self.newest_cell() >= at.timestamp {
+                return None;
+            }
             // A write of the very version held is a part of the same transaction: the reset's, or the cell's.
             // The rich rules tell which.
             let held = self.version(origins);
@@ -315,12 +347,12 @@ impl Packed {
 
     /// Whether it is a live string of which nothing else is known, dead or alive.
     pub(super) fn is_plain(&self) -> bool {
-        self.flags() & (TOMBSTONE | HAS_TTL | HAS_CELLS) == 0
+        self.flags() & (TAIL | HAS_TTL) == 0
     }
 
     /// Whether it is a live string written whole.
     pub(super) fn is_plain_string(&self) -> bool {
-        self.flags() & (TOMBSTONE | HAS_CELLS) == 0
+        self.flags() & TAIL == 0
     }
 
     #[inline(always)]
@@ -337,8 +369,9 @@ impl Packed {
         self.flags() & TOMBSTONE != 0
     }
 
+    /// Whether it holds cells that are no string written whole.
     pub(crate) fn has_cells(&self) -> bool {
-        self.flags() & HAS_CELLS != 0
+        self.flags() & (HAS_CELLS | HAS_COUNT) != 0
     }
 
     /// The kind that clients see but for expiry.
@@ -346,7 +379,7 @@ impl Packed {
     pub(crate) fn kind(&self) -> Option<Kind> {
         match self.tail() {
             Tail::Nothing | Tail::Entry(_) => None,
-            Tail::Value(_) => Some(Kind::String),
+            Tail::Value(_) | Tail::Count(_) => Some(Kind::String),
             Tail::Cells(cells) => CellsHeader::split(cells).0.kind(),
         }
     }
@@ -356,23 +389,44 @@ impl Packed {
     #[inline(always)]
     fn tail(&self) -> Tail<'_> {
         let tail = &self.0[self.value_start()..];
-        match self.flags() & (TOMBSTONE | HAS_CELLS) {
+        match self.flags() & TAIL {
             0 => Tail::Value(tail),
             HAS_CELLS => Tail::Cells(tail),
+            HAS_COUNT => Tail::Count(self.read_count(tail)),
             _ => Tail::Nothing,
         }
     }
 
-    pub(crate) fn timestamp(&self) -> Timestamp {
-        Timestamp(u64::from_le_bytes(self.array(0)))
+    /// The newest timestamp in its cells, if it holds any; not of a string written whole.
+    pub(super) fn newest_cell(&self) -> Timestamp {
+        match self.tail() {
+            Tail::Nothing | Tail::Entry(_) | Tail::Value(_) => Timestamp::ZERO,
+            Tail::Cells(cells) => CellsHeader::split(cells).1.newest(),
+            Tail::Count(count) => count.newest(),
+        }
     }
 
+    pub(crate) fn timestamp(&self) -> Timestamp {
+        if self.flags() & NEVER_RESET == 0 { self.stamp().0 } else { Timestamp::ZERO }
+    }
+
+    /// What the header begins with.
+    #[inline(always)]
+    fn stamp(&self) -> (Timestamp, OriginIndex) {
+        (Timestamp(u64::from_le_bytes(self.array(0))), self.origin())
+    }
+
+    /// Means nothing of what was never reset.
     fn origin(&self) -> OriginIndex {
         OriginIndex(u16::from_le_bytes(self.array(8)))
     }
 
     pub(crate) fn version(&self, origins: &Origins) -> Version {
-        origins.version(self.timestamp(), self.origin())
+        if self.flags() & NEVER_RESET == 0 {
+            origins.version(self.timestamp(), self.origin())
+        } else {
+            Version::ZERO
+        }
     }
 
     /// The log entry that made the reset.
@@ -426,6 +480,7 @@ impl Packed {
     #[cfg(any(test, feature = "simulation"))]
     pub(super) fn flip_a_bit(&mut self) -> bool {
         let at = match self.cells() {
+            None if self.count().is_some() => return false,
             None => self.value_start(),
             // The bytes of the last one's value lie at the end.
             Some(cells) if cells.block.iter().last().is_some_and(|cell| cell.ends_with_bytes()) => {

@@ -3,12 +3,12 @@
 use std::borrow::Cow;
 use std::collections::BTreeSet;
 
-use hashbrown::HashTable;
 use shared::change::CellId;
 use shared::state::FlushState;
 use shared::time::WallMillis;
 use shared::version::Version;
 
+use super::table::Table;
 use crate::store::dead::{Dead, DeadParts, Place};
 use crate::store::entry::Entry;
 use crate::store::key::{Key, SLOTS_PER_SHARD, slot_of};
@@ -58,7 +58,7 @@ const EXPIRY_BYTES: usize = 24;
 #[derive(Default)]
 #[repr(align(64))]
 pub(super) struct Slot {
-    pub(super) table: HashTable<Entry>,
+    pub(super) table: Table,
     /// The XOR of its keys' digests.
     pub(super) digest: u64,
     /// Which changes reached it last.
@@ -66,14 +66,6 @@ pub(super) struct Slot {
 }
 
 const _: () = assert!(size_of::<Slot>() == 64, "a slot is a line of the processor's cache");
-
-impl Slot {
-    /// Whether the table must be made larger for one more key.
-    #[inline(always)]
-    pub(super) fn is_full(&self) -> bool {
-        self.table.len() == self.table.capacity()
-    }
-}
 
 /// What the tables' counters take from a key.
 #[derive(Clone, Copy, PartialEq, Eq)]

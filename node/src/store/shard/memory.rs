@@ -1,18 +1,16 @@
 //! What a shard takes of memory: counted as it changes.
 
-use std::hash::BuildHasher;
-
 use super::Shard;
+use crate::store::entry::Entry;
 
 impl Shard {
-    /// Makes the slot's table take one more key as it is.
-    pub(super) fn make_room(&mut self, db: u8, place: usize) {
-        let slot = &mut self.databases[usize::from(db)].slots()[place];
-        if slot.is_full() {
-            let hasher = &self.hasher;
-            let before = slot.table.allocation_size();
-            slot.table.reserve(1, |entry| hasher.hash_one(entry.key()));
-            let after = slot.table.allocation_size();
+    /// Puts an entry that is not there into its slot's table, and counts what that takes.
+    pub(super) fn put_in(&mut self, db: u8, place: usize, table_hash: u64, entry: Entry) {
+        let table = &mut self.databases[usize::from(db)].slots()[place].table;
+        let before = table.allocation_size();
+        table.insert(table_hash, entry);
+        let after = table.allocation_size();
+        if before != after {
             self.count_bytes(db, before, after);
         }
     }

@@ -64,10 +64,10 @@ impl Shard {
     ) -> impl Iterator<Item = &Entry> {
         let slots = self.databases[usize::from(db)].slots.as_deref().unwrap_or_default();
         let (before, behind) = slots.split_at(random.below(slots.len().max(1)).min(slots.len()));
-        let first = behind.first().map_or(0, |slot| random.below(slot.table.num_buckets()));
+        let first = behind.first().map_or(0, |slot| random.below(slot.table.places().max(1)));
         let places = behind.iter().chain(before).enumerate().flat_map(move |(turn, slot)| {
             let from = if turn == 0 { first } else { 0 };
-            (from..slot.table.num_buckets()).map(|place| slot.table.get_bucket(place))
+            (from..slot.table.places()).map(|place| slot.table.nth(place))
         });
         places.take(places_max).flatten()
     }

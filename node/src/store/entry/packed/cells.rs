@@ -9,10 +9,10 @@ use shared::clock::Timestamp;
 use shared::version::Version;
 
 use super::{FLAGS_AT, HAS_CELLS, Packed, TOMBSTONE, Tail};
-use crate::store::block::{self, Block, BlockCell, Patch};
+use crate::store::block::{self, Block, BlockCell, Patch, Seat};
 use crate::store::branch::{Branch, took};
 use crate::store::dead::Dead;
-use crate::store::origins::Origins;
+use crate::store::origins::{OriginIndex, Origins};
 use crate::store::rich::{Cell, OwnContribution, RichKey, Source, Tally};
 
 const HEADER_BYTES: usize = 11;
@@ -72,6 +72,68 @@ impl CellsHeader {
             kind: self.kind,
         }
     }
+
+    /// With a cell of a block changed, if `change` says that it has changed it; none if it cannot be packed then.
+    fn with_cell<'c>(
+        self,
+        block: Block<'c>,
+        seat: &Seat<'c>,
+        id: &CellId<'_>,
+        change: impl FnOnce(&mut Cell<'c>) -> bool,
+    ) -> Option<Option<Changed>> {
+        let held = seat.held();
+        let mut cell = held.map_or_else(Cell::default, |held| held.cell(&block));
+        let before = held.map_or_else(Tally::default, |_| Tally::of(id, &cell, None));
+        if !change(&mut cell) {
+            return Some(None);
+        }
+        if held.is_none() && self.count() == block::CELLS_MAX {
+            return None;
+        }
+        let left = (!cell.is_empty()).then_some(&cell);
+        let after = left.map_or_else(Tally::default, |cell| Tally::of(id, cell, None));
+        let header = self.changed(&before, &after);
+        let patch = block.with(seat, id, left);
+        if patch.length_of(block) > block::BYTES_MAX && header.count() > 1 {
+            return None;
+        }
+        Some(Some(Changed { header, patch }))
+    }
+}
+
+/// What becomes of the cells when one of them does.
+struct Changed {
+    header: CellsHeader,
+    patch: Patch,
+}
+
+/// What became of an element that a client writes.
+pub(crate) enum Put {
+    /// The key holds no packed collection of its kind that clients see: nothing was asked.
+    Elsewhere,
+    /// It is not wanted.
+    Declined,
+    /// It is wanted, but makes the collection too large to be packed.
+    Unpacked,
+    /// It was written.
+    Done(CellChange),
+}
+
+/// What a change of one cell of a live key comes to.
+#[derive(Clone, Copy)]
+pub(crate) struct CellChange {
+    /// The XOR of the parts of the key's digest, apart from its TTL's.
+    pub(crate) before: u64,
+    pub(crate) after: u64,
+    /// What is no longer dead.
+    pub(crate) revived: Dead,
+}
+
+fn borrowed<'v>(value: &'v Value<'_>) -> Value<'v> {
+    match value {
+        Value::Bytes(bytes) => Value::Bytes(bytes[..].into()),
+        Value::Float(float) => Value::Float(*float),
+    }
 }
 
 const _: () = assert!(block::CELLS_MAX < u8::MAX as usize, "cells are counted in a byte");
@@ -106,7 +168,7 @@ impl<'p> PackedCells<'p> {
     }
 
     pub(crate) fn get(&self, id: &CellId<'_>) -> Option<BlockCell<'p>> {
-        self.block.find(id).filter(|_| id.kind == self.header.kind)
+        if id.kind == self.header.kind { self.block.find(id) } else { None }
     }
 
     /// All of them, with their ids.
@@ -142,7 +204,7 @@ impl Packed {
     pub(crate) fn cells(&self) -> Option<PackedCells<'_>> {
         match self.tail() {
             Tail::Cells(cells) => Some(CellsHeader::split(cells).1),
-            Tail::Nothing | Tail::Entry(_) | Tail::Value(_) => None,
+            Tail::Nothing | Tail::Entry(_) | Tail::Value(_) | Tail::Count(_) => None,
         }
     }
 
@@ -151,6 +213,7 @@ impl Packed {
         &mut self,
         op: &Op<'_>,
         at: Version,
+        index: OriginIndex,
         source: Source,
         origins: &Origins,
     ) -> Option<bool> {
@@ -161,11 +224,11 @@ impl Packed {
                     took(Branch::CellBelowReset);
                     return Some(false);
                 }
-                let value = value.as_ref().map(|value| match value {
-                    Value::Bytes(bytes) => Value::Bytes(bytes[..].into()),
-                    Value::Float(float) => Value::Float(*float),
-                });
-                self.with_cell(id, |cell| cell.write(at, value, source))?
+                let score = match value {
+                    Some(Value::Float(score)) => Some(*score),
+                    _ => None,
+                };
+                self.with_cell(id, score, |cell| cell.write(at, value.as_ref().map(borrowed), source))?
             }
             Op::Count(id, contribution) => {
                 let (origin, own) = OwnContribution::of(*contribution, at);
@@ -173,7 +236,12 @@ impl Packed {
                     took(Branch::SumBelowReset);
                     return Some(false);
                 }
-                self.with_cell(id, |cell| cell.add(origin, own, source))?
+                if origin == at.origin
+                    && let Some(changed) = self.merge_count(id, &own, (origin, index), source)
+                {
+                    return Some(changed);
+                }
+                self.with_cell(id, None, |cell| cell.add(origin, own, source))?
             }
             _ => return None,
         };
@@ -183,17 +251,21 @@ impl Packed {
     /// Drops the tombstone of a cell.
     pub(crate) fn drop_tombstone(&mut self, id: &CellId<'_>) {
         // What has fewer cells can be packed all the same.
-        if let Some(change) = self.with_cell(id, |cell| cell.is_tombstone() && cell.base.take().is_some()) {
+        if let Some(change) =
+            self.with_cell(id, None, |cell| cell.is_tombstone() && cell.base.take().is_some())
+        {
             self.take_in(change);
         }
     }
 
     /// What its bytes become with a cell changed, if `change` says that it has changed it; none if it cannot be packed then.
+    /// `score` is what the cell may come to, if it is a sorted set's.
     fn with_cell<'c>(
         &'c self,
         id: &CellId<'_>,
+        score: Option<f64>,
         change: impl FnOnce(&mut Cell<'c>) -> bool,
-    ) -> Option<Option<(CellsHeader, Patch)>> {
+    ) -> Option<Option<Changed>> {
         let (header, block) = match self.tail() {
             Tail::Nothing => {
                 (CellsHeader { digest: 0, live: 0, dead: 0, kind: id.kind }, Block::new(block::EMPTY))
@@ -202,34 +274,48 @@ impl Packed {
                 let (header, cells) = CellsHeader::split(cells);
                 (header, cells.block)
             }
-            Tail::Entry(_) | Tail::Value(_) => return None,
+            Tail::Entry(_) | Tail::Value(_) | Tail::Count(_) => return None,
         };
         if header.kind != id.kind {
             return None;
         }
-        let seat = block.seat(id);
-        let held = seat.held();
-        let mut cell = held.map_or_else(Cell::default, |held| held.cell(&block));
-        let before = held.map_or_else(Tally::default, |_| Tally::of(id, &cell, None));
-        if !change(&mut cell) {
-            return Some(None);
+        header.with_cell(block, &block.seat(id, score), id, change)
+    }
+
+    /// Writes an element of a packed collection that clients see, if `decide` wants it, told the score of what is there,
+    /// which is zero if it has none. What is written is the newest there is.
+    pub(crate) fn put(
+        &mut self,
+        id: &CellId<'_>,
+        value: &Value<'_>,
+        at: Version,
+        decide: &mut dyn FnMut(Option<f64>) -> bool,
+    ) -> Put {
+        let Tail::Cells(cells) = self.tail() else { return Put::Elsewhere };
+        let (header, PackedCells { block, .. }) = CellsHeader::split(cells);
+        if header.kind != id.kind || header.live == 0 {
+            return Put::Elsewhere;
         }
-        if held.is_none() && header.count() == block::CELLS_MAX {
-            return None;
+        let score = if let Value::Float(score) = value { Some(*score) } else { None };
+        let seat = block.seat(id, score);
+        let held = seat.held().filter(BlockCell::is_live);
+        if !decide(held.map(|held| held.score(&block).unwrap_or_default())) {
+            return Put::Declined;
         }
-        let left = (!cell.is_empty()).then_some(&cell);
-        let after = left.map_or_else(Tally::default, |cell| Tally::of(id, cell, None));
-        let header = header.changed(&before, &after);
-        let patch = block.with(seat, id, left);
-        if patch.length_of(block) > block::BYTES_MAX && header.count() > 1 {
-            return None;
-        }
-        Some(Some((header, patch)))
+        let change =
+            header.with_cell(block, &seat, id, |cell| cell.write(at, Some(borrowed(value)), Source::Local));
+        let Some(Some(change)) = change else { return Put::Unpacked };
+        let new = &change.header;
+        let things = usize::from(header.dead - new.dead);
+        let revived = Dead { things, bytes: things * DEAD_BYTES };
+        let told = CellChange { before: header.digest, after: new.digest, revived };
+        self.take_in(Some(change));
+        Put::Done(told)
     }
 
     /// Returns whether there was anything to take in.
-    fn take_in(&mut self, change: Option<(CellsHeader, Patch)>) -> bool {
-        let Some((header, patch)) = change else { return false };
+    fn take_in(&mut self, change: Option<Changed>) -> bool {
+        let Some(Changed { header, patch }) = change else { return false };
         let start = self.value_start();
         let mut bytes = std::mem::take(&mut self.0).into_vec();
         bytes[FLAGS_AT] &= !(TOMBSTONE | HAS_CELLS);
