@@ -22,6 +22,8 @@
 
 mod bytes;
 
+mod list;
+
 mod name;
 
 mod patch;
@@ -41,6 +43,7 @@ use self::bytes::{LONG, Reader, put_bytes, put_signed, put_varint};
 use self::name::Name;
 use super::rich::{Cell, parse_integer, rank_order};
 
+pub(crate) use self::list::{ListSeat, Tail};
 pub(crate) use self::name::Text;
 pub(crate) use self::patch::Patch;
 
@@ -392,6 +395,10 @@ impl<'b> Block<'b> {
             let (name, context) = spots.read_name(&mut reader);
             let version =
                 || Version::new(Timestamp(context.stamp.timestamp), self.origin(context.stamp.origin));
+            // A list's lie in order: what is pushed to its head is not looked for behind that.
+            if id.kind == Kind::List && wanted.order(&name, version).is_gt() {
+                return Seat::Free(spots.before);
+            }
             if wanted.is(&name, version)
                 && context.kind() == id.kind
                 && let Some(spot) = spots.next()

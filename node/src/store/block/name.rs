@@ -145,6 +145,16 @@ pub(super) struct Context {
 
 impl Context {
     pub(super) const START: Self = Self { int: -1, position: MIDDLE, index: u32::MAX };
+
+    /// Behind a list's element with this position and index.
+    pub(super) const fn of_list(position: u64, index: u32) -> Self {
+        Self { position, index, ..Self::START }
+    }
+
+    /// The position and index of the list's element before.
+    pub(super) const fn place(&self) -> (u64, u32) {
+        (self.position, self.index)
+    }
 }
 
 impl<'b> Name<'b> {
@@ -290,6 +300,18 @@ impl<'w> Wanted<'w> {
             Name::Pushed { position, index } => self.plain.is_some_and(|plain| {
                 plain.position == position && plain.index == index && plain.push == version()
             }),
+        }
+    }
+
+    /// How the name of a list's element of this version compares to it.
+    #[inline(always)]
+    pub(super) fn order(&self, name: &Name<'_>, version: impl FnOnce() -> Version) -> Ordering {
+        match (name, &self.plain) {
+            (Name::Pushed { position, .. }, Some(plain)) if *position != plain.position => {
+                position.cmp(&plain.position)
+            }
+            (Name::Raw(bytes) | Name::RawId(bytes), _) => (*bytes).cmp(self.raw),
+            _ => (*name.text(version())).cmp(self.raw),
         }
     }
 }

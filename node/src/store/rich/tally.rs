@@ -1,6 +1,6 @@
 //! What a key's cells come to: kept up to date cell by cell, so that a write to a large key costs what its cell does.
 
-use shared::change::{CellId, Kind};
+use shared::change::{CellId, Kind, Value};
 
 use super::cell::Cell;
 use super::{Mark, scores};
@@ -9,6 +9,12 @@ use crate::store::digest;
 
 /// What a dead cell takes beside its name, about: its place in a tree, and its version.
 const DEAD_BYTES: usize = 64;
+
+/// What a cell takes beside its name and value, about: tag, version and lengths, and the room that its run has left.
+const CELL_BYTES: usize = 8;
+
+/// What each contribution to a cell takes, about.
+const CONTRIBUTION_BYTES: usize = 32;
 
 /// What cells come to.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -19,7 +25,7 @@ pub(crate) struct Tally {
     pub(crate) dead: Dead,
     /// The XOR of the parts of the key's digest.
     pub(crate) digest: u64,
-    /// The bytes that they take, filled in by who holds them.
+    /// About how many bytes they take: how they lie side by side decides that, and changes with what comes beside them.
     pub(super) bytes: usize,
     /// The bytes that the order of a sorted set's members takes, if there is one.
     pub(super) ranked_bytes: usize,
@@ -38,7 +44,8 @@ impl Tally {
         let is_ranked = live && id.kind == Kind::SortedSet;
         let ranked_bytes = if is_ranked { scores::bytes_of(&id.element) } else { 0 };
         let digest = written ^ added;
-        let mut tally = Self { live: [0; Kind::COUNT], dead, digest, bytes: 0, ranked_bytes };
+        let mut tally =
+            Self { live: [0; Kind::COUNT], dead, digest, bytes: bytes_of(id, cell), ranked_bytes };
         tally.live[id.kind as usize] = usize::from(live);
         tally
     }
@@ -68,4 +75,15 @@ impl Tally {
         self.bytes -= other.bytes;
         self.ranked_bytes -= other.ranked_bytes;
     }
+}
+
+/// What a cell takes in a run, about. A list's elements are named by their places, which follow each other.
+fn bytes_of(id: &CellId<'_>, cell: &Cell<'_>) -> usize {
+    let name = if id.kind == Kind::List { 0 } else { id.element.len() };
+    let value = match &cell.base {
+        Some((_, Some(Value::Bytes(bytes)))) => bytes.len(),
+        Some((_, Some(Value::Float(_)))) => size_of::<f64>(),
+        _ => 0,
+    };
+    CELL_BYTES + name + value + cell.contributions.len() * CONTRIBUTION_BYTES
 }
