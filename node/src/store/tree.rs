@@ -281,6 +281,35 @@ impl<T: Item> Node<T> {
     }
 }
 
+#[cfg(test)]
+impl<T: Item> CountedTree<T> {
+    /// That it says of its items what is so, and that these lie in order.
+    #[track_caller]
+    pub(crate) fn check(&self) {
+        assert_eq!(self.root.check(0).0, self.weight);
+    }
+}
+
+#[cfg(test)]
+impl<T: Item> Node<T> {
+    /// Returns what it weighs, and its last item's prefix. Nothing lies below `low`.
+    #[track_caller]
+    fn check(&self, low: u64) -> (usize, u64) {
+        match self {
+            Self::Leaf(items) => items.iter().fold((0, low), |(weight, last), item| {
+                assert!(item.prefix() >= last, "items are out of order");
+                (weight + item.weight(), item.prefix())
+            }),
+            Self::Inner(branches) => branches.iter().fold((0, low), |(weight, last), branch| {
+                assert!(branch.low >= last && branch.node.width() > 0, "branches are out of order");
+                let (of_branch, last) = branch.node.check(branch.low);
+                assert_eq!(of_branch, branch.weight);
+                (weight + of_branch, last)
+            }),
+        }
+    }
+}
+
 impl<T: Item> Branch<T> {
     fn of(node: Node<T>) -> Self {
         let low = node.first().map_or(0, T::prefix);
@@ -308,6 +337,10 @@ fn change_leaf<T: Item, R>(
     if new < old {
         absorb(items, place);
     }
+    debug_assert!(
+        items.is_sorted_by_key(T::prefix),
+        "an item's prefix is not less than that of what comes before"
+    );
     let split = (items.len() > LEAF_MAX).then(|| {
         // What comes at an end is likely to be followed by more.
         let at = match changed_at {
@@ -544,6 +577,7 @@ mod tests {
     }
 
     fn check(tree: &CountedTree<Numbers>, model: &[u16]) {
+        tree.check();
         assert!(tree.iter().flat_map(|numbers| &numbers.0).eq(model));
         assert_eq!((tree.is_empty(), tree.weight()), (model.is_empty(), model.len()));
         assert_eq!(numbers(tree.range(0..usize::MAX)), model);

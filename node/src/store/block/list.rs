@@ -10,8 +10,8 @@ use shared::version::Version;
 
 use super::bytes::Reader;
 use super::{
-    Block, BlockCell, Bytes, Cell, Cells, Context, HAS_SUMS, ORIGIN_BYTES, OriginTable, Patch, Spot, Spots,
-    Stamp, Timestamp, Written, name, sums,
+    Block, BlockCell, Cell, Cells, Context, HAS_SUMS, ORIGIN_BYTES, OriginTable, Patch, Spot, Spots, Stamp,
+    Timestamp, Written, name, sums,
 };
 
 /// A place in a list's block from which reading may begin, near its end, or the block's start.
@@ -47,6 +47,12 @@ impl Tail {
         bytes[16..24].copy_from_slice(&position.to_le_bytes());
         bytes[24..].copy_from_slice(&index.to_le_bytes());
         bytes
+    }
+
+    /// How many cells come before it.
+    #[cfg(test)]
+    pub(crate) const fn passed(&self) -> usize {
+        self.passed
     }
 
     pub(crate) fn parse(bytes: &[u8; Self::BYTES]) -> Self {
@@ -138,23 +144,6 @@ impl<'b> Block<'b> {
         let new = origins.cell(id, cell, &sums);
         let has_more = ORIGIN_BYTES * origins.0.len() > self.origins.len();
         self.splice(seat.before, place, Some(&new), has_more.then_some(origins))
-    }
-
-    /// The bytes of two blocks, each behind a prefix: of what comes before a seat, and of what follows it; the latter none if
-    /// nothing does. What lies in the seat is in neither.
-    pub(crate) fn split_at(self, seat: &ListSeat<'b>, prefix: &[u8]) -> (Vec<u8>, Option<Vec<u8>>) {
-        let origins = OriginTable::of(self);
-        let left = origins.block(prefix, [&self.cells[..seat.at]]);
-        let mut spots = Spots { block: self, at: seat.at, before: seat.before };
-        if seat.held.is_some() {
-            spots.pass();
-        }
-        let right = spots.next().map(|next| {
-            let mut first = Bytes::new();
-            next.cell.put(&Context::START, &mut first);
-            origins.block(prefix, [&first, &self.cells[next.place.end..]])
-        });
-        (left, right)
     }
 
     /// The cells from one of these places on.

@@ -22,6 +22,11 @@ impl Patch {
         count + origins + block.cells.len() - self.place.len() + self.bytes.len()
     }
 
+    /// How many origins the block names with it, if more than before.
+    pub(crate) fn origins(&self) -> usize {
+        self.origins.as_ref().map_or(0, |origins| origins.0.len())
+    }
+
     /// Changes the block that begins at `start`, and reaches to the end of `bytes`.
     pub(crate) fn apply(&self, bytes: &mut Vec<u8>, start: usize) {
         let cells = bytes.len() - Block::new(&bytes[start..]).cells.len();

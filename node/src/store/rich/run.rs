@@ -33,7 +33,7 @@ const _: () = assert!(Kind::COUNT <= 1 << KIND_BITS);
 /// One or several cells.
 #[derive(Clone, Debug)]
 pub(super) struct Run {
-    /// What the first one's was when it came.
+    /// The first one's, or a smaller one: it stays when the first ones are taken. Not less than that of what lies before.
     prefix: u64,
     bytes: Box<[u8]>,
 }
@@ -97,10 +97,18 @@ impl tree::Target<Run> for Target<'_> {
 pub(super) fn prefix_of(kind: Kind, element: &[u8]) -> u64 {
     let within = match kind {
         Kind::String => 0,
-        Kind::List => element.first_chunk().map_or(0, |count| u64::from_be_bytes(*count) >> KIND_BITS),
+        Kind::List => first_bytes(element) >> KIND_BITS,
         Kind::Set | Kind::Hash | Kind::SortedSet => xxh3_64(element) >> KIND_BITS,
     };
     prefix_at(kind, within)
+}
+
+/// As a number, in the order of the elements: of a short one as if zeros followed it.
+fn first_bytes(element: &[u8]) -> u64 {
+    let mut bytes = [0; 8];
+    let length = element.len().min(bytes.len());
+    bytes[..length].copy_from_slice(&element[..length]);
+    u64::from_be_bytes(bytes)
 }
 
 pub(super) const fn prefix_at(kind: Kind, within: u64) -> u64 {
@@ -160,8 +168,8 @@ impl tree::Item for Run {
             && tree::Item::weight(self) + tree::Item::weight(next) <= CELLS_MAX / 2
             && self.bytes.len() + next.bytes.len() <= BYTES_MAX / 2;
         if fits {
-            let cells: Vec<_> =
-                self.iter().chain(next.iter()).map(|found| (found.cell.id(), found.cell())).collect();
+            let mut cells = self.cells();
+            cells.extend(next.cells());
             self.bytes = bytes_of(cells);
         }
         fits
@@ -267,6 +275,13 @@ impl Run {
         let patch = block.with_list_cell(&seat, target.id, cell);
         match cell {
             Some(cell) if left > 1 && patch.length_of(block) > BYTES_MAX => self.split(&seat, target, cell),
+            // Most of them wrote what is no more there.
+            Some(cell) if patch.origins() > left => {
+                let mut cells = self.cells();
+                let place = seat.passed..seat.passed + usize::from(is_held);
+                cells.splice(place, [(target.id.reborrow(), cell.clone())]);
+                Edit::own(Own::Becomes(bytes_of(cells)))
+            }
             _ => {
                 let more = left as isize - count as isize;
                 let tail = seat.tail.moved(&patch, more, left);
@@ -277,39 +292,47 @@ impl Run {
 
     /// Puts a cell that finds no room in the run beside it, or between two parts of it.
     fn split(&self, seat: &ListSeat<'_>, target: &Target<'_>, cell: &Cell<'_>) -> Edit {
-        let (count, _) = self.header();
+        let is_held = seat.held().is_some();
         let new = Self::single(target, cell);
-        let behind = count - seat.passed - usize::from(seat.held().is_some());
-        if seat.held().is_none() && (seat.passed == 0 || behind == 0) {
+        let behind = self.header().0 - seat.passed - usize::from(is_held);
+        if !is_held && (seat.passed == 0 || behind == 0) {
             return Edit::beside(new, seat.passed == 0);
         }
-        let (left, right) = self.block().split_at(seat, &[0; HEADER_BYTES]);
-        let right = right.map(|right| Self::of_bytes(with_count(right, behind)));
-        if seat.passed == 0 {
+        let mut cells = self.cells();
+        let right = cells.split_off(seat.passed).into_iter().skip(usize::from(is_held)).collect();
+        let right = (behind > 0).then(|| Self::of_list(right));
+        if cells.is_empty() {
             return Edit {
                 own: Own::Goes,
                 before: None,
                 behind: std::iter::once(new).chain(right).collect(),
             };
         }
-        let mut left = Self { prefix: self.prefix, bytes: with_count(left, seat.passed) };
+        let mut left = Self { prefix: self.prefix, bytes: bytes_of(cells) };
         let edit = left.with(left.seat(target), target, Some(cell));
         let Edited { mut behind, .. } = left.take(edit, target);
         behind.extend(right);
         Edit { own: Own::Becomes(left.bytes), before: None, behind }
     }
 
-    /// A run of the cells in these bytes.
-    fn of_bytes(bytes: Box<[u8]>) -> Self {
-        let mut run = Self { prefix: prefix_at(Kind::List, 0), bytes };
-        run.prefix = run.first().map_or(run.prefix, |first| prefix_of(Kind::List, &first.cell.element()));
-        run
+    fn cells(&self) -> Vec<(CellId<'_>, Cell<'_>)> {
+        self.iter().map(|found| (found.cell.id(), found.cell())).collect()
+    }
+
+    /// A run of these cells of a list, in order.
+    fn of_list(cells: Vec<(CellId<'_>, Cell<'_>)>) -> Self {
+        let prefix = cells.first().map_or(0, |(id, _)| prefix_of(id.kind, &id.element));
+        Self { prefix, bytes: bytes_of(cells) }
     }
 
     /// Carries an edit out.
     pub(super) fn take(&mut self, edit: Edit, target: &Target<'_>) -> Edited<Self> {
         let Edit { own, before, behind } = edit;
         let stays = !matches!(own, Own::Goes);
+        if before.is_some() {
+            // Its own may be from before its first cells were taken. No less than what comes before it, then.
+            self.prefix = self.prefix.max(target.prefix);
+        }
         match own {
             Own::Stays | Own::Goes => {}
             Own::Becomes(bytes) => self.bytes = bytes,
@@ -323,6 +346,25 @@ impl Run {
             }
         }
         Edited { stays, before, behind }
+    }
+}
+
+#[cfg(test)]
+impl Run {
+    /// That what it says of itself is so.
+    #[track_caller]
+    pub(super) fn check(&self) {
+        let ids: Vec<_> = self.iter().map(|found| found.cell.id()).collect();
+        assert_eq!(ids.len(), tree::Item::weight(self));
+        assert!(ids.len() <= CELLS_MAX);
+        assert!(self.prefix <= prefix_of(ids[0].kind, &ids[0].element));
+        let tail = self.header().1;
+        for place in
+            (0..ids.len()).filter(|place| [0, ids.len() - 1].contains(place) || *place == tail.passed())
+        {
+            let (block, cells) = self.cells_from(place);
+            assert!(cells.map(|cell| Found { block, cell }.cell.id()).eq(ids[place..].iter().cloned()));
+        }
     }
 }
 
@@ -382,9 +424,8 @@ impl<'c> Runs<'c> {
     fn close(&mut self) {
         self.open_bytes = 0;
         let open = std::mem::take(&mut self.open);
-        if let Some((id, _)) = open.first() {
-            let prefix = prefix_of(id.kind, &id.element);
-            self.runs.push(Run { prefix, bytes: bytes_of(open) });
+        if !open.is_empty() {
+            self.runs.push(Run::of_list(open));
         }
     }
 

@@ -3,15 +3,20 @@
 use shared::change::{CellId, Kind, Value};
 
 use super::cell::Cell;
+use super::run::Run;
 use super::{Mark, scores};
+use crate::store::account::allocated;
 use crate::store::dead::Dead;
 use crate::store::digest;
 
-/// What a dead cell takes beside its name, about: its place in a tree, and its version.
-const DEAD_BYTES: usize = 64;
+/// What a list's element takes beside its value, about: tag, version and lengths, and the room that its run has left.
+const ELEMENT_BYTES: usize = 8;
 
-/// What a cell takes beside its name and value, about: tag, version and lengths, and the room that its run has left.
-const CELL_BYTES: usize = 8;
+/// What it takes beside its name where that is not told by the one before it: as it is removed, for one.
+const NAMED_ELEMENT_BYTES: usize = 16;
+
+/// What a cell in a run of its own takes there beside its name and value, about: origin, tag, version and lengths.
+const SINGLE_BYTES: usize = 24;
 
 /// What each contribution to a cell takes, about.
 const CONTRIBUTION_BYTES: usize = 32;
@@ -39,13 +44,12 @@ impl Tally {
             (count + 1, added ^ digest::contribution(id.kind, &id.element, contributor, own))
         });
         let live = base.is_some() || count > 0;
-        let bytes = if live { 0 } else { DEAD_BYTES + id.element.len() };
-        let dead = Dead { things: usize::from(cell.is_tombstone()), bytes };
+        let bytes = bytes_of(id, cell);
+        let dead = Dead { things: usize::from(cell.is_tombstone()), bytes: if live { 0 } else { bytes } };
         let is_ranked = live && id.kind == Kind::SortedSet;
         let ranked_bytes = if is_ranked { scores::bytes_of(&id.element) } else { 0 };
         let digest = written ^ added;
-        let mut tally =
-            Self { live: [0; Kind::COUNT], dead, digest, bytes: bytes_of(id, cell), ranked_bytes };
+        let mut tally = Self { live: [0; Kind::COUNT], dead, digest, bytes, ranked_bytes };
         tally.live[id.kind as usize] = usize::from(live);
         tally
     }
@@ -77,13 +81,17 @@ impl Tally {
     }
 }
 
-/// What a cell takes in a run, about. A list's elements are named by their places, which follow each other.
+/// What a cell takes with its run, about.
 fn bytes_of(id: &CellId<'_>, cell: &Cell<'_>) -> usize {
-    let name = if id.kind == Kind::List { 0 } else { id.element.len() };
     let value = match &cell.base {
         Some((_, Some(Value::Bytes(bytes)))) => bytes.len(),
         Some((_, Some(Value::Float(_)))) => size_of::<f64>(),
         _ => 0,
     };
-    CELL_BYTES + name + value + cell.contributions.len() * CONTRIBUTION_BYTES
+    let value = value + cell.contributions.len() * CONTRIBUTION_BYTES;
+    match (id.kind, &cell.base) {
+        (Kind::List, Some((_, Some(_)))) => ELEMENT_BYTES + value,
+        (Kind::List, _) => NAMED_ELEMENT_BYTES + id.element.len() + value,
+        _ => size_of::<Run>() + allocated(SINGLE_BYTES + id.element.len() + value),
+    }
 }
