@@ -334,7 +334,7 @@ impl Run {
             self.prefix = self.prefix.max(target.prefix);
         }
         match own {
-            Own::Stays | Own::Goes => {}
+            Own::Stays | Own::Goes => return Edited { stays, before, behind },
             Own::Becomes(bytes) => self.bytes = bytes,
             Own::Patched(patch, more, tail) => {
                 let mut bytes = std::mem::take(&mut self.bytes).into_vec();
@@ -342,9 +342,9 @@ impl Run {
                 bytes[1..HEADER_BYTES].copy_from_slice(&tail.bytes());
                 patch.apply(&mut bytes, HEADER_BYTES);
                 self.bytes = bytes.into_boxed_slice();
-                self.prefix = self.prefix.min(target.prefix);
             }
         }
+        self.prefix = self.prefix.min(target.prefix);
         Edited { stays, before, behind }
     }
 }

@@ -530,6 +530,18 @@ fn origins_that_wrote_once_are_forgotten() {
     assert!(memory < 8_000, "{memory} bytes for 20 elements");
 }
 
+/// The run was written anew, for it named more origins than it has elements, and still said that it begins with the one that
+/// was the first before.
+#[test]
+fn a_run_that_forgets_origins_begins_with_what_was_pushed_to_its_head() {
+    let mut pair = Pair::new();
+    pair.carry_out(&(false, Act::Feed(1_000, 2, 0)));
+    for _ in 0..100 {
+        pair.carry_out(&(false, Act::Rotate(1)));
+        pair.check_thoroughly();
+    }
+}
+
 /// What is counted of a large key is about what its runs take of the allocator.
 #[test]
 fn what_large_keys_take_is_counted() {
