@@ -100,8 +100,8 @@ fn is_refused(reply: &Value) -> bool {
 #[test]
 fn under_every_policy_two_masters_stay_within_the_limit_and_end_equal() {
     let group = limited(&[LIMIT, LIMIT], "allkeys-lru");
-    // Enough that the limit is exceeded half as much again under each policy.
-    let rounds = size(600, 8_000);
+    // Enough that the limit is exceeded twice over under each policy.
+    let rounds = size(800, 8_000);
     for policy in [
         "allkeys-lru",
         "allkeys-lfu",
