@@ -46,13 +46,16 @@ impl Server {
         let port = free_port();
         arguments.extend(["--port".to_owned(), port.to_string()]);
         let process = Process::start(program, &arguments, &[], &dir.path().join("log"));
-        let server = Self { port, _process: process, _dir: dir };
-        server.connect();
-        server
+        // One that starts may take a connection, and reset it.
+        wait_for("a server to answer", || {
+            let answer = Connection::to(port).and_then(|mut client| client.try_ask(&[b"PING"]));
+            answer.map_err(|error| error.to_string())
+        });
+        Self { port, _process: process, _dir: dir }
     }
 
     pub(crate) fn connect(&self) -> Connection {
-        wait_for("a server to answer", || Connection::to(self.port).map_err(|error| error.to_string()))
+        Connection::to(self.port).expect("a server takes connections")
     }
 }
 
@@ -73,6 +76,13 @@ impl Connection {
         Ok(Self { input: BufReader::with_capacity(1 << 16, stream) })
     }
 
+    fn try_ask(&mut self, words: &[&[u8]]) -> io::Result<Reply> {
+        let mut request = Vec::new();
+        encode_request(words, &mut request);
+        self.input.get_mut().write_all(&request)?;
+        Reply::read(&mut self.input)
+    }
+
     /// Sends commands without waiting for their replies.
     pub(crate) fn send<'a>(&mut self, commands: impl Iterator<Item = &'a [Vec<u8>]>) {
         let mut request = Vec::new();
@@ -90,8 +100,6 @@ impl Connection {
 
     /// A command's reply.
     pub(crate) fn ask(&mut self, words: &[&[u8]]) -> Reply {
-        let words: Vec<Vec<u8>> = words.iter().map(|word| word.to_vec()).collect();
-        self.send(std::iter::once(words.as_slice()));
-        self.receive()
+        self.try_ask(words).expect("a server replies")
     }
 }
