@@ -110,6 +110,17 @@ impl Group {
         self.wait_linked();
     }
 
+    /// Starts the first few nodes and agents, and waits until they are a group.
+    #[track_caller]
+    pub fn start_first(&mut self, count: usize) {
+        for host in &mut self.hosts[..count] {
+            host.start_node();
+            host.start_agent();
+        }
+        let knows_all = |host: &Host| host.counter("members") == count as u64;
+        wait_until("the first to be a group", || self.hosts[..count].iter().all(knows_all));
+    }
+
     /// Waits until all are members, their agents know that, and a write of each has reached all.
     #[track_caller]
     pub fn wait_linked(&self) {

@@ -98,11 +98,7 @@ fn what_was_deleted_after_a_backup_stays_deleted_and_what_only_it_holds_comes_ba
     let keys = size(3_000, 30_000);
     let mut group = Group::new(&programs!(), 3);
     group.connect(Topology::Mesh);
-    for host in &mut group.hosts_mut()[..2] {
-        host.start_node();
-        host.start_agent();
-    }
-    wait_until("a group of two", || group.hosts()[..2].iter().all(|host| host.counter("members") == 2));
+    group.start_first(2);
     set_all(&group[0], "key", 0..keys, "old");
     group[0].run(&["INCRBY", "counter", "5"]);
     wait_same(&group[0], &group[1]);

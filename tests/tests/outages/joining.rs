@@ -34,11 +34,7 @@ fn a_fresh_master_takes_over_a_large_group_under_load() {
     let keys = size(20_000, 1_000_000);
     let mut group = Group::new(&programs!(), 3);
     group.connect(Topology::Mesh);
-    for host in &mut group.hosts_mut()[..2] {
-        host.start_node();
-        host.start_agent();
-    }
-    wait_until("a group of two", || group.hosts()[..2].iter().all(|host| host.counter("members") == 2));
+    group.start_first(2);
     let before = group[0].frontier();
     for_each(&mut group[0].writing_client(), keys, |number| format!("SET {} {}", key(number), value(number)));
     let encoded = copy_after(&group[0], &before, |_| true).bytes;
