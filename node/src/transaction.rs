@@ -401,16 +401,18 @@ impl<'a> Transaction<'a> {
     /// tombstone: so that nothing of that clings to what is written next, while writes that nobody here has seen
     /// survive.
     fn begin_afresh(&mut self, key: &Key<'a>) -> Result<(), CommandError> {
+        let origins = &self.node.store.origins;
         let Some(entry) = self.locked.of(key).find(key) else { return Ok(()) };
         if entry.visible_kind(self.now).is_some() {
             return Ok(());
         }
         let reset = self.reset_above(entry);
-        if reset > entry.reset(&self.node.store.origins) {
-            self.emit(key, Op::ObservedReset(reset))
-        } else {
-            Ok(())
+        // A reset lies below what this transaction wrote itself: cells that come again replace those, a TTL would stay.
+        let has_own_ttl = entry.ttl(origins).is_some_and(|ttl| ttl.expiry.is_some() && ttl.version > reset);
+        if reset > entry.reset(origins) {
+            self.emit(key, Op::ObservedReset(reset))?;
         }
+        if has_own_ttl { self.expire(key, None) } else { Ok(()) }
     }
 
     /// The reset above all that is held of a key, at most at this transaction's timestamp.

@@ -269,3 +269,20 @@ proptest! {
 fn named(form: &str, name: &[u8]) -> Words {
     words(form).into_iter().map(|word| if word == b"e" { name.to_vec() } else { word }).collect()
 }
+
+/// What the transaction itself wrote has its own version, above any reset that it can log.
+#[test]
+fn a_ttl_does_not_cling_to_a_key_that_the_same_transaction_emptied_and_makes_anew() {
+    let makings =
+        ["SET k v", "INCR k", "APPEND k v", "HSET k f v", "HINCRBY k f 1", "ZADD k 1 m", "RPUSH k v"];
+    for (emptying, making) in ["SPOP k", "SREM k m", "DEL k"].iter().flat_map(|e| makings.map(|m| (*e, m))) {
+        let mut group = super::group();
+        for command in ["MULTI", "SADD k m", "PEXPIRE k 100000", emptying, making, "EXEC"] {
+            group.run(0, &words(command));
+        }
+        group.deliver_all();
+        for master in 0..MASTERS {
+            assert_eq!(group.run(master, &words("PTTL k")), b":-1\r\n", "{emptying}, {making}, at {master}");
+        }
+    }
+}
