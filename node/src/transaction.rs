@@ -32,6 +32,7 @@ use crate::node::Node;
 use crate::notifications::{Class, Notices};
 use crate::store::entry::Entry;
 use crate::store::key::Key;
+use crate::store::origins::{Origins, TooManyOrigins};
 use crate::store::rich::{Source, end_of, sum_of};
 use crate::store::shard::{Shard, Writer, merge_change};
 use crate::store::usage::Usage;
@@ -427,28 +428,29 @@ impl<'a> Transaction<'a> {
     }
 
     fn emit(&mut self, key: &Key<'a>, op: Op<'a>) -> Result<(), CommandError> {
-        debug_assert!(self.write.is_some(), "a command that writes says so in its row");
-        let change = Change::new(key.db, key.bytes, op);
-        let bytes = change.encoded_bytes_max();
-        self.reserve(bytes)?;
-        let foreseen = self.foresee(&change);
-        let writer = self.writer_of(key.db, key.bytes);
-        self.locked.of_mut(key).merge(key, change.op.clone(), writer, &self.node.store.origins)?;
-        if let Some(foreseen) = foreseen {
-            self.note_foreseen(&foreseen, &change);
-        }
-        self.note_change(change, bytes);
-        Ok(())
+        self.emit_by(Change::new(key.db, key.bytes, op), |locked, change, writer, origins| {
+            locked.of_mut(key).merge(key, change.op.reborrow(), writer, origins)
+        })
     }
 
     /// As [`Transaction::emit`], of a change of any key, or of all.
     fn emit_change(&mut self, change: Change<'a>) -> Result<(), CommandError> {
+        self.emit_by(change, |locked, change, writer, origins| {
+            merge_change(locked, change.reborrow(), writer, origins)
+        })
+    }
+
+    fn emit_by(
+        &mut self,
+        change: Change<'a>,
+        merge: impl FnOnce(&mut LockedShards<'_>, &Change<'a>, Writer, &Origins) -> Result<bool, TooManyOrigins>,
+    ) -> Result<(), CommandError> {
         debug_assert!(self.write.is_some(), "a command that writes says so in its row");
         let bytes = change.encoded_bytes_max();
         self.reserve(bytes)?;
         let foreseen = self.foresee(&change);
         let writer = self.writer_of(change.db, &change.key);
-        merge_change(&mut self.locked, change.clone(), writer, &self.node.store.origins)?;
+        merge(&mut self.locked, &change, writer, &self.node.store.origins)?;
         if let Some(foreseen) = foreseen {
             self.note_foreseen(&foreseen, &change);
         }

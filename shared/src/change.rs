@@ -94,6 +94,14 @@ pub struct CellId<'a> {
     pub element: Cow<'a, [u8]>,
 }
 
+impl CellId<'_> {
+    /// The same, borrowed.
+    #[must_use]
+    pub fn reborrow(&self) -> CellId<'_> {
+        CellId { kind: self.kind, element: Cow::Borrowed(&self.element) }
+    }
+}
+
 impl CellId<'static> {
     /// The one cell of a string.
     pub const STRING: Self = Self { kind: Kind::String, element: Cow::Borrowed(&[]) };
@@ -106,6 +114,17 @@ pub enum Value<'a> {
     Bytes(Cow<'a, [u8]>),
     /// A sorted-set member's score.
     Float(f64),
+}
+
+impl Value<'_> {
+    /// The same, borrowed.
+    #[must_use]
+    pub fn reborrow(&self) -> Value<'_> {
+        match self {
+            Self::Bytes(bytes) => Value::Bytes(Cow::Borrowed(bytes)),
+            Self::Float(float) => Value::Float(*float),
+        }
+    }
 }
 
 /// What a contribution adds up to so far.
@@ -150,6 +169,25 @@ pub enum Op<'a> {
     ObservedFlush(Version),
 }
 
+impl Op<'_> {
+    /// The same, borrowed.
+    #[must_use]
+    pub fn reborrow(&self) -> Op<'_> {
+        match self {
+            Self::Set(value) => Op::Set(Cow::Borrowed(value)),
+            Self::Reset => Op::Reset,
+            Self::Cell(id, value) => Op::Cell(id.reborrow(), value.as_ref().map(Value::reborrow)),
+            Self::Count(id, contribution) => Op::Count(id.reborrow(), *contribution),
+            Self::Expire(moment) => Op::Expire(*moment),
+            Self::ObservedReset(version) => Op::ObservedReset(*version),
+            Self::Mark { reset, expiry } => Op::Mark { reset: *reset, expiry: *expiry },
+            Self::FlushDb => Op::FlushDb,
+            Self::FlushAll => Op::FlushAll,
+            Self::ObservedFlush(version) => Op::ObservedFlush(*version),
+        }
+    }
+}
+
 /// What one origin has added to a counter since its contribution began. Its `last` is the change's timestamp.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Contribution {
@@ -179,6 +217,12 @@ impl<'a> Change<'a> {
     /// A change that does not say what it replaced.
     pub fn new(db: u8, key: impl Into<Cow<'a, [u8]>>, op: Op<'a>) -> Self {
         Self { db, key: key.into(), op, replaced: None }
+    }
+
+    /// The same, borrowed.
+    #[must_use]
+    pub fn reborrow(&self) -> Change<'_> {
+        Change { db: self.db, key: Cow::Borrowed(&self.key), op: self.op.reborrow(), replaced: self.replaced }
     }
 
     /// About how many bytes this takes in a batch: an upper bound, for limits.

@@ -219,7 +219,7 @@ mod tests {
         pair.check(|t, key| t.remove(&key, Kind::Set, &b"a"[..]), &["srem"]);
         pair.check(|t, key| t.remove(&key, Kind::Set, &b"b"[..]), &["srem", "del"]);
         let values = || [Cow::Borrowed(&b"x"[..]), Cow::Borrowed(&b"y"[..])].into_iter();
-        pair.check(|t, key| t.push(&key, End::Head, values()), &["new", "rpush"]);
+        pair.check(|t, key| t.push(&key, End::Head, values()).map(drop), &["new", "rpush"]);
         pair.check(|t, _| t.flush_db(0), &[]);
     }
 

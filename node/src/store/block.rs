@@ -31,6 +31,8 @@ mod change;
 
 mod head;
 
+mod list;
+
 mod name;
 
 mod patch;
@@ -62,6 +64,7 @@ use self::spots::Spots;
 use self::written::Written;
 use super::rich::{Cell, parse_integer, rank_order};
 
+pub(crate) use self::list::{ListSeat, Tail};
 pub(crate) use self::patch::Patch;
 pub(crate) use self::seat::Seat;
 pub(crate) use self::spots::Cells;

@@ -59,10 +59,12 @@ fn canonical_key(rich: RichKey, flushed: Version) -> CanonicalKey {
         let contributions = contributions.map(|(origin, own)| (*origin, own.first, own.last, own.sum));
         (id.kind, id.element.to_vec(), cell.clone().into_owned().base, contributions.collect())
     });
+    let mut cells: Vec<CanonicalCell> = cells.collect();
+    cells.sort_by(|left, right| (left.0, &left.1).cmp(&(right.0, &right.1)));
     CanonicalKey {
         reset: rich.reset.max(flushed),
         ttl: rich.ttl.map(|ttl| (ttl.version, ttl.expiry)),
         mark: rich.mark.map(|mark| (mark.reset, mark.expiry)),
-        cells: cells.collect(),
+        cells,
     }
 }

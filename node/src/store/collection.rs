@@ -87,6 +87,18 @@ impl<'s> Collection<'s> {
         }
     }
 
+    /// The values of the elements at these places.
+    pub(crate) fn values(&self, range: Range<usize>) -> impl Iterator<Item = Text<'s>> + use<'s> {
+        let (packed, rich) = match self.range(range) {
+            Elements::Packed(cells) => (Some(cells), None),
+            Elements::Rich(cells, mark) => (None, Some((cells, mark))),
+        };
+        let packed = packed.into_iter().flat_map(PackedElements::values);
+        let text =
+            |(cells, mark): (LiveCells<'s>, _)| cells.map(move |found| found.text(mark).unwrap_or_default());
+        packed.chain(rich.into_iter().flat_map(text))
+    }
+
     /// The element at a place.
     pub(crate) fn nth(&self, place: usize) -> Option<Element<'s>> {
         self.range(place..place.checked_add(1)?).next()
@@ -164,6 +176,7 @@ impl RichKey {
 }
 
 /// Elements at some places.
+#[expect(clippy::large_enum_variant, reason = "it lives on the stack of who reads")]
 pub(crate) enum Elements<'s> {
     Packed(PackedElements<'s>),
     Rich(LiveCells<'s>, Option<Mark>),
@@ -227,6 +240,11 @@ impl<'s> PackedElements<'s> {
 
     fn element(&self, cell: &BlockCell<'s>) -> Element<'s> {
         (cell.element(), cell.text(&self.block).unwrap_or_default())
+    }
+
+    fn values(self) -> impl Iterator<Item = Text<'s>> {
+        let block = self.block;
+        self.map(move |cell| cell.text(&block).unwrap_or_default())
     }
 
     /// The members of a sorted set, with their scores.

@@ -6,12 +6,14 @@
 //! turn stale, by a SET after a DEL; it is then passed over. So that stale notes do not pile up while nothing can be
 //! dropped, the queues are gone through when they hold more than twice as many notes as there are dead things.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, VecDeque};
 
-use shared::change::CellId;
+use shared::change::{CellId, Kind};
 use shared::clock::Timestamp;
 use shared::id::Origin;
 use shared::version::{Frontier, Version};
+use smallvec::SmallVec;
 
 /// How many things are dead, and the bytes that they alone take.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -45,7 +47,27 @@ pub(super) struct Place {
     pub(super) db: u8,
     pub(super) slot: u8,
     /// None for what is dead of the key as a whole.
-    pub(super) cell: Option<Box<CellId<'static>>>,
+    pub(super) cell: Option<Box<CellName>>,
+}
+
+/// A cell by its name. Each pop makes one: a list's ids lie in it.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct CellName {
+    kind: Kind,
+    element: SmallVec<[u8; ELEMENT_INLINE]>,
+}
+
+/// As long as most ids of a list's elements.
+const ELEMENT_INLINE: usize = 28;
+
+impl CellName {
+    pub(super) fn of(id: &CellId<'_>) -> Self {
+        Self { kind: id.kind, element: SmallVec::from_slice(&id.element) }
+    }
+
+    pub(super) fn id(&self) -> CellId<'_> {
+        CellId { kind: self.kind, element: Cow::Borrowed(&self.element) }
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -131,5 +153,8 @@ impl Registry {
 }
 
 fn element_bytes(place: &Place) -> usize {
-    place.cell.as_ref().map_or(0, |cell| size_of::<CellId<'_>>() + cell.element.len())
+    place
+        .cell
+        .as_ref()
+        .map_or(0, |cell| size_of::<CellName>() + if cell.element.spilled() { cell.element.len() } else { 0 })
 }

@@ -13,7 +13,7 @@ use shared::change::{CellId, Kind, Op, Value};
 use shared::clock::Timestamp;
 use shared::id::Origin;
 use shared::time::WallMillis;
-use shared::version::Version;
+use shared::version::{Frontier, Version};
 
 use super::account::allocated;
 use super::block::BlockCell;
@@ -370,6 +370,28 @@ impl Entry {
                 cell.is_tombstone().then(|| cell.base_version())
             }
             Self::Rich(rich) => rich.tombstone(id),
+        }
+    }
+
+    /// Drops the tombstone of a cell if `stable` covers it: then nothing older can arrive any more. Says whether it did.
+    pub(crate) fn drop_tombstone(&mut self, id: &CellId<'_>, stable: &Frontier, origins: &Origins) -> bool {
+        match self {
+            Self::Packed(packed) => {
+                let tombstone =
+                    packed.cells().and_then(|cells| cells.get(id)).filter(BlockCell::is_tombstone);
+                let is_stable = tombstone.is_some_and(|cell| stable.covers(cell.base_version()));
+                if is_stable {
+                    packed.drop_tombstone(id);
+                }
+                is_stable
+            }
+            Self::Rich(rich) => {
+                let is_dropped = rich.drop_tombstone(id, stable);
+                if is_dropped && let Ok(Some(packed)) = Packed::of(rich, origins) {
+                    *self = Self::Packed(packed);
+                }
+                is_dropped
+            }
         }
     }
 

@@ -28,6 +28,8 @@ mod judge;
 
 mod number;
 
+mod run;
+
 mod scores;
 
 mod tally;
@@ -47,9 +49,10 @@ use super::digest;
 use super::shard::Flushed;
 
 pub(crate) use self::cell::{Cell, Contributions, OwnContribution, parse_integer};
-pub(crate) use self::cells::{Cells, Found, LiveCells, cursor_of};
+pub(crate) use self::cells::{Cells, LiveCells, cursor_of};
 pub(crate) use self::judge::{Ended, Joining, Judged, Settled};
 pub(crate) use self::number::{sum_above, sum_of};
+pub(crate) use self::run::Found;
 pub(crate) use self::scores::{Scores, rank_order};
 pub(crate) use self::tally::Tally;
 
@@ -280,11 +283,12 @@ impl RichKey {
 
     /// Changes a cell, an empty one if there was none, and what the cells come to with it.
     pub(super) fn change_cell(&mut self, id: CellId<'_>, change: impl FnOnce(&mut Cell<'_>) -> bool) -> bool {
-        let scored = self.scores.before(&self.cells, &id, self.mark);
-        let Some((before, after)) = self.cells.change(&id, self.mark, change) else { return false };
-        self.tally.subtract(before);
-        self.tally.add(after);
-        self.scores.after(scored, &self.cells, &id, self.mark, self.tally);
+        let Some(changed) = self.cells.change(&id, self.mark, change) else { return false };
+        self.tally.subtract(changed.before);
+        self.tally.add(changed.after);
+        if id.kind == Kind::SortedSet && !self.scores.take_in(&id.element, &changed) {
+            self.scores = Scores::of(&self.cells, self.mark, self.tally);
+        }
         true
     }
 
@@ -313,12 +317,15 @@ impl RichKey {
         self.reset.timestamp.max(ttl).max(self.latest.timestamp)
     }
 
-    /// Drops the tombstone of a cell if `stable` covers it: then nothing older can arrive any more.
-    pub(crate) fn drop_tombstone(&mut self, id: &CellId<'_>, stable: &Frontier) {
+    /// Drops the tombstone of a cell if `stable` covers it: then nothing older can arrive any more. Says whether it did.
+    pub(crate) fn drop_tombstone(&mut self, id: &CellId<'_>, stable: &Frontier) -> bool {
         let droppable = |cell: &Cell<'_>| cell.is_tombstone() && stable.covers(cell.base_version());
-        if self.cell(id).is_some_and(|cell| droppable(&cell)) {
-            self.change_cell(id.clone(), |cell| cell.base.take().is_some());
+        if let Some(dropped) = self.cells.forget(id, self.mark, droppable) {
+            self.tally.subtract(dropped);
+            return true;
         }
+        // One that was counted up since is seen.
+        self.change_cell(id.clone(), |cell| droppable(cell) && cell.base.take().is_some())
     }
 
     /// Drops what is dead of the key as a whole, and covered by `stable`: a TTL register that says none, a mark with

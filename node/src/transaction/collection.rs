@@ -23,6 +23,16 @@ pub(crate) enum End {
     Tail,
 }
 
+impl End {
+    /// The place of the outermost element of a list that is so long.
+    pub(crate) const fn place(self, length: usize) -> usize {
+        match self {
+            Self::Head => 0,
+            Self::Tail => length.saturating_sub(1),
+        }
+    }
+}
+
 impl<'a> Transaction<'a> {
     /// The elements that the key holds, if it exists and is of this kind.
     pub(crate) fn collection(
@@ -144,33 +154,36 @@ impl<'a> Transaction<'a> {
         self.emit(key, Op::Reset)
     }
 
-    /// Puts values to an end of the key's list, one after the other: the last one ends up outermost. The caller has seen
-    /// that the key holds a list, or nothing.
+    /// Puts values to an end of the key's list, one after the other: the last one ends up outermost. Returns how long the
+    /// list was before.
     pub(crate) fn push(
         &mut self,
         key: &Key<'a>,
         end: End,
         values: impl ExactSizeIterator<Item = Cow<'a, [u8]>>,
-    ) -> Result<(), CommandError> {
-        let outermost = self.collection(key, Kind::List)?.and_then(|list| match end {
-            End::Head => Some(list.nth(0)?.0.to_vec()),
-            End::Tail => Some(list.nth(list.len() - 1)?.0.to_vec()),
-        });
+    ) -> Result<usize, CommandError> {
+        let list = self.collection(key, Kind::List)?;
+        let length = list.map_or(0, |list| list.len());
+        let outermost = list.and_then(|list| list.nth(end.place(length)));
+        let outermost = outermost.as_ref().map(|(id, _)| &**id);
         let position = match end {
-            End::Head => Position::between(None, outermost.as_deref()),
-            End::Tail => Position::between(outermost.as_deref(), None),
+            End::Head => Position::between(None, outermost),
+            End::Tail => Position::between(outermost, None),
         };
         let Some(position) = position else {
             self.renumber(key)?;
             return self.push(key, end, values);
         };
+        if length == 0 {
+            self.begin_afresh(key)?;
+        }
         let count = values.len();
         for (index, value) in values.enumerate() {
             let place = if end == End::Head { count - 1 - index } else { index };
-            let id = position.id(self.writer.at, place as u32);
-            self.put(key, Kind::List, id, Value::Bytes(value))?;
+            let element = position.id(self.writer.at, place as u32).into();
+            self.emit(key, Op::Cell(CellId { kind: Kind::List, element }, Some(Value::Bytes(value))))?;
         }
-        Ok(())
+        Ok(length)
     }
 
     /// Puts a value into the key's list, which exists, so that it comes to stand at this place, at most its length.

@@ -31,19 +31,19 @@ fn pop<'a>(context: &mut Context<'_, 'a>, end: End, name: &str, arguments: &[&'a
         _ => return Err(CommandError::WrongArity(name.to_owned())),
     };
     let key = context.key(arguments[1]);
-    let is_there = context.transaction.collection(&key, Kind::List)?.is_some();
-    let popped = take(context, &key, end, count.unwrap_or(1))?;
-    match count {
-        None => match popped.first() {
-            Some(value) => context.reply.bulk(value),
-            None => context.reply.null(),
-        },
-        Some(_) if !is_there => context.reply.null_array(),
-        Some(_) => {
-            context.reply.array(popped.len());
-            popped.iter().for_each(|value| context.reply.bulk(value));
+    let Some(count) = count else {
+        if !reply_one(context, &key, end, None)? {
+            context.reply.null();
         }
+        return Ok(());
+    };
+    if context.transaction.collection(&key, Kind::List)?.is_none() {
+        context.reply.null_array();
+        return Ok(());
     }
+    let popped = take(context, &key, end, count)?;
+    context.reply.array(popped.len());
+    popped.iter().for_each(|value| context.reply.bulk(value));
     Ok(())
 }
 
@@ -90,13 +90,29 @@ fn reply_outermost<'a>(
     end: End,
 ) -> Result<bool, CommandError> {
     let key = context.key(name);
-    let taken = take(context, &key, end, 1)?;
-    if let Some(value) = taken.first() {
+    reply_one(context, &key, end, Some(name))
+}
+
+/// Takes an element from an end of the key's list, and replies with it, with a name before it if there is one to tell. Says
+/// whether there was an element.
+fn reply_one<'a>(
+    context: &mut Context<'_, 'a>,
+    key: &Key<'a>,
+    end: End,
+    name: Option<&[u8]>,
+) -> Result<bool, CommandError> {
+    let list = context.transaction.collection(key, Kind::List)?;
+    let Some((id, value)) = list.and_then(|list| list.nth(end.place(list.len()))) else { return Ok(false) };
+    context.transaction.reserve_elements(key, std::iter::once(id.len()))?;
+    if let Some(name) = name {
         context.reply.array(2);
         context.reply.bulk(name);
-        context.reply.bulk(value);
     }
-    Ok(!taken.is_empty())
+    context.reply.bulk(&value);
+    let id = id.into_owned();
+    context.transaction.remove(key, Kind::List, id)?;
+    context.transaction.notify_taken(Class::List, popped(end), key);
+    Ok(true)
 }
 
 /// Takes what is asked for from the key's list, and replies with the key and that. Says whether there was anything.
@@ -227,8 +243,7 @@ fn shift<'a>(
 ) -> Result<Option<Vec<u8>>, CommandError> {
     let (source, target) = (context.key(source), context.key(target));
     let Some(list) = context.transaction.collection(&source, Kind::List)? else { return Ok(None) };
-    let outermost = list.nth(if from == End::Head { 0 } else { list.len() - 1 });
-    let Some((_, value)) = outermost else { return Ok(None) };
+    let Some((_, value)) = list.nth(from.place(list.len())) else { return Ok(None) };
     let (value, length) = (value.into_owned(), list.len());
     context.transaction.collection(&target, Kind::List)?;
     let arriving = target.bytes.len() + ID_BYTES_MAX + value.len();

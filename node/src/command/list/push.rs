@@ -33,16 +33,15 @@ fn push<'a>(
     arguments: &[&'a [u8]],
 ) -> CommandResult {
     let (key, values) = (context.key(arguments[1]), &arguments[2..]);
-    let held = context.transaction.collection(&key, Kind::List)?.map(|list| list.len());
-    if held.is_none() && only_existing {
+    if only_existing && context.transaction.collection(&key, Kind::List)?.is_none() {
         context.reply.integer(0);
         return Ok(());
     }
     let lengths = values.iter().map(|value| ID_BYTES_MAX + value.len());
     context.transaction.reserve_elements(&key, lengths)?;
-    context.transaction.push(&key, end, values.iter().map(|value| Cow::Borrowed(*value)))?;
+    let held = context.transaction.push(&key, end, values.iter().map(|value| Cow::Borrowed(*value)))?;
     context.transaction.notify(Class::List, pushed(end), &key);
-    context.reply.integer((held.unwrap_or(0) + values.len()) as i64);
+    context.reply.integer((held + values.len()) as i64);
     Ok(())
 }
 

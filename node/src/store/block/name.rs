@@ -76,6 +76,16 @@ impl Context {
     pub(super) const fn start(kind: Kind) -> Self {
         Self { number: if let Kind::List = kind { MIDDLE } else { NO_NUMBER }, index: u32::MAX }
     }
+
+    /// Behind a list's element with this position and index.
+    pub(super) const fn of_list(position: u64, index: u32) -> Self {
+        Self { number: position, index }
+    }
+
+    /// The position and index of the list's element before.
+    pub(super) const fn place(&self) -> (u64, u32) {
+        (self.number, self.index)
+    }
 }
 
 impl<'b> Name<'b> {

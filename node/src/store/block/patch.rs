@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::{Block, Bytes};
+use super::{Block, Bytes, ORIGIN_BYTES};
 
 /// What becomes of a block when one of its cells does: other bytes in one place.
 #[derive(Debug, Default)]
@@ -18,6 +18,11 @@ impl Patch {
     pub(crate) fn length_of(&self, block: Block<'_>) -> usize {
         let head = self.head.as_ref().map_or_else(|| block.head_length(), |head| head.len());
         head + block.cells.len() - self.place.len() + self.bytes.len()
+    }
+
+    /// How many origins the block names with it, if more than before.
+    pub(crate) fn origins(&self) -> usize {
+        self.head.as_ref().map_or(0, |head| Block::new(head).origins.len() / ORIGIN_BYTES)
     }
 
     /// Changes the block that begins at `start`, and reaches to the end of `bytes`.

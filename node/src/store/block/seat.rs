@@ -2,17 +2,13 @@
 //!
 //! This is most of what writing to a packed collection takes: so of other cells no more is read than where they end.
 
-use std::cmp::Ordering;
-
 use shared::change::{CellId, Kind};
-use shared::clock::Timestamp;
 use shared::version::Version;
 
 use super::name::{Name, shared};
 use super::skim::Until;
 use super::spots::{Part, Spots};
 use super::{Block, BlockCell, Context, Spot};
-use crate::store::list_id::PlainId;
 use crate::store::rich::{Cell, parse_integer};
 
 /// Where a cell lies in a block, or would.
@@ -26,6 +22,14 @@ pub(crate) struct Seat<'b> {
 }
 
 impl<'b> Seat<'b> {
+    pub(super) const fn of(held: Spot<'b>) -> Self {
+        Self { held: Some(held), gap: None, last: None }
+    }
+
+    pub(super) const fn free(gap: Gap) -> Self {
+        Self { held: None, gap: Some(gap), last: None }
+    }
+
     pub(crate) fn held(&self) -> Option<BlockCell<'b>> {
         self.held.as_ref().map(|spot| spot.cell)
     }
@@ -134,28 +138,6 @@ impl<'b> Block<'b> {
         Seat { held, gap, last }
     }
 
-    fn seat_in_list(self, id: &CellId<'_>) -> Seat<'b> {
-        let plain = PlainId::parse(&id.element);
-        let mut spots = self.spots();
-        while let Some(part) = spots.part() {
-            let order = match (part.name, plain) {
-                (Name::Pushed { position, index }, Some(plain)) => {
-                    let version =
-                        || Version::new(Timestamp(part.context.timestamp), self.origin(part.context.origin));
-                    let order = position.cmp(&plain.position).then_with(|| version().cmp(&plain.push));
-                    order.then(index.cmp(&plain.index))
-                }
-                _ => (*spots.spot(&part).cell.element()).cmp(&id.element),
-            };
-            match order {
-                Ordering::Less => spots.pass(part),
-                Ordering::Equal => return Seat { held: Some(spots.spot(&part)), gap: None, last: None },
-                Ordering::Greater => break,
-            }
-        }
-        Seat { held: None, gap: Some(spots.gap(None)), last: None }
-    }
-
     /// Where a sorted set's member is put that is to have this cell.
     pub(super) fn rank_gap(self, seat: &Seat<'b>, id: &CellId<'_>, cell: &Cell<'_>) -> Gap {
         let score = cell.score(None);
@@ -185,7 +167,7 @@ impl<'b> Block<'b> {
 }
 
 impl<'b> Spots<'b> {
-    fn gap(&self, score: Option<f64>) -> Gap {
+    pub(super) fn gap(&self, score: Option<f64>) -> Gap {
         Gap { at: self.at, before: self.before, score }
     }
 

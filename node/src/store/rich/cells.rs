@@ -1,6 +1,7 @@
 //! A key's cells, in an order in which each is found quickly, and those of one kind by their places.
 
-use std::cmp::Ordering;
+use std::ops;
+use std::vec;
 
 use shared::change::{CellId, Kind};
 use shared::version::Version;
@@ -8,85 +9,38 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use super::Mark;
 use super::cell::Cell;
+use super::run::{Edit, Found, KIND_BITS, Run, Runs, Target, prefix_at};
 use super::tally::Tally;
-use crate::store::account::allocated;
-use crate::store::block::{Block, BlockCell, Text};
-use crate::store::tree::{self, CountedTree};
+use crate::store::block::{self, Block, BlockCell};
+use crate::store::tree::{self, CountedTree, Edited};
 
 /// The cells of a key. Those of a kind lie together: a list's in its order, others by a hash of their names, so that a
 /// client can go through them by a cursor that means something after any change.
+///
+/// What no client sees, tombstones and what the key's mark hides, lies apart: so places are counted without a look at it,
+/// and what is done at an end of a list does not meet what was taken from there before.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Cells(CountedTree<Element>);
-
-/// A cell: a block of its own, behind a byte that tells whether it is live.
-#[derive(Clone, Debug)]
-struct Element {
-    prefix: u64,
-    /// Empty until the cell is made.
-    bytes: Box<[u8]>,
+pub(crate) struct Cells {
+    live: CountedTree<Run>,
+    dead: CountedTree<Run>,
 }
 
-impl Element {
-    fn bytes_of(id: &CellId<'_>, cell: &Cell<'_>, is_live: bool) -> Box<[u8]> {
-        if cell.is_empty() {
-            return Box::default();
-        }
-        Block::single(id, cell, &[u8::from(is_live)]).into_boxed_slice()
-    }
-
-    /// What it takes, in bytes; nothing if it will not stay.
-    fn memory(&self) -> usize {
-        if self.bytes.is_empty() { 0 } else { size_of::<Self>() + allocated(self.bytes.len()) }
-    }
-
-    fn is_live(&self) -> bool {
-        self.bytes.first() == Some(&1)
-    }
-
-    fn found(&self) -> Option<Found<'_>> {
-        let block = Block::new(self.bytes.get(1..)?);
-        Some(Found { block, cell: block.iter().next()? })
-    }
-
-    fn parts(&self) -> Option<(CellId<'_>, Cell<'_>)> {
-        self.found().map(|found| (found.cell.id(), found.cell()))
-    }
+/// What a change has made of a cell.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Change {
+    pub(super) before: Tally,
+    pub(super) after: Tally,
+    /// Of a sorted set's member.
+    pub(super) score_before: Option<f64>,
+    pub(super) score_after: Option<f64>,
 }
 
-/// A cell as it is held.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Found<'t> {
-    block: Block<'t>,
-    pub(crate) cell: BlockCell<'t>,
+/// What becomes of what is remembered of a cell among the dead.
+enum Aside {
+    Nothing,
+    Put(Cell<'static>),
+    Drop,
 }
-
-impl<'t> Found<'t> {
-    /// The whole of it.
-    pub(crate) fn cell(&self) -> Cell<'t> {
-        self.cell.cell(&self.block)
-    }
-
-    /// What a client sees of it.
-    pub(crate) fn text(&self, mark: Option<Mark>) -> Option<Text<'t>> {
-        match mark {
-            None => self.cell.text(&self.block),
-            Some(_) => self.cell().bytes(mark).map(|bytes| Text::Owned(bytes.into_owned())),
-        }
-    }
-
-    /// A member's score.
-    pub(crate) fn score(&self, mark: Option<Mark>) -> Option<f64> {
-        match mark {
-            None => self.cell.score(&self.block),
-            Some(_) => self.cell().score(mark),
-        }
-    }
-}
-
-/// The kind stands in so many of a prefix's bits.
-const KIND_BITS: u32 = 3;
-
-const _: () = assert!(Kind::COUNT <= 1 << KIND_BITS);
 
 /// Cursors have so many bits: there are clients that read them as floating-point numbers, which are exact up to 53.
 const CURSOR_BITS: u32 = 48;
@@ -97,172 +51,244 @@ pub(crate) fn cursor_of(element: &[u8]) -> u64 {
     (xxh3_64(element) >> (u64::BITS - CURSOR_BITS)).max(1)
 }
 
-fn prefix_of(kind: Kind, element: &[u8]) -> u64 {
-    let within = match kind {
-        Kind::String => 0,
-        Kind::List => element.first_chunk().map_or(0, |count| u64::from_be_bytes(*count) >> KIND_BITS),
-        Kind::Set | Kind::Hash | Kind::SortedSet => xxh3_64(element) >> KIND_BITS,
-    };
-    prefix_at(kind, within)
-}
-
-const fn prefix_at(kind: Kind, within: u64) -> u64 {
-    (kind as u64) << (u64::BITS - KIND_BITS) | within
-}
-
-impl tree::Item for Element {
-    fn prefix(&self) -> u64 {
-        self.prefix
-    }
-
-    fn counts(&self) -> bool {
-        self.is_live()
-    }
-}
-
-struct Target<'t> {
-    prefix: u64,
-    element: &'t [u8],
-}
-
-impl<'t> Target<'t> {
-    fn new(id: &'t CellId<'_>) -> Self {
-        Self { prefix: prefix_of(id.kind, &id.element), element: &id.element }
-    }
-}
-
-impl tree::Target<Element> for Target<'_> {
-    fn prefix(&self) -> u64 {
-        self.prefix
-    }
-
-    fn order(&self, item: &Element) -> Ordering {
-        item.prefix.cmp(&self.prefix).then_with(|| match item.found() {
-            Some(found) => (*found.cell.element()).cmp(self.element),
-            None => Ordering::Equal,
-        })
-    }
-}
-
 impl Cells {
     /// These cells, in any order, none of them hidden.
     pub(crate) fn of<'c>(cells: impl Iterator<Item = (CellId<'c>, Cell<'c>)>) -> Self {
-        let mut cells: Vec<_> = cells.map(|(id, cell)| (prefix_of(id.kind, &id.element), id, cell)).collect();
+        let mut cells: Vec<_> =
+            cells.map(|(id, cell)| (super::run::prefix_of(id.kind, &id.element), id, cell)).collect();
         cells.sort_unstable_by(|left, right| {
             left.0.cmp(&right.0).then_with(|| left.1.element.cmp(&right.1.element))
         });
-        let elements = cells.into_iter().map(|(prefix, id, cell)| Element {
-            prefix,
-            bytes: Element::bytes_of(&id, &cell, cell.is_live(None)),
-        });
-        Self(CountedTree::of_sorted(elements.collect()))
+        let (mut live, mut dead) = (Runs::default(), Runs::default());
+        for (_, id, cell) in cells {
+            if cell.is_live(None) { live.push(id, cell) } else { dead.push(id, cell) }
+        }
+        Self {
+            live: CountedTree::of_sorted(live.into_runs()),
+            dead: CountedTree::of_sorted(dead.into_runs()),
+        }
     }
 
-    /// What they take of memory, in bytes, as far as it can be told without the allocator.
+    /// What their runs take, in bytes. Goes through all of them.
     pub(crate) fn memory(&self) -> usize {
-        self.0.iter().map(|element| size_of::<Element>() + element.bytes.len()).sum()
+        self.runs().map(Run::memory).sum()
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.live.is_empty() && self.dead.is_empty()
     }
 
     /// The only cell, if there is but one.
     pub(crate) fn only(&self) -> Option<(CellId<'_>, Cell<'_>)> {
-        match self.0.as_slice() {
-            Some([element]) => element.parts(),
-            _ => None,
-        }
+        if self.live.weight() + self.dead.weight() == 1 { self.iter().next() } else { None }
     }
 
     pub(crate) fn find(&self, id: &CellId<'_>) -> Option<Found<'_>> {
-        self.0.get(&Target::new(id))?.found()
+        let target = Target::new(id);
+        find(&self.live, &target).or_else(|| find(&self.dead, &target))
     }
 
     pub(crate) fn get(&self, id: &CellId<'_>) -> Option<Cell<'_>> {
         self.find(id).map(|found| found.cell())
     }
 
+    /// All of them: those of a client's first.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (CellId<'_>, Cell<'_>)> {
-        self.0.iter().filter_map(Element::parts)
+        self.runs().flat_map(Run::iter).map(|found| (found.cell.id(), found.cell()))
+    }
+
+    fn runs(&self) -> impl Iterator<Item = &Run> {
+        self.live.iter().chain(self.dead.iter())
     }
 
     /// Lets every cell be changed; an empty one does not stay. They are to be [counted](Cells::count) afterwards.
     pub(crate) fn change_all(&mut self, mut change: impl FnMut(&CellId<'_>, &mut Cell<'_>)) {
-        self.0.retain_mut(|element| {
-            let Some((id, mut cell)) = element.parts() else { return false };
-            change(&id, &mut cell);
-            element.bytes = Element::bytes_of(&id, &cell, element.is_live());
-            !element.bytes.is_empty()
-        });
+        for tree in [&mut self.live, &mut self.dead] {
+            let old = std::mem::take(tree).into_items();
+            let mut runs = Runs::default();
+            for found in old.iter().flat_map(Run::iter) {
+                let (id, mut cell) = (found.cell.id(), found.cell());
+                change(&id, &mut cell);
+                if !cell.is_empty() {
+                    runs.push(id, cell);
+                }
+            }
+            *tree = CountedTree::of_sorted(runs.into_runs());
+        }
     }
 
-    /// Looks at all cells for what they come to, and the latest version in them.
+    /// Looks at all cells for what they come to, and the latest version in them; and parts what clients see from the rest.
     pub(super) fn count(&mut self, mark: Option<Mark>) -> (Tally, Version) {
         let (mut tally, mut latest) = (Tally::default(), Version::ZERO);
-        self.0.retain_mut(|element| {
-            let Some((id, cell)) = element.parts() else { return false };
-            tally.add(Tally { bytes: element.memory(), ..Tally::of(&id, &cell, mark) });
-            latest = latest.max(cell.latest());
-            let is_live = cell.is_live(mark);
-            element.bytes[0] = u8::from(is_live);
-            true
-        });
+        let mut moving = Vec::new();
+        for (tree, is_live) in [(&self.live, true), (&self.dead, false)] {
+            for found in tree.iter().flat_map(Run::iter) {
+                let (id, cell) = (found.cell.id(), found.cell());
+                tally.add(Tally::of(&id, &cell, mark));
+                latest = latest.max(cell.latest());
+                if cell.is_live(mark) != is_live {
+                    let id = CellId { kind: id.kind, element: id.element.into_owned().into() };
+                    moving.push((id, cell.into_owned(), is_live));
+                }
+            }
+        }
+        for (id, cell, was_live) in moving {
+            let (from, to) =
+                if was_live { (&mut self.live, &mut self.dead) } else { (&mut self.dead, &mut self.live) };
+            put(from, &id, None);
+            put(to, &id, Some(&cell));
+        }
         (tally, latest)
     }
 
-    /// Changes a cell, an empty one if there was none; an empty one does not stay. Returns what it came to before and after
-    /// if `change` says that it has changed it.
+    /// Changes a cell, an empty one if there was none; an empty one does not stay. Returns what has become of it if `change`
+    /// says that it has changed it.
     pub(super) fn change(
         &mut self,
         id: &CellId<'_>,
         mark: Option<Mark>,
         change: impl FnOnce(&mut Cell<'_>) -> bool,
-    ) -> Option<(Tally, Tally)> {
+    ) -> Option<Change> {
         let target = Target::new(id);
-        let make = || Element { prefix: target.prefix, bytes: Box::default() };
-        let tally_of = |cell: &Cell<'_>| match cell.is_empty() {
-            true => Tally::default(),
-            false => Tally::of(id, cell, mark),
-        };
-        self.0.change(&target, make, |element| {
-            let mut cell = element.found().map_or_else(Cell::default, |found| found.cell());
-            let before = tally_of(&cell);
-            let mut changed = change(&mut cell).then(|| (before, tally_of(&cell)));
-            if let Some((before, after)) = &mut changed {
-                let bytes = Element::bytes_of(id, &cell, cell.is_live(mark));
-                before.bytes = element.memory();
-                element.bytes = bytes;
-                after.bytes = element.memory();
-            }
-            (changed, !element.bytes.is_empty())
+        let dead = &self.dead;
+        let (changed, aside) = self.live.change(&target, |near| {
+            let Some(run) = near else {
+                let (changed, cell, aside) = changed(None, dead, &target, mark, change);
+                let behind = cell.map(|cell| Run::single(&target, &cell)).into_iter().collect();
+                return ((changed, aside), Edited { stays: false, before: None, behind });
+            };
+            let seat = run.seat(&target);
+            let held = run.held(&seat);
+            let was_live = held.is_some();
+            let (changed, cell, aside) = changed(held, dead, &target, mark, change);
+            let edit = match (&changed, cell) {
+                (Some(_), Some(cell)) => run.with(seat, &target, Some(&cell)),
+                (Some(_), None) if was_live => run.with(seat, &target, None),
+                _ => Edit::nothing(),
+            };
+            ((changed, aside), run.take(edit, &target))
+        });
+        match aside {
+            Aside::Nothing => {}
+            Aside::Put(cell) => put(&mut self.dead, id, Some(&cell)),
+            Aside::Drop => put(&mut self.dead, id, None),
+        }
+        changed
+    }
+
+    /// Drops a cell of which nothing but a removal is held, if that may be. Returns what it came to.
+    pub(super) fn forget(
+        &mut self,
+        id: &CellId<'_>,
+        mark: Option<Mark>,
+        may_go: impl FnOnce(&Cell<'_>) -> bool,
+    ) -> Option<Tally> {
+        let target = Target::new(id);
+        self.dead.change(&target, |near| {
+            let Some(run) = near else { return (None, Edited::stays(false)) };
+            let seat = run.seat(&target);
+            let cell = run.held(&seat).map(|found| found.cell());
+            let cell = cell.filter(|cell| cell.contributions.is_empty() && may_go(cell));
+            let Some(cell) = cell else { return (None, Edited::stays(true)) };
+            let came_to = Tally::of(id, &cell, mark);
+            let edit = run.with(seat, &target, None);
+            (Some(came_to), run.take(edit, &target))
         })
     }
 
     /// The live cells at these places among all live ones.
-    pub(crate) fn live(&self, places: std::ops::Range<usize>) -> LiveCells<'_> {
-        LiveCells(self.0.range(places))
+    pub(crate) fn live(&self, places: ops::Range<usize>) -> LiveCells<'_> {
+        let end = places.end.min(self.live.weight());
+        let left = end.saturating_sub(places.start);
+        LiveCells { runs: self.live.range(places), front: None, back: None, left }
     }
 
     /// How many live cells come before those of this kind from this cursor on; nothing if no cell has such a cursor.
     pub(crate) fn live_before(&self, kind: Kind, cursor: u64) -> Option<usize> {
         let prefix = prefix_at(kind, cursor << (u64::BITS - CURSOR_BITS - KIND_BITS));
-        (cursor >> CURSOR_BITS == 0).then(|| self.0.weight_before(|element| element.prefix < prefix))
+        (cursor >> CURSOR_BITS == 0).then(|| self.live.weight_before(|run| tree::Item::prefix(run) < prefix))
     }
 }
 
+/// Changes a cell as it is held, by the dead if not by the living. Returns what has become of it, with what clients see of it
+/// then and what does not count among that.
+fn changed<'c>(
+    held: Option<Found<'c>>,
+    dead: &'c CountedTree<Run>,
+    target: &Target<'_>,
+    mark: Option<Mark>,
+    change: impl FnOnce(&mut Cell<'_>) -> bool,
+) -> (Option<Change>, Option<Cell<'c>>, Aside) {
+    let of_dead = if held.is_none() && !dead.is_empty() { find(dead, target) } else { None };
+    let mut cell = held.or(of_dead).map_or_else(Cell::default, |found| found.cell());
+    let (before, score_before) = look(target, &cell, mark);
+    if !change(&mut cell) {
+        return (None, None, Aside::Nothing);
+    }
+    let (after, score_after) = look(target, &cell, mark);
+    let changed = Some(Change { before, after, score_before, score_after });
+    match (cell.is_empty(), cell.is_live(mark)) {
+        (false, true) => (changed, Some(cell), if of_dead.is_some() { Aside::Drop } else { Aside::Nothing }),
+        (false, false) => (changed, None, Aside::Put(cell.into_owned())),
+        (true, _) => (changed, None, if of_dead.is_some() { Aside::Drop } else { Aside::Nothing }),
+    }
+}
+
+/// What a cell comes to, and its score if it is a sorted set's.
+fn look(target: &Target<'_>, cell: &Cell<'_>, mark: Option<Mark>) -> (Tally, Option<f64>) {
+    if cell.is_empty() {
+        return (Tally::default(), None);
+    }
+    let score = if target.id.kind == Kind::SortedSet { cell.score(mark) } else { None };
+    (Tally::of(target.id, cell, mark), score)
+}
+
+fn find<'t>(tree: &'t CountedTree<Run>, target: &Target<'_>) -> Option<Found<'t>> {
+    tree.get(target)?.find(target)
+}
+
+/// Puts a cell in its place, or takes away what is there.
+fn put(tree: &mut CountedTree<Run>, id: &CellId<'_>, cell: Option<&Cell<'_>>) {
+    let target = Target::new(id);
+    tree.change(&target, |near| match near {
+        Some(run) => {
+            let edit = run.with(run.seat(&target), &target, cell);
+            ((), run.take(edit, &target))
+        }
+        None => {
+            let behind = cell.map(|cell| Run::single(&target, cell)).into_iter().collect();
+            ((), Edited { stays: false, before: None, behind })
+        }
+    });
+}
+
 /// Live cells at some places.
-pub(crate) struct LiveCells<'t>(tree::Range<'t, Element>);
+pub(crate) struct LiveCells<'t> {
+    runs: tree::Range<'t, Run>,
+    /// What is left of the runs that were begun, from the front and from the back.
+    front: Option<RunCells<'t>>,
+    back: Option<RunCells<'t>>,
+    left: usize,
+}
 
 impl<'t> Iterator for LiveCells<'t> {
     type Item = Found<'t>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        self.0.next().and_then(Element::found)
+        self.left = self.left.checked_sub(1)?;
+        loop {
+            if let Some(found) = self.front.as_mut().and_then(RunCells::next) {
+                return Some(found);
+            }
+            match self.runs.next() {
+                Some((run, places)) => self.front = Some(RunCells::new(run, places)),
+                None => return self.back.as_mut()?.next(),
+            }
+        }
     }
 
     fn size_hint(&self) -> (usize, Option<usize>) {
-        self.0.size_hint()
+        (self.left, Some(self.left))
     }
 }
 
@@ -270,6 +296,56 @@ impl ExactSizeIterator for LiveCells<'_> {}
 
 impl DoubleEndedIterator for LiveCells<'_> {
     fn next_back(&mut self) -> Option<Self::Item> {
-        self.0.next_back().and_then(Element::found)
+        self.left = self.left.checked_sub(1)?;
+        loop {
+            if let Some(found) = self.back.as_mut().and_then(RunCells::next_back) {
+                return Some(found);
+            }
+            match self.runs.next_back() {
+                Some((run, places)) => self.back = Some(RunCells::new(run, places)),
+                None => return self.front.as_mut()?.next_back(),
+            }
+        }
     }
 }
+
+/// Cells of a run.
+struct RunCells<'t> {
+    block: Block<'t>,
+    cells: block::Cells<'t>,
+    /// So many are still to come.
+    left: usize,
+    /// These, if somebody has asked for the last of them: a run is read forwards.
+    read: Option<vec::IntoIter<BlockCell<'t>>>,
+}
+
+impl<'t> RunCells<'t> {
+    fn new(run: &'t Run, places: ops::Range<usize>) -> Self {
+        let (block, cells) = run.cells_from(places.start);
+        Self { block, cells, left: places.len(), read: None }
+    }
+
+    #[inline]
+    fn next(&mut self) -> Option<Found<'t>> {
+        self.left = self.left.checked_sub(1)?;
+        let cell = match &mut self.read {
+            None => self.cells.next(),
+            Some(read) => read.next(),
+        };
+        cell.map(|cell| Found { block: self.block, cell })
+    }
+
+    fn next_back(&mut self) -> Option<Found<'t>> {
+        let left = self.left.checked_sub(1)?;
+        let cells = &mut self.cells;
+        let read = self.read.get_or_insert_with(|| {
+            let cells: Vec<_> = cells.take(self.left).collect();
+            cells.into_iter()
+        });
+        self.left = left;
+        read.next_back().map(|cell| Found { block: self.block, cell })
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -6,14 +6,14 @@
 use std::cmp::Ordering;
 use std::ops::Range;
 
-use shared::change::{CellId, Kind};
+use shared::change::Kind;
 
-use super::cells::Cells;
+use super::cells::{Cells, Change};
 use super::tally::Tally;
 use super::{Mark, RichKey};
 use crate::store::account::allocated;
 use crate::store::block::Text;
-use crate::store::tree::{self, CountedTree};
+use crate::store::tree::{self, CountedTree, Edited};
 
 /// A set of more members than this has a tree.
 const SORTED_WHEN_ASKED_MAX: usize = 64;
@@ -44,8 +44,8 @@ impl tree::Item for Scored {
         prefix_of(self.score)
     }
 
-    fn counts(&self) -> bool {
-        true
+    fn weight(&self) -> usize {
+        1
     }
 }
 
@@ -81,40 +81,32 @@ impl Scores {
         Self(Some(Box::new(CountedTree::of_sorted(scored.collect()))))
     }
 
-    /// A member's score before it is changed, if it matters.
-    pub(super) fn before(&self, cells: &Cells, id: &CellId<'_>, mark: Option<Mark>) -> Option<f64> {
-        if self.0.is_none() || id.kind != Kind::SortedSet {
-            return None;
-        }
-        cells.get(id).and_then(|cell| cell.score(mark))
-    }
-
-    /// Takes in a change of a member, whose score was `before`.
-    pub(super) fn after(
-        &mut self,
-        before: Option<f64>,
-        cells: &Cells,
-        id: &CellId<'_>,
-        mark: Option<Mark>,
-        tally: Tally,
-    ) {
-        if id.kind != Kind::SortedSet {
-            return;
-        }
-        let Some(tree) = &mut self.0 else {
-            *self = Self::of(cells, mark, tally);
-            return;
-        };
-        let after = cells.get(id).and_then(|cell| cell.score(mark));
-        if before == after {
-            return;
-        }
-        for (score, stays) in [(before, false), (after, true)] {
-            if let Some(score) = score {
-                let target = Target { score, member: &id.element };
-                tree.change(&target, || Scored { score, member: (&*id.element).into() }, |_| ((), stays));
+    /// Takes in a change of a member. Says whether there is a tree for that.
+    pub(super) fn take_in(&mut self, member: &[u8], change: &Change) -> bool {
+        let Some(tree) = &mut self.0 else { return false };
+        let Change { score_before: before, score_after: after, .. } = *change;
+        if before != after {
+            if let Some(score) = before {
+                let target = Target { score, member };
+                tree.change(&target, |near| {
+                    ((), Edited::stays(near.is_some_and(|near| tree::Target::order(&target, near).is_ne())))
+                });
+            }
+            if let Some(score) = after {
+                let target = Target { score, member };
+                tree.change(&target, |near| {
+                    let new = Scored { score, member: member.into() };
+                    (
+                        (),
+                        Edited::beside(
+                            new,
+                            near.is_some_and(|near| tree::Target::order(&target, near).is_gt()),
+                        ),
+                    )
+                });
             }
         }
+        true
     }
 }
 
@@ -131,7 +123,7 @@ impl RichKey {
         ranks: Range<usize>,
     ) -> impl DoubleEndedIterator<Item = (Text<'_>, f64)> + use<'_> {
         let (few, many) = match &self.scores.0 {
-            Some(tree) => (Vec::new(), Some(tree.range(ranks))),
+            Some(tree) => (Vec::new(), Some(tree.range(ranks).map(|(scored, _)| scored))),
             None => {
                 let mut members = sorted(&self.cells, self.mark, self.tally);
                 members.truncate(ranks.end);

@@ -1,14 +1,25 @@
 //! What a key's cells come to: kept up to date cell by cell, so that a write to a large key costs what its cell does.
 
-use shared::change::{CellId, Kind};
+use shared::change::{CellId, Kind, Value};
 
 use super::cell::Cell;
+use super::run::Run;
 use super::{Mark, scores};
+use crate::store::account::allocated;
 use crate::store::dead::Dead;
 use crate::store::digest;
 
-/// What a dead cell takes beside its name, about: its place in a tree, and its version.
-const DEAD_BYTES: usize = 64;
+/// What a list's element takes beside its value, about: tag, version and lengths, and the room that its run has left.
+const ELEMENT_BYTES: usize = 8;
+
+/// What it takes beside its name where that is not told by the one before it: as it is removed, for one.
+const NAMED_ELEMENT_BYTES: usize = 16;
+
+/// What a cell in a run of its own takes there beside its name and value, about: origin, tag, version and lengths.
+const SINGLE_BYTES: usize = 24;
+
+/// What each contribution to a cell takes, about.
+const CONTRIBUTION_BYTES: usize = 32;
 
 /// What cells come to.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -19,7 +30,7 @@ pub(crate) struct Tally {
     pub(crate) dead: Dead,
     /// The XOR of the parts of the key's digest.
     pub(crate) digest: u64,
-    /// The bytes that they take, filled in by who holds them.
+    /// About how many bytes they take: how they lie side by side decides that, and changes with what comes beside them.
     pub(super) bytes: usize,
     /// The bytes that the order of a sorted set's members takes, if there is one.
     pub(super) ranked_bytes: usize,
@@ -33,12 +44,12 @@ impl Tally {
             (count + 1, added ^ digest::contribution(id.kind, &id.element, contributor, own))
         });
         let live = base.is_some() || count > 0;
-        let bytes = if live { 0 } else { DEAD_BYTES + id.element.len() };
-        let dead = Dead { things: usize::from(cell.is_tombstone()), bytes };
+        let bytes = bytes_of(id, cell);
+        let dead = Dead { things: usize::from(cell.is_tombstone()), bytes: if live { 0 } else { bytes } };
         let is_ranked = live && id.kind == Kind::SortedSet;
         let ranked_bytes = if is_ranked { scores::bytes_of(&id.element) } else { 0 };
         let digest = written ^ added;
-        let mut tally = Self { live: [0; Kind::COUNT], dead, digest, bytes: 0, ranked_bytes };
+        let mut tally = Self { live: [0; Kind::COUNT], dead, digest, bytes, ranked_bytes };
         tally.live[id.kind as usize] = usize::from(live);
         tally
     }
@@ -67,5 +78,20 @@ impl Tally {
         self.digest ^= other.digest;
         self.bytes -= other.bytes;
         self.ranked_bytes -= other.ranked_bytes;
+    }
+}
+
+/// What a cell takes with its run, about.
+fn bytes_of(id: &CellId<'_>, cell: &Cell<'_>) -> usize {
+    let value = match &cell.base {
+        Some((_, Some(Value::Bytes(bytes)))) => bytes.len(),
+        Some((_, Some(Value::Float(_)))) => size_of::<f64>(),
+        _ => 0,
+    };
+    let value = value + cell.contributions.len() * CONTRIBUTION_BYTES;
+    match (id.kind, &cell.base) {
+        (Kind::List, Some((_, Some(_)))) => ELEMENT_BYTES + value,
+        (Kind::List, _) => NAMED_ELEMENT_BYTES + id.element.len() + value,
+        _ => size_of::<Run>() + allocated(SINGLE_BYTES + id.element.len() + value),
     }
 }

@@ -1,6 +1,5 @@
 //! A shard's part of one database: its slots' tables, and what is counted of them.
 
-use std::borrow::Cow;
 use std::collections::BTreeSet;
 
 use shared::change::CellId;
@@ -9,7 +8,7 @@ use shared::time::WallMillis;
 use shared::version::Version;
 
 use super::table::Table;
-use crate::store::dead::{Dead, DeadParts, Place};
+use crate::store::dead::{CellName, Dead, DeadParts, Place};
 use crate::store::entry::Entry;
 use crate::store::key::{Key, SLOTS_PER_SHARD, slot_of};
 use crate::store::lasts::Lasts;
@@ -170,8 +169,7 @@ impl Site {
     }
 
     pub(super) fn cell(self, id: &CellId<'_>) -> Place {
-        let element = Cow::Owned(id.element.to_vec());
-        Place { cell: Some(Box::new(CellId { kind: id.kind, element })), ..self.whole() }
+        Place { cell: Some(Box::new(CellName::of(id))), ..self.whole() }
     }
 }
 

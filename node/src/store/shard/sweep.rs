@@ -2,13 +2,14 @@
 
 use std::hash::BuildHasher;
 
+use shared::change::CellId;
 use shared::version::{Frontier, Version};
 
 use super::super::dead::Place;
 use super::super::entry::Entry;
 use super::super::key::{Key, key_hash};
 use super::super::origins::Origins;
-use super::{Database, Flushed, Shard};
+use super::{Database, Flushed, Footprint, Shard};
 
 impl Shard {
     /// Drops what is dead and whose log entry `stable` covers: nothing that it would have to tell dead can arrive any
@@ -40,43 +41,55 @@ impl Shard {
     }
 
     fn sweep(&mut self, place: &Place, stable: &Frontier, origins: &Origins) {
+        if let Some(cell) = &place.cell {
+            return self.sweep_cell(place, &cell.id(), stable, origins);
+        }
         let Some(entry) = self.at(place) else { return };
         let flushed = self.databases[usize::from(place.db)].flushed;
         let dies = |version: &Version| stable.covers(*version);
-        let droppable = match &place.cell {
-            None => entry.dead_parts(flushed.version, origins).iter().flatten().any(dies),
-            Some(id) => entry.tombstone(id).as_ref().is_some_and(dies),
-        };
-        if !droppable {
+        if !entry.dead_parts(flushed.version, origins).iter().flatten().any(dies) {
             return;
         }
         let bytes: Box<[u8]> = entry.key().into();
         let key = Key { db: place.db, bytes: &bytes, hash: key_hash(&bytes) };
         let Some(entry) = self.take(&key, origins) else { return };
         let left = match entry {
-            Entry::Packed(mut packed) => match &place.cell {
-                Some(id) => {
-                    packed.drop_tombstone(id);
-                    Some(Entry::Packed(packed))
-                }
-                None if packed.has_cells() => {
-                    let mut rich = packed.to_rich(origins);
-                    rich.drop_stable(stable, flushed);
-                    Some(Entry::of_rich(rich, origins))
-                }
-                None => packed.without_stable(stable, origins).map(Entry::Packed),
-            },
+            Entry::Packed(packed) if packed.has_cells() => {
+                let mut rich = packed.to_rich(origins);
+                rich.drop_stable(stable, flushed);
+                Some(Entry::of_rich(rich, origins))
+            }
+            Entry::Packed(packed) => packed.without_stable(stable, origins).map(Entry::Packed),
             Entry::Rich(mut rich) => {
-                match &place.cell {
-                    None => rich.drop_stable(stable, flushed),
-                    Some(id) => rich.drop_tombstone(id, stable),
-                }
+                rich.drop_stable(stable, flushed);
                 Some(Entry::of_rich(*rich, origins))
             }
         };
         if let Some(entry) = left.filter(|entry| !entry.is_vacant(flushed.version, origins)) {
             self.put(key.db, key.hash, place.table_hash, entry, origins);
         }
+    }
+
+    /// Drops a cell's tombstone, where it is: each pop leaves one.
+    fn sweep_cell(&mut self, place: &Place, id: &CellId<'_>, stable: &Frontier, origins: &Origins) {
+        let (database, hasher) = (&mut self.databases[usize::from(place.db)], &self.hasher);
+        let Some(slots) = &mut database.slots else { return };
+        let is_there = |entry: &Entry| hasher.hash_one(entry.key()) == place.table_hash;
+        let table = &mut slots[usize::from(place.slot)].table;
+        let Some(entry) = table.find_mut(place.table_hash, is_there) else { return };
+        let flushed = database.flushed.version;
+        let hash = key_hash(entry.key());
+        let before = Footprint::of(entry, place.db, hash, flushed, origins);
+        if !entry.drop_tombstone(id, stable, origins) {
+            return;
+        }
+        let after = if entry.is_vacant(flushed, origins) {
+            table.remove(place.table_hash, is_there);
+            Footprint::NONE
+        } else {
+            Footprint::of(entry, place.db, hash, flushed, origins)
+        };
+        self.account(place.db, hash, before, after);
     }
 
     /// What is held for the key at this place, if it is still there.
@@ -95,7 +108,7 @@ impl Shard {
             let held = at(databases, hasher, place);
             held.is_some_and(|held| match &place.cell {
                 None => held.dead_parts(flushed, origins).contains(&Some(entry)),
-                Some(id) => held.tombstone(id) == Some(entry),
+                Some(cell) => held.tombstone(&cell.id()) == Some(entry),
             })
         });
     }
