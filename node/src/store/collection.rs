@@ -87,16 +87,12 @@ impl<'s> Collection<'s> {
         }
     }
 
-    /// The values of the elements at these places.
-    pub(crate) fn values(&self, range: Range<usize>) -> impl Iterator<Item = Text<'s>> + use<'s> {
-        let (packed, rich) = match self.range(range) {
-            Elements::Packed(cells) => (Some(cells), None),
-            Elements::Rich(cells, mark) => (None, Some((cells, mark))),
-        };
-        let packed = packed.into_iter().flat_map(PackedElements::values);
-        let text =
-            |(cells, mark): (LiveCells<'s>, _)| cells.map(move |found| found.text(mark).unwrap_or_default());
-        packed.chain(rich.into_iter().flat_map(text))
+    /// Hands on the values of the elements at these places.
+    pub(crate) fn each_value(&self, range: Range<usize>, see: impl FnMut(&[u8])) {
+        match self.range(range) {
+            Elements::Packed(mut elements) => elements.cells.each_value(elements.left, see),
+            Elements::Rich(cells, mark) => cells.each_value(mark, see),
+        }
     }
 
     /// The element at a place.
@@ -240,11 +236,6 @@ impl<'s> PackedElements<'s> {
 
     fn element(&self, cell: &BlockCell<'s>) -> Element<'s> {
         (cell.element(), cell.text(&self.block).unwrap_or_default())
-    }
-
-    fn values(self) -> impl Iterator<Item = Text<'s>> {
-        let block = self.block;
-        self.map(move |cell| cell.text(&block).unwrap_or_default())
     }
 
     /// The members of a sorted set, with their scores.

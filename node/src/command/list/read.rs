@@ -37,7 +37,7 @@ pub(super) fn lrange<'a>(context: &mut Context<'_, 'a>, arguments: &[&'a [u8]]) 
     };
     let places = ranks_between(start, stop, list.len());
     context.reply.array(places.len());
-    list.values(places).for_each(|value| context.reply.bulk(&value));
+    list.each_value(places, |value| context.reply.bulk(value));
     Ok(())
 }
 

@@ -23,6 +23,35 @@ impl<'b> Iterator for Cells<'b> {
     }
 }
 
+impl Cells<'_> {
+    /// Hands on the values of the next live cells, so many of them.
+    pub(crate) fn each_value(&mut self, count: usize, mut see: impl FnMut(&[u8])) {
+        let (spots, mut left) = (&mut self.0, count);
+        while left > 0
+            && let Some(part) = spots.part()
+        {
+            let end = match part.short {
+                // As most are: so all else of the cell need not be put together.
+                Some(length) if part.context.tag & HAS_SUMS == 0 => {
+                    let mut reader = Reader::new(spots.block.cells, part.value_at);
+                    see(reader.take(length));
+                    left -= 1;
+                    reader.at()
+                }
+                _ => {
+                    let (cell, end) = spots.cell(&part);
+                    if cell.is_live() {
+                        see(&cell.text(&spots.block).unwrap_or_default());
+                        left -= 1;
+                    }
+                    end
+                }
+            };
+            (spots.at, spots.before) = (end, part.context);
+        }
+    }
+}
+
 /// The cells of a block with where they are.
 pub(super) struct Spots<'b> {
     pub(super) block: Block<'b>,

@@ -271,6 +271,19 @@ pub(crate) struct LiveCells<'t> {
     left: usize,
 }
 
+impl LiveCells<'_> {
+    /// Hands on what clients see of them, before any was taken.
+    pub(crate) fn each_value(self, mark: Option<Mark>, mut see: impl FnMut(&[u8])) {
+        debug_assert!(self.front.is_none() && self.back.is_none(), "none was taken");
+        match mark {
+            None => self.runs.for_each(|(run, places)| {
+                run.cells_from(places.start).1.each_value(places.len(), &mut see);
+            }),
+            Some(_) => self.for_each(|found| see(&found.text(mark).unwrap_or_default())),
+        }
+    }
+}
+
 impl<'t> Iterator for LiveCells<'t> {
     type Item = Found<'t>;
 

@@ -396,7 +396,8 @@ impl Pair {
     fn check_list(&self, expected: &[(Vec<u8>, Vec<u8>)]) {
         let list = Collection::rich(&self.rich, Kind::List);
         let some = expected.len() / 3..expected.len() / 2;
-        let values: Vec<_> = list.values(some.clone()).map(|value| value.to_vec()).collect();
+        let mut values = Vec::new();
+        list.each_value(some.clone(), |value| values.push(value.to_vec()));
         assert!(expected[some.clone()].iter().map(|(_, value)| value).eq(&values));
         let mut both = list.range(some.clone());
         let ends = [both.next(), both.next_back(), both.next(), both.next_back()].map(|end| end.map(owned));
