@@ -174,6 +174,8 @@ fn a_node_far_ahead_of_its_wall_clock_refuses_writes_and_serves_reads_until_that
     let mut group = Group::new(&programs!(), 1);
     let clock = SkewedClock::new(group.dir(), "clock");
     clock.give_to(&mut group[0]);
+    // It is killed right after a write.
+    group[0].node_flags = ["--fsync", "always"].map(str::to_owned).to_vec();
     group[0].start_node();
     set(&group[0], "key", "before").expect("writes are taken");
     // While it runs, and while it does not.

@@ -128,7 +128,6 @@ pub(super) struct Edit {
     behind: SmallVec<[Run; 2]>,
 }
 
-#[expect(clippy::large_enum_variant, reason = "it lives for one change, and the largest is the commonest")]
 enum Own {
     Stays,
     Goes,
