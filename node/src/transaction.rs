@@ -440,6 +440,7 @@ impl<'a> Transaction<'a> {
         })
     }
 
+    /// Notes a change, which `merge` carries out in the store.
     fn emit_by(
         &mut self,
         change: Change<'a>,

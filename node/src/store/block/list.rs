@@ -82,7 +82,7 @@ impl Tail {
 
 /// Where a list's element lies in one of many blocks, or would.
 pub(crate) struct ListSeat<'b> {
-    seat: Seat<'b>,
+    pub(super) seat: Seat<'b>,
     /// So many cells come before it.
     pub(crate) passed: usize,
     /// From where what lies behind it is read best.
@@ -108,21 +108,7 @@ impl<'w> Wanted<'w> {
 }
 
 impl<'b> Block<'b> {
-    /// Where a cell of a list lies or would, in a block of all of them.
-    pub(super) fn seat_in_list(self, id: &CellId<'_>) -> Seat<'b> {
-        let wanted = Wanted::new(id);
-        let mut spots = self.spots();
-        while let Some(part) = spots.part() {
-            match spots.order(&part, &wanted) {
-                Ordering::Less => spots.pass(part),
-                Ordering::Equal => return Seat::of(spots.spot(&part)),
-                Ordering::Greater => break,
-            }
-        }
-        Seat::free(spots.gap(None))
-    }
-
-    /// Where a cell of a list lies or would, in a block of `count` of them.
+    /// Where a cell of a list lies or would, in a block of `count` of them; that matters for its tail only.
     pub(crate) fn list_seat(self, id: &CellId<'_>, mut tail: Tail, count: usize) -> ListSeat<'b> {
         let wanted = Wanted::new(id);
         let (mut spots, mut passed, mut began) = (self.spots(), 0, 0);

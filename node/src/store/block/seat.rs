@@ -8,7 +8,7 @@ use shared::version::Version;
 use super::name::{Name, shared};
 use super::skim::Until;
 use super::spots::{Part, Spots};
-use super::{Block, BlockCell, Context, Spot};
+use super::{Block, BlockCell, Context, Spot, Tail};
 use crate::store::rich::{Cell, parse_integer};
 
 /// Where a cell lies in a block, or would.
@@ -82,7 +82,7 @@ impl<'b> Block<'b> {
     /// Where a cell of this name lies, or would, if it is a sorted set's with this score.
     pub(crate) fn seat(self, id: &CellId<'_>, score: Option<f64>) -> Seat<'b> {
         match id.kind {
-            Kind::List => self.seat_in_list(id),
+            Kind::List => self.list_seat(id, Tail::START, 0).seat,
             Kind::SortedSet => self.seat_in_order(id, score),
             Kind::String | Kind::Set | Kind::Hash => self.seat_by_name(id),
         }
