@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use shared::announcement::{Announcement, Member};
-use shared::id::{NodeId, Origin};
+use shared::id::NodeId;
 use shared::link::{Goodbye, Reason};
 use shared::time::MonoMillis;
 use shared::version::Frontier;
@@ -102,7 +102,7 @@ impl Members {
             return false;
         }
         let known = self.known.entry(member.node_id).or_insert_with(|| Known::new(member, now));
-        if known.announced.as_ref().is_some_and(|newest| !is_newer(announcement, newest)) {
+        if known.announced.as_ref().is_some_and(|newest| !announcement.is_newer_than(newest)) {
             return false;
         }
         known.member = member.clone();
@@ -170,16 +170,11 @@ impl Known {
     }
 }
 
-/// The higher sequence is the newer, over restarts, too. Not the later clock: one that was ahead may have been put back.
-fn is_newer(one: &Announcement, other: &Announcement) -> bool {
-    let is_run = one.member.origin == other.member.origin || one.member.origin != Origin::NONE;
-    is_run && one.sequence > other.sequence
-}
-
 #[cfg(test)]
 mod tests {
     use shared::announcement::Role;
     use shared::clock::Timestamp;
+    use shared::id::Origin;
 
     use super::*;
 
@@ -199,6 +194,7 @@ mod tests {
             evictions: Vec::new(),
             memory_limit: 0,
             joining: false,
+            runs: Vec::new(),
         })
     }
 

@@ -49,8 +49,9 @@ const STALL_MIN: Duration = Duration::from_millis(500);
 /// How long an upstream that did not deliver is avoided for that origin.
 const STALL_AVOIDED: Duration = Duration::from_secs(10);
 
-/// How long an origin is not pulled from a peer after a gap; after a change from the future, or if the origin was evicted;
-/// and if the peer's log starts too late, unless this node gets that far before.
+/// How long an origin is not pulled from a peer after a gap, or while what the peer announces is on its way; after a change
+/// from the future, or if the origin was evicted; and if the peer's log starts too late, unless this node gets that far
+/// before.
 const GAP_AVOIDED: Duration = Duration::from_millis(200);
 const SUSPENDED_AVOIDED: Duration = Duration::from_secs(5);
 const TRUNCATED_AVOIDED: Duration = Duration::from_secs(30);
@@ -242,7 +243,7 @@ impl Router {
     /// An origin cannot be pulled from a peer, and is no longer; it may be tried again after a while.
     pub fn on_refused(&mut self, link: LinkId, origin: Origin, refusal: &PullRefusal, now: MonoMillis) {
         let avoided = match refusal {
-            PullRefusal::Gap => GAP_AVOIDED,
+            PullRefusal::Gap | PullRefusal::Unheard => GAP_AVOIDED,
             PullRefusal::Suspended | PullRefusal::Closed => SUSPENDED_AVOIDED,
             PullRefusal::Truncated(start) => {
                 self.truncated.insert((link, origin), *start);

@@ -62,7 +62,7 @@ use shared::id::{GroupId, NodeId, Origin};
 use shared::time::MonoMillis;
 use shared::version::{Frontier, Version};
 
-use self::counted::Counted;
+use self::counted::{Counted, Place};
 use self::eviction::Evictions;
 use self::stability::Settling;
 
@@ -72,7 +72,8 @@ pub(crate) const MEMBERS_MAX: usize = 1_024;
 /// Members whose evictions have taken effect are remembered, up to so many: those heard last.
 const DEPARTED_MAX: usize = 1_024;
 
-/// So many origins of its own runs a node remembers; what it wrote before them counts as another member's.
+/// So many origins of its own runs a node remembers; what it wrote before them counts as another member's, and who knows it
+/// by one of those only does not believe that it is the same.
 const FORMER_MAX: usize = 1_024;
 
 /// How a node stands to its group.
@@ -178,13 +179,24 @@ impl Group {
         if former == origin {
             return;
         }
+        self.former.retain(|before| *before != origin);
         if former != Origin::NONE {
-            self.former.push_back(former);
+            self.remember(former);
         }
+        self.is_unsaved = true;
+    }
+
+    /// Others may come to know this node by this origin, though it may never write under it: it is about to be enrolled.
+    pub(crate) fn may_run_as(&mut self, origin: Origin) {
+        self.remember(origin);
+        self.is_unsaved = true;
+    }
+
+    fn remember(&mut self, former: Origin) {
+        self.former.push_back(former);
         if self.former.len() > FORMER_MAX {
             self.former.pop_front();
         }
-        self.is_unsaved = true;
     }
 
     /// Whether it was this node that wrote under this origin, in this run or one before.
@@ -333,11 +345,15 @@ impl Group {
             return;
         }
         let Some(counted) = self.members.get_mut(&speaker) else { return };
-        if counted.newest.as_ref().is_some_and(|newest| newest.sequence >= announcement.sequence) {
-            return;
+        match counted.place(announcement) {
+            Place::Newest => {}
+            Place::Aside => return,
+            Place::Elsewhere => return counted.heard_elsewhere(now),
         }
-        counted.update(announcement.member.clone());
-        (counted.heard_at, counted.has_left) = (now, false);
+        self.is_unsaved |= counted.update(announcement.member.clone());
+        (counted.heard_at, counted.has_left, counted.elsewhere) = (now, false, None);
+        let is_own = |member: &&Member| member.node_id == self.own.node_id;
+        counted.names_us = announcement.members.iter().find(is_own).map(|own| own.origin);
         counted.newest = Some(announcement.clone());
         if counted.awaited.is_none() {
             counted.awaited.clone_from(&counted.newest);

@@ -59,6 +59,7 @@ impl Membership {
             evictions: self.group.announced_evictions(),
             joining: false,
             memory_limit,
+            runs: self.group.runs_to_tell(),
         })
     }
 }

@@ -134,6 +134,11 @@ pub(crate) enum ApplyError {
     /// Its sender does not count, or this node does not.
     #[error("CLOSED {origin} {what}")]
     Closed { origin: Origin, what: &'static str },
+    /// What its sender announces since its start was not heard yet, or not believed.
+    #[error(
+        "UNHEARD {origin} the sender was not heard to run as {run}, or is known by a run that it does not know"
+    )]
+    Unheard { origin: Origin, run: Origin },
     /// What lies before it is missing here.
     #[error("GAP {origin} {held}")]
     Gap { origin: Origin, held: Timestamp },
@@ -299,6 +304,9 @@ impl Node {
             match membership.group.judge(sender.node_id) {
                 YouAre::Counted if membership.group.is_over(sender) => {
                     "the sender was started again since it sent this, and may have lost it"
+                }
+                YouAre::Counted if !membership.group.is_known(sender) => {
+                    return Err(ApplyError::Unheard { origin, run: sender.run });
                 }
                 YouAre::Counted => return Ok(()),
                 YouAre::Unknown => "the sender is no member of the group, as far as is known here yet",

@@ -520,6 +520,7 @@ impl SimulatedNode {
             Ok(Applied { held, .. }) => ApplyAnswer::Done(held),
             Err(ApplyError::Gap { .. }) => ApplyAnswer::Refused(ApplyRefusal::Gap),
             Err(ApplyError::Closed { .. }) => ApplyAnswer::Refused(ApplyRefusal::Closed),
+            Err(ApplyError::Unheard { .. }) => ApplyAnswer::Refused(ApplyRefusal::Unheard),
             Err(ApplyError::Suspended { .. }) => ApplyAnswer::Refused(ApplyRefusal::Suspended),
             Err(problem @ (ApplyError::Batch(_) | ApplyError::Own(_))) => {
                 ApplyAnswer::Refused(ApplyRefusal::Bad(problem.to_string()))

@@ -89,6 +89,9 @@ pub struct Announcement {
     pub memory_limit: u64,
     /// Whether it is about to join the group, and not counted yet.
     pub joining: bool,
+    /// The origins of its runs, the present one last: said until all that it counts know the present one. Whoever knows a
+    /// run of it that is not among them knows another history of it than it does: its directory is an old copy.
+    pub runs: Vec<Origin>,
 }
 
 /// What is new in a member's announcement since an earlier one, where the rest is the same.
@@ -112,6 +115,16 @@ impl Announcement {
         let is_evicted =
             |member: &Member| self.evictions.iter().any(|eviction| eviction.node_id == member.node_id);
         self.members.iter().filter(move |member| !is_evicted(member))
+    }
+
+    /// Whether it is newer than another of the same member. Of two runs that is the later one which knows the other, for the
+    /// clock may have been put back between them.
+    #[must_use]
+    pub fn is_newer_than(&self, other: &Self) -> bool {
+        let knows = |one: &Self, other: &Self| {
+            one.member.origin != other.member.origin && one.runs.contains(&other.member.origin)
+        };
+        knows(self, other) || self.sequence > other.sequence && !knows(other, self)
     }
 
     /// What is new since an earlier announcement of the same member, unless more than frontier and clock has changed, or
@@ -155,6 +168,7 @@ impl Announcement {
             && self.member == other.member
             && self.members == other.members
             && self.evictions == other.evictions
+            && self.runs == other.runs
     }
 }
 
@@ -175,6 +189,7 @@ mod tests {
             evictions: Vec::new(),
             memory_limit: 0,
             joining: false,
+            runs: Vec::new(),
         }
     }
 
@@ -195,5 +210,17 @@ mod tests {
         assert_eq!(announcement(2, 5, &[]).since(&one), None, "an origin is gone above the floor");
         let joining = Announcement { joining: true, ..announcement(2, 5, &[(1, 10)]) };
         assert_eq!(joining.since(&one), None);
+    }
+
+    #[test]
+    fn of_two_runs_that_is_the_newer_one_which_knows_the_other() {
+        let mut again = announcement(5, 0, &[]);
+        again.member.origin = Origin(2);
+        assert!(announcement(6, 0, &[]).is_newer_than(&again), "nothing is known of their runs");
+        again.runs = vec![Origin(1), Origin(2)];
+        assert!(
+            again.is_newer_than(&announcement(6, 0, &[])) && !announcement(6, 0, &[]).is_newer_than(&again)
+        );
+        assert!(!again.is_newer_than(&again.clone()));
     }
 }

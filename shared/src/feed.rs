@@ -17,6 +17,8 @@
 //!                                       -SUSPENDED origin: a change lies too far in the future
 //!                                       -CLOSED origin text: it is not taken from that peer, which was evicted, or
 //!                                       started again since
+//!                                       -UNHEARD origin text: nothing is taken from that peer before it was heard to
+//!                                       run as that; subscribe again
 //!                                       -BADBATCH: it is not intact or not of this format; nothing was used
 //!                                       -MISCONF, -LOADING: not now; try again
 //! FEED PEERS report                  -> [frontier as text, clock in hex, pull frontier as text, announcement], taken

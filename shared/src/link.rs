@@ -571,6 +571,7 @@ impl Link {
             Err(ApplyRefusal::Gap) => self.stop_pulling(origin, PullRefusal::Gap),
             Err(ApplyRefusal::Suspended) => self.stop_pulling(origin, PullRefusal::Suspended),
             Err(ApplyRefusal::Closed) => self.stop_pulling(origin, PullRefusal::Closed),
+            Err(ApplyRefusal::Unheard) => self.stop_pulling(origin, PullRefusal::Unheard),
         }
         self.saying.on_applies_done(self.applies_done);
         if has_drained {

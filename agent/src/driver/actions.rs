@@ -98,6 +98,9 @@ impl Driver {
                 warn!(self.logger, "an origin was evicted from the group, and is not taken from a peer that has not heard of \
                     it; trying again every few seconds"; "origin" => origin_text);
             }
+            PullRefusal::Unheard => {
+                debug!(self.logger, "an origin is not taken from a peer before its announcements are"; "origin" => origin_text);
+            }
             PullRefusal::Truncated(start) => {
                 warn!(self.logger, "this node has fallen behind what the peer's log keeps: it takes over a peer's state \
                     instead, unless another peer has the changes; a larger --log-memory or --log-retention spares that";

@@ -221,6 +221,7 @@ fn parse_error(error: &str) -> Answer {
     match error.split(' ').next().unwrap_or_default() {
         "GAP" => Answer::Done(Err(ApplyRefusal::Gap)),
         "CLOSED" => Answer::Done(Err(ApplyRefusal::Closed)),
+        "UNHEARD" => Answer::Done(Err(ApplyRefusal::Unheard)),
         "SUSPENDED" => Answer::Done(Err(ApplyRefusal::Suspended)),
         "BADBATCH" => Answer::Done(Err(ApplyRefusal::Bad(error.to_owned()))),
         // MISCONF, LOADING, and whatever else: nothing is lost by waiting.
@@ -264,6 +265,7 @@ mod tests {
         assert_eq!(lane.answer(gap), Some(Err(ApplyRefusal::Gap)));
         assert_eq!(lane.answer(Value::Error(b"SUSPENDED x")), Some(Err(ApplyRefusal::Suspended)));
         assert_eq!(lane.answer(Value::Error(b"CLOSED 1 evicted")), Some(Err(ApplyRefusal::Closed)));
+        assert_eq!(lane.answer(Value::Error(b"UNHEARD 1 run")), Some(Err(ApplyRefusal::Unheard)));
         assert!(matches!(lane.answer(Value::Error(b"BADBATCH x")), Some(Err(ApplyRefusal::Bad(_)))));
         assert!(parse_answer(&Value::Null).is_err());
     }

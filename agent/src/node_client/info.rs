@@ -122,6 +122,7 @@ mod tests {
             evictions: Vec::new(),
             memory_limit: 7,
             joining: false,
+            runs: vec![Origin(1), Origin(2)],
         };
         let packed = rmp_serde::to_vec(&announcement).unwrap();
         let reply = |announcement: &'static [u8]| {

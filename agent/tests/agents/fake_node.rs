@@ -327,6 +327,7 @@ impl State {
             evictions: Vec::new(),
             memory_limit: 0,
             joining: self.joining,
+            runs: Vec::new(),
         }
     }
 

@@ -221,8 +221,12 @@ impl Receiving {
             }
             Phase::Dead(from) => Some(Question::Dead { run, from: *from }),
             Phase::Enrolling(origin) => {
-                let member = Member { origin: *origin, ..node.membership.lock().group.as_member() };
-                Some(Question::Enrol { run, member })
+                let mut membership = node.membership.lock();
+                // Whoever hears of this origin must not find that this node knows nothing of it after a crash.
+                membership.save().then(|| {
+                    let member = Member { origin: *origin, ..membership.group.as_member() };
+                    Question::Enrol { run, member }
+                })
             }
             Phase::Ending(_) => Some(Question::End { run }),
             Phase::Merged(_) | Phase::Saving(..) | Phase::Done => None,
@@ -439,7 +443,9 @@ impl Receiving {
         self.phase = if next < SLOTS {
             Phase::Dead(next as u16)
         } else if self.is_joiner {
-            Phase::Enrolling(Origin(node.random()))
+            let origin = Origin(node.random());
+            node.membership.lock().group.may_run_as(origin);
+            Phase::Enrolling(origin)
         } else {
             Phase::Ending(None)
         };

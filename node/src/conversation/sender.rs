@@ -5,7 +5,7 @@ use shared::id::{NodeId, Origin};
 use shared::time::MonoMillis;
 
 use super::{Conversations, Talk};
-use crate::group::{Group, Standing};
+use crate::group::{Group, Sender, Standing};
 use crate::node::Node;
 
 /// A peer because of which this node joins is waited for this long: its link may have to be dialled again, or it serves as
@@ -95,5 +95,6 @@ fn are_related(group: &Group, peer: &Greeting) -> bool {
         && !peer.receiving
         && peer.group_id == group.own().group_id
         && group.judge(peer.member.node_id) == YouAre::Counted
+        && group.is_known(Sender { node_id: peer.member.node_id, run: peer.member.origin })
         && peer.you == YouAre::Counted
 }

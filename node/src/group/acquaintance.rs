@@ -3,7 +3,7 @@
 use shared::announcement::{Announcement, Member};
 use shared::clock::Timestamp;
 use shared::conversation::YouAre;
-use shared::id::NodeId;
+use shared::id::{NodeId, Origin};
 use shared::time::MonoMillis;
 use shared::version::Frontier;
 
@@ -25,6 +25,17 @@ impl Group {
     /// Whether the sender, a member, is known to have been started anew since.
     pub(crate) fn is_over(&self, sender: Sender) -> bool {
         self.members.get(&sender.node_id).is_some_and(|counted| counted.is_over(sender.run))
+    }
+
+    /// Whether the sender, a member, is known to run as this: what it announces was heard since, and believed.
+    pub(crate) fn is_known(&self, sender: Sender) -> bool {
+        self.members.get(&sender.node_id).is_some_and(|counted| counted.member.origin == sender.run)
+    }
+
+    /// The origins of this node's runs, if not all that count it are known to know the present one.
+    pub(crate) fn runs_to_tell(&self) -> Vec<Origin> {
+        let is_known = self.still_counted().all(|counted| counted.names_us == Some(self.own.origin));
+        if is_known { Vec::new() } else { self.own_origins().collect() }
     }
 
     /// Whether a member that does not know this node may yet hear of it: it counts somebody who names this node, or of whom

@@ -14,6 +14,21 @@ pub(super) const HOLDER_SILENT_MS: u64 = 5_000;
 /// So many runs of a member that are over are remembered, the last ones. A link to one that is over ends within seconds.
 const OVER_MAX: usize = 16;
 
+/// A member that is heard for so long to have another history than it is known by has come back from its past. Not at once:
+/// what it announced before may come late.
+const ELSEWHERE_MS: u64 = 10_000;
+
+/// What an announcement is to what is known of its author.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Place {
+    /// It comes after all that was heard.
+    Newest,
+    /// It was overtaken, or cannot be placed yet.
+    Aside,
+    /// Its author does not know that it ever was what it is known as.
+    Elsewhere,
+}
+
 /// A member that counts.
 #[derive(Debug)]
 pub(super) struct Counted {
@@ -22,6 +37,10 @@ pub(super) struct Counted {
     over: VecDeque<Origin>,
     pub(super) counted_at: MonoMillis,
     pub(super) heard_at: MonoMillis,
+    /// As which run it names this node.
+    pub(super) names_us: Option<Origin>,
+    /// When it was heard to have another history, first and last.
+    pub(super) elsewhere: Option<(MonoMillis, MonoMillis)>,
     /// It said goodbye, and was not heard since: its name is free.
     pub(super) has_left: bool,
     /// The newest announcement that was heard, and the one that is being reached: under load the newest is always a
@@ -67,6 +86,8 @@ impl Counted {
             over: VecDeque::new(),
             counted_at: now,
             heard_at: now,
+            names_us: None,
+            elsewhere: None,
             has_left: false,
             newest: None,
             awaited: None,
@@ -74,9 +95,33 @@ impl Counted {
         }
     }
 
-    /// It is this now, perhaps in another run.
-    pub(super) fn update(&mut self, member: Member) {
-        if member.origin != self.member.origin {
+    /// Where an announcement of it belongs.
+    pub(super) fn place(&self, announcement: &Announcement) -> Place {
+        let (run, runs) = (announcement.member.origin, &announcement.runs);
+        if run == self.member.origin {
+            let is_newer = |newest: &Announcement| newest.sequence < announcement.sequence;
+            return if self.newest.as_ref().is_none_or(is_newer) { Place::Newest } else { Place::Aside };
+        }
+        if runs.contains(&self.member.origin) {
+            return Place::Newest;
+        }
+        if self.is_over(run) || runs.is_empty() { Place::Aside } else { Place::Elsewhere }
+    }
+
+    pub(super) fn heard_elsewhere(&mut self, now: MonoMillis) {
+        let (first, _) = self.elsewhere.unwrap_or((now, now));
+        self.elsewhere = Some((first, now));
+    }
+
+    /// Whether it goes on announcing another history than it is known by.
+    pub(super) fn is_elsewhere(&self) -> bool {
+        self.elsewhere.is_some_and(|(first, last)| last.since(first) >= ELSEWHERE_MS)
+    }
+
+    /// It is this now, perhaps in another run: says whether it is.
+    pub(super) fn update(&mut self, member: Member) -> bool {
+        let is_another = member.origin != self.member.origin;
+        if is_another {
             // It may have been taken for over when news came out of order.
             self.over.retain(|over| *over != member.origin);
             self.over.push_back(self.member.origin);
@@ -87,6 +132,7 @@ impl Counted {
             self.awaited = None;
         }
         self.member = member;
+        is_another
     }
 
     /// Whether it has been in another run since this one.

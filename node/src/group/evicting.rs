@@ -34,6 +34,19 @@ impl Group {
         silent.into_iter().map(|member| self.evict(&member)).collect()
     }
 
+    /// Evicts whoever does not know that it ever ran as what others know it as: an old copy of its directory was put back,
+    /// after a start since. Nobody takes anything from it meanwhile, for it may have what was deleted while it ran as that,
+    /// and the deletion is forgotten. Of an old copy that was never overtaken by a start all is known here. Returns their
+    /// names.
+    pub(crate) fn evict_returned(&mut self) -> Vec<String> {
+        let returned: Vec<Member> = self
+            .still_counted()
+            .filter(|counted| counted.is_elsewhere())
+            .map(|counted| counted.member.clone())
+            .collect();
+        returned.into_iter().map(|member| self.evict(&member)).collect()
+    }
+
     /// Evicts the member that is furthest behind, if it is far behind: dead things take too much memory.
     ///
     /// Not before it could be heard: a member that has just joined, or was asleep, holds tombstones and knows nothing of

@@ -10,6 +10,8 @@ use super::*;
 
 mod limits;
 
+mod runs;
+
 mod unaware;
 
 /// A member as far as its group sees it: what it has, its clock, and the group as it knows it.
@@ -62,6 +64,7 @@ impl Host {
             evictions: self.group.announced_evictions(),
             joining: self.group.is_joining(),
             memory_limit: 0,
+            runs: self.group.runs_to_tell(),
         }
     }
 

@@ -89,6 +89,9 @@ impl Node {
         for name in group.evict_silent(now) {
             maintained.evicted.push((name, "it was silent for longer than --member-timeout"));
         }
+        for name in group.evict_returned() {
+            maintained.evicted.push((name, "an old copy of its directory was put back"));
+        }
         if self.dead_bytes.load(Ordering::Relaxed) > self.settings.tombstone_budget()
             && let Some(name) = group.evict_furthest_behind(clock, now)
         {

@@ -122,6 +122,7 @@ fn old_log_stays_for_a_member_that_may_need_it() {
         evictions: Vec::new(),
         memory_limit: 0,
         joining: false,
+        runs: Vec::new(),
     };
     let at_40 = Timestamp::of_wall(WallMillis(1_000 + 40));
     let held_at_40: Frontier = [(Origin(1), at_40)].into_iter().collect();

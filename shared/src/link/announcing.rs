@@ -29,7 +29,7 @@ pub(super) struct Announcing {
 impl Announcing {
     pub(super) fn announce(&mut self, announcement: Arc<Announcement>) {
         let node_id = announcement.member.node_id;
-        if self.untold.get(&node_id).is_none_or(|untold| untold.sequence < announcement.sequence) {
+        if self.untold.get(&node_id).is_none_or(|untold| announcement.is_newer_than(untold)) {
             insert(&mut self.untold, announcement);
         }
     }
@@ -116,6 +116,7 @@ mod tests {
             evictions: Vec::new(),
             memory_limit: 0,
             joining: false,
+            runs: Vec::new(),
         };
         made.frontier.advance(Origin(10), Timestamp(sequence));
         made

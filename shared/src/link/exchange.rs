@@ -123,6 +123,8 @@ pub enum ApplyRefusal {
     Suspended,
     /// Its origin was evicted, and is not taken from this peer. Only that origin is concerned.
     Closed,
+    /// What the sender announces since its start was not heard yet, or not believed.
+    Unheard,
     /// It is damaged. The peer or the way to it is at fault; the link ends.
     Bad(String),
 }
@@ -221,6 +223,8 @@ pub enum PullRefusal {
     Suspended,
     /// The origin was evicted, and is not taken from this peer.
     Closed,
+    /// What the peer announces since its start was not heard yet, or not believed.
+    Unheard,
     /// The peer's log starts here, later than what is held.
     Truncated(Timestamp),
 }

@@ -53,7 +53,7 @@ use crate::time::WallMillis;
 use crate::version::{FRONTIER_ORIGINS_MAX, Frontier};
 
 /// The version of the protocol that this build speaks, and the only one.
-pub const PROTOCOL: u8 = 4;
+pub const PROTOCOL: u8 = 5;
 
 /// The most bytes of a batch in one message; a longer batch travels in several.
 pub const CHUNK_BYTES_MAX: usize = 1 << 20;

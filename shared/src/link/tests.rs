@@ -422,6 +422,7 @@ fn announcement(node_id: u64, sequence: u64) -> Announcement {
         evictions: Vec::new(),
         memory_limit: 0,
         joining: false,
+        runs: Vec::new(),
     }
 }
 
@@ -703,7 +704,7 @@ fn another_version_is_named() {
     pair.a(Input::Message(&[0x92, 0, 9]));
     let (goodbye, _) = pair.a.goodbye().unwrap();
     assert_eq!(goodbye.reason, Reason::Version);
-    assert!(goodbye.text.contains("version 9") && goodbye.text.contains("version 4"), "{}", goodbye.text);
+    assert!(goodbye.text.contains("version 9") && goodbye.text.contains("version 5"), "{}", goodbye.text);
 }
 
 #[test]

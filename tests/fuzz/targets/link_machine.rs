@@ -562,6 +562,7 @@ fn announcement(node_id: u8, sequence: u8, held: &[(u8, u8)]) -> Announcement {
         evictions: Vec::new(),
         memory_limit: 0,
         joining: false,
+        runs: Vec::new(),
     }
 }
 

@@ -70,6 +70,7 @@ fn announcement(node_id: u64, sequence: u64) -> Box<Announcement> {
         evictions: Vec::new(),
         memory_limit: 0,
         joining: false,
+        runs: Vec::new(),
     })
 }
 
