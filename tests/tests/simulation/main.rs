@@ -267,6 +267,15 @@ const STORIES: &[(u64, &str)] = &[
         330_022_476,
         "a clock was put forward: what was written a moment before lay below the floor, and was on no disk when power went",
     ),
+    (
+        710_145_124,
+        "of two old copies of one node the second had what was deleted while it ran from the first, and its peer had forgotten \
+         the deletion",
+    ),
+    (
+        710_106_462,
+        "a joiner's reset went over a mark beneath which its group had forgotten a counter: the model expected that to be seen",
+    ),
 ];
 
 #[test]

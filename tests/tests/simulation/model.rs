@@ -20,6 +20,8 @@ pub(crate) struct Model {
     keys: BTreeMap<(u8, Vec<u8>), History>,
     flushes: BTreeMap<u8, Version>,
     pub(crate) changes: u64,
+    /// What lay hidden beneath a mark was forgotten before a reset came that goes over the mark.
+    is_veiled_for_good: bool,
 }
 
 /// All that was ever done to a key.
@@ -64,13 +66,18 @@ impl Model {
 
     /// As [`Model::of`], and what may be instead: with the deletions that only reconciles have brought, and besides with all
     /// that was written under origins that were given up, whether or not it was written once more. Before they went,
-    /// deletions and expiries that now say nothing to anybody may have ended something.
+    /// deletions and expiries that now say nothing to anybody may have ended something. And who joins may bring a reset that
+    /// goes over a mark beneath which its group has forgotten everything.
     ///
     /// # Errors
     /// If a batch cannot be read.
-    pub(crate) fn others(ledger: &Ledger, strays: &BTreeSet<Stray>) -> Result<[Self; 2], String> {
+    pub(crate) fn others(ledger: &Ledger, strays: &BTreeSet<Stray>) -> Result<Vec<Self>, String> {
         let strays = strays | &ledger.stray_ends;
-        Ok([Self::with(ledger, &strays, false)?, Self::with(ledger, &strays, true)?])
+        let mut others = vec![Self::with(ledger, &strays, false)?, Self::with(ledger, &strays, true)?];
+        if !ledger.given_up.is_empty() {
+            others.push(Self { is_veiled_for_good: true, ..Self::with(ledger, &strays, false)? });
+        }
+        Ok(others)
     }
 
     fn with(ledger: &Ledger, strays: &BTreeSet<Stray>, given_up: bool) -> Result<Self, String> {
@@ -173,7 +180,7 @@ impl Model {
     pub(crate) fn visible(&self, at_ms: u64) -> Visible {
         let seen = self.keys.iter().filter_map(|(key, history)| {
             let flushed = self.flushes.get(&key.0).copied().unwrap_or_default();
-            Some((key.clone(), history.seen(flushed, at_ms)?))
+            Some((key.clone(), history.seen(flushed, self.is_veiled_for_good, at_ms)?))
         });
         seen.collect()
     }
@@ -198,7 +205,7 @@ impl History {
         }
     }
 
-    fn seen(&self, flushed: Version, at_ms: u64) -> Option<Seen> {
+    fn seen(&self, flushed: Version, is_veiled_for_good: bool, at_ms: u64) -> Option<Seen> {
         let reset = self.resets.iter().copied().fold(flushed, Version::max);
         let expiry = self.expiries.iter().filter(|(at, _)| *at >= reset).max_by_key(|(at, _)| *at);
         let expiry = expiry.and_then(|(_, expiry)| *expiry);
@@ -206,7 +213,8 @@ impl History {
             return None;
         }
         // A mark that a later reset went over is gone.
-        let veil = self.marks.iter().filter(|(mark, _)| *mark == reset).map(|(_, expiry)| *expiry).max();
+        let stands = |mark: Version| is_veiled_for_good || mark == reset;
+        let veil = self.marks.iter().filter(|(mark, _)| stands(*mark)).map(|(_, expiry)| *expiry).max();
         let is_veiled = |at: Timestamp| veil.is_some_and(|expiry| at.wall().0 <= expiry);
 
         let mut cells: Vec<&Cell> = self.writes.iter().map(|(cell, ..)| cell).collect();
