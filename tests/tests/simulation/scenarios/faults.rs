@@ -1,6 +1,6 @@
 //! Faults that chance seldom finds.
 
-use node::simulation::Durability;
+use node::simulation::{Disk, Durability};
 
 use crate::checker;
 use crate::script::Script;
@@ -87,17 +87,27 @@ pub(super) fn stalled_upstream(seed: u64, is_shown: bool) -> Outcome {
     s.heal()
 }
 
+/// What a host has on its disk.
+fn copy_of(s: &Script, host: usize, seed: u64) -> Option<Disk> {
+    s.world.hosts[host].disk.as_ref().map(|disk| disk.copy(seed))
+}
+
+/// A host loses power, and starts with this on its disk.
+fn put_back(s: &mut Script, host: usize, copy: Option<Disk>) -> Outcome {
+    s.world.crash(host, true);
+    s.world.hosts[host].disk = copy;
+    s.world.start(host)
+}
+
 pub(super) fn old_directory(seed: u64, is_shown: bool) -> Outcome {
     let mut s = Script::of(Mesh(3), seed, is_shown)?;
     s.at(0, "INCRBY k 5")?;
     s.ms(100)?;
-    let copy = s.world.hosts[0].disk.as_ref().map(|disk| disk.copy(seed));
+    let copy = copy_of(&s, 0, seed);
     s.at(0, "INCRBY k 6")?;
     s.at(0, "SET q 1")?;
     s.ms(500)?;
-    s.world.crash(0, true);
-    s.world.hosts[0].disk = copy;
-    s.world.start(0)?;
+    put_back(&mut s, 0, copy)?;
     s.ms(6_000)?;
     s.at(0, "INCRBY k 7")?;
     s.heal()?;
@@ -105,16 +115,34 @@ pub(super) fn old_directory(seed: u64, is_shown: bool) -> Outcome {
     s.expect_all("GET q", "$1 1")
 }
 
+/// The second copy has a write of which nobody knew any more when its key was deleted.
+pub(super) fn two_old_directories(seed: u64, is_shown: bool) -> Outcome {
+    let mut s = Script::of(Mesh(2), seed, is_shown)?;
+    s.at(1, "SADD k e1")?;
+    s.ms(500)?;
+    let (first, others) = (copy_of(&s, 0, seed), copy_of(&s, 1, seed));
+    s.at(0, "SADD k e4")?;
+    s.ms(500)?;
+    let second = copy_of(&s, 0, seed);
+    put_back(&mut s, 1, others)?;
+    put_back(&mut s, 0, first)?;
+    s.ms(6_000)?;
+    s.expect_all("SMEMBERS k", "*1 $2 e1")?;
+    s.at(1, "DEL k")?;
+    // Long enough for both to forget that.
+    s.ms(10_000)?;
+    put_back(&mut s, 0, second)?;
+    s.heal()
+}
+
 pub(super) fn forked_directory(seed: u64, is_shown: bool) -> Outcome {
     let mut s = Script::of(Mesh(3), seed, is_shown)?;
-    let copy = s.world.hosts[0].disk.as_ref().map(|disk| disk.copy(seed));
+    let copy = copy_of(&s, 0, seed);
     s.at(0, "SET k tail")?;
     s.ms(500)?;
     s.cut(0, 1);
     s.cut(0, 2);
-    s.world.crash(0, true);
-    s.world.hosts[0].disk = copy;
-    s.world.start(0)?;
+    put_back(&mut s, 0, copy)?;
     s.ms(6_000)?;
     s.at(0, "SET k fork")?;
     s.at(0, "INCR c")?;
@@ -129,7 +157,7 @@ pub(super) fn new_directory(seed: u64, is_shown: bool) -> Outcome {
     s.ms(500)?;
     s.world.crash(2, true);
     s.world.hosts[2].node_id = shared::id::NodeId(seed + 77);
-    s.world.hosts[2].disk = Some(node::simulation::Disk::new(seed));
+    s.world.hosts[2].disk = Some(Disk::new(seed));
     s.world.start(2)?;
     s.ms(6_000)?;
     s.at(2, "SET q w")?;
