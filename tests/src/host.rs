@@ -226,12 +226,21 @@ impl Host {
     /// A client of the node, connected once that answers.
     #[must_use]
     pub fn client(&self) -> Connection {
+        wait_for("a node to answer", || self.try_client())
+    }
+
+    /// A client of the node, if that answers.
+    ///
+    /// # Errors
+    /// Why not.
+    ///
+    /// # Panics
+    /// Never: an address is one.
+    pub fn try_client(&self) -> Result<Connection, String> {
         let client = Client::open(("127.0.0.1", self.port)).expect("an address");
-        wait_for("a node to answer", || {
-            let mut connection = client.get_connection().map_err(|error| error.to_string())?;
-            redis::cmd("PING").exec(&mut connection).map_err(|error| error.to_string())?;
-            Ok(connection)
-        })
+        let mut connection = client.get_connection().map_err(|error| error.to_string())?;
+        redis::cmd("PING").exec(&mut connection).map_err(|error| error.to_string())?;
+        Ok(connection)
     }
 
     /// As [`Host::client`], once the node takes writes: after a restart it does so when it has met its group.

@@ -1,5 +1,8 @@
 //! Nodes and agents that are killed, replaced, or left without room on their disk, in the middle of load.
 
+use std::collections::BTreeMap;
+use std::ops::Range;
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 
@@ -245,6 +248,129 @@ fn check_names_offset(refusal: &str, damaged: u64) {
         (damaged.saturating_sub(1_000)..=damaged).contains(&named),
         "{named} is named, {damaged} is damaged"
     );
+}
+
+/// What a start finds in a directory of which one bit is wrong is either all that was written, or nothing that is served:
+/// then it names the file.
+#[test]
+fn a_flipped_bit_in_any_file_is_named_at_a_start_or_harmless() {
+    let mut random = Rng::with_seed(seed());
+    let mut group = Group::new(&programs!(), 2);
+    group[0].node_flags = flags(&["--log-segment", "8kb", "--log-retention", "0"]);
+    group.connect(Topology::Mesh);
+    group.start_all();
+    write_all_types(&group[0], 0..60);
+    wait_for("a snapshot", || save(&group[0]));
+    write_all_types(&group[0], 60..90);
+    group.wait_converged();
+    // A peer would mend what is served.
+    group.hosts_mut().iter_mut().for_each(Host::kill_agent);
+    let expected = contents(&group[0]);
+    group[0].node.as_mut().expect("it runs").stop();
+    let directory = copy_of(&group[0].data_dir());
+    assert!(directory.len() >= 3, "a log, a snapshot and who it is: {:?}", directory.keys());
+    let (mut refused, mut harmless) = (0, 0);
+    for (file, bytes) in directory.iter().filter(|(_, bytes)| !bytes.is_empty()) {
+        for _ in 0..size(8, 400).min(bytes.len()) {
+            let mut damaged = bytes.clone();
+            let at = random.usize(..damaged.len());
+            damaged[at] ^= 1 << random.u8(..8);
+            put_back(&group[0].data_dir(), &directory);
+            std::fs::write(group[0].data_dir().join(file), damaged).expect("a file can be written");
+            match start_or_refusal(&mut group[0]) {
+                Ok(()) => {
+                    assert_eq!(
+                        contents(&group[0]),
+                        expected,
+                        "byte {at} of {file} is wrong, and it is served"
+                    );
+                    harmless += 1;
+                }
+                Err(refusal) => {
+                    assert!(refusal.contains(file), "byte {at} of {file} is wrong: {refusal}");
+                    refused += 1;
+                }
+            }
+            group[0].kill_node();
+        }
+    }
+    eprintln!(
+        "{} files: {refused} starts refused, {harmless} starts with all that was written",
+        directory.len()
+    );
+    put_back(&group[0].data_dir(), &directory);
+    group[0].start_node();
+    assert_eq!(contents(&group[0]), expected);
+}
+
+/// Writes keys of all types.
+fn write_all_types(host: &Host, numbers: Range<usize>) {
+    let mut client = host.writing_client();
+    let mut run =
+        |words: &[&str]| redis::cmd(words[0]).arg(&words[1..]).exec(&mut client).expect("it is written");
+    for number in numbers {
+        let member = format!("member{number}");
+        run(&["SET", &format!("string{number}"), &"x".repeat(number)]);
+        run(&["HINCRBY", &format!("hash{}", number % 7), &member, "3"]);
+        run(&["RPUSH", "list", &member]);
+        run(&["ZADD", "sorted", &number.to_string(), &member]);
+        run(&["SADD", "set", &member]);
+        run(&["INCRBYFLOAT", "sum", "0.25"]);
+        run(&["SET", &format!("gone{}", number % 5), "1", "PX", "100000000"]);
+        run(&["DEL", &format!("gone{}", (number + 2) % 5)]);
+    }
+}
+
+/// Everything that clients see.
+fn contents(host: &Host) -> BTreeMap<String, Vec<String>> {
+    let mut client = host.client();
+    let keys: Vec<String> = redis::cmd("KEYS").arg("*").query(&mut client).expect("KEYS answers");
+    let show = |key: String| {
+        let kind: String = redis::cmd("TYPE").arg(&key).query(&mut client).expect("TYPE answers");
+        let read: &[&str] = match kind.as_str() {
+            "string" => &["MGET", &key],
+            "list" => &["LRANGE", &key, "0", "-1"],
+            "zset" => &["ZRANGE", &key, "0", "-1", "WITHSCORES"],
+            "hash" => &["HGETALL", &key],
+            _ => &["SMEMBERS", &key],
+        };
+        let mut values: Vec<String> =
+            redis::cmd(read[0]).arg(&read[1..]).query(&mut client).expect("it can be read");
+        if matches!(kind.as_str(), "hash" | "set") {
+            values.sort();
+        }
+        (key, values)
+    };
+    keys.into_iter().map(show).collect()
+}
+
+/// The files of a directory, by name.
+fn copy_of(directory: &Path) -> BTreeMap<String, Vec<u8>> {
+    let entries = std::fs::read_dir(directory).expect("the directory can be read");
+    let paths = entries.map(|entry| entry.expect("an entry").path()).filter(|path| path.is_file());
+    let name = |path: &Path| path.file_name().expect("a file has a name").to_string_lossy().into_owned();
+    paths.map(|path| (name(&path), std::fs::read(&path).expect("a file can be read"))).collect()
+}
+
+/// Makes the directory hold these files, and no others.
+fn put_back(directory: &Path, files: &BTreeMap<String, Vec<u8>>) {
+    std::fs::remove_dir_all(directory).expect("the directory can be removed");
+    std::fs::create_dir(directory).expect("a directory can be made");
+    for (name, bytes) in files {
+        std::fs::write(directory.join(name), bytes).expect("a file can be written");
+    }
+}
+
+/// Starts the host's node, and waits until it serves clients or has ended: then that is what it says.
+fn start_or_refusal(host: &mut Host) -> Result<(), String> {
+    let before = host.node_log().len();
+    host.launch_node();
+    wait_for("the node to start, or not to", || {
+        if !host.node.as_mut().expect("it was started").is_running() {
+            return Ok(Err(host.node_log()[before..].to_owned()));
+        }
+        host.try_client().map(|_| Ok(()))
+    })
 }
 
 #[test]

@@ -44,7 +44,21 @@ pub(crate) fn check(world: &World) -> Outcome<u64> {
     check_acknowledged(world)?;
     check_kept(world, now)?;
     check_counters(world, now)?;
+    check_upstreams(world)?;
     Ok(model.changes)
+}
+
+/// No two hosts wait for each other: of what an origin has yet to write, or what a third has of it, neither would hear.
+fn check_upstreams(world: &World) -> Outcome {
+    for origin in frontiers(world).iter().flat_map(|frontier| frontier.iter().map(|(origin, _)| origin)) {
+        let upstream = |host: usize| world.hosts[host].upstream(origin);
+        for host in 0..world.hosts.len() {
+            if let Some(other) = upstream(host).filter(|other| upstream(*other) == Some(host)) {
+                return Err(format!("n{host} and n{other} have each other for upstream of origin {origin}"));
+            }
+        }
+    }
+    Ok(())
 }
 
 /// What is live has one digest, whatever each has dropped of what is dead.
