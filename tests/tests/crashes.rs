@@ -256,7 +256,7 @@ fn check_names_offset(refusal: &str, damaged: u64) {
 fn a_flipped_bit_in_any_file_is_named_at_a_start_or_harmless() {
     let mut random = Rng::with_seed(seed());
     let mut group = Group::new(&programs!(), 2);
-    group[0].node_flags = flags(&["--log-segment", "8kb", "--log-retention", "0"]);
+    group[0].node_flags = flags(&["--log-segment", "64kb", "--log-retention", "0"]);
     group.connect(Topology::Mesh);
     group.start_all();
     write_all_types(&group[0], 0..60);
