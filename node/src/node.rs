@@ -176,6 +176,7 @@ impl Node {
         let memory = Memory::new(start.origin.0);
         let has_others = membership.group.has_others();
         let is_rewinding = membership.group.cut().is_some();
+        store.origins.claim(membership.group.own_origins());
         let node = Self {
             own_index: AtomicU16::new(store.origins.intern(start.origin)?.0),
             store,

@@ -133,7 +133,12 @@ pub(crate) fn open<D: Disk>(disk: Arc<D>, opening: Opening) -> Result<Opened<D>,
     }
     let (ceiling_found, mut ceiling) = Ceiling::open(&*disk)?;
     progress.expect_of(&*disk)?;
+    let stored = load_group(&*disk)?;
     let store = Store::new();
+    // Before keys come: of their TTLs it is noted which are this node's own.
+    store
+        .origins
+        .claim(stored.iter().flat_map(|stored| stored.former.iter().copied().chain([stored.origin])));
     let snapshot = load_newest(&*disk, threads, &|block| {
         load_block(&store, block)?;
         progress.add(block.len());
@@ -144,7 +149,6 @@ pub(crate) fn open<D: Disk>(disk: Arc<D>, opening: Opening) -> Result<Opened<D>,
         replay(Arc::clone(&disk), segment_bytes_max, &store, header, threads, &progress)?;
 
     let mut frontier = frontier;
-    let stored = load_group(&*disk)?;
     // Below it nothing was missing before: what is not listed has ended.
     frontier.raise_floor(stored.as_ref().map_or(Timestamp::ZERO, |stored| stored.floor));
     let clock_start = ceiling_found.max(newest_of(&frontier));

@@ -7,11 +7,9 @@
 //! That member may be gone, or have forgotten. So the others step in a minute later, one after the other, in the order of
 //! their names: the next of them finds the key removed, unless the one before it was away, too.
 
-use std::collections::HashSet;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use shared::id::Origin;
 use shared::time::WallMillis;
 use slog::{Logger, debug};
 use smallvec::SmallVec;
@@ -20,9 +18,8 @@ use crate::latency::Event;
 use crate::node::{Node, count};
 use crate::server::Server;
 use crate::store::ShardSet;
-use crate::store::entry::Entry;
 use crate::store::key::{Key, ShardId};
-use crate::store::rich::Ttl;
+use crate::store::shard::Due;
 use crate::transaction::{Clocks, Transaction};
 
 /// How often the shards are gone through.
@@ -39,7 +36,7 @@ const RANK_GRACE_MS: u64 = 5_000;
 
 /// When this node removes whose keys.
 pub(crate) struct Turn {
-    own: HashSet<Origin>,
+    /// How long others' may have been expired.
     foreign_grace_ms: u64,
 }
 
@@ -52,12 +49,11 @@ impl Turn {
         }
         let group = &node.membership.lock().group;
         let foreign_grace_ms = FOREIGN_GRACE_MS + group.rank() as u64 * RANK_GRACE_MS;
-        Some(Self { own: group.own_origins().collect(), foreign_grace_ms })
+        Some(Self { foreign_grace_ms })
     }
 
-    fn is_due(&self, ttl: &Ttl, now: WallMillis) -> bool {
-        let grace_ms = if self.own.contains(&ttl.version.origin) { 0 } else { self.foreign_grace_ms };
-        ttl.expiry.is_some_and(|expiry| now.0 > expiry.0.saturating_add(grace_ms))
+    const fn due(&self, now: WallMillis) -> Due {
+        Due { own: now, others: WallMillis(now.0.saturating_sub(self.foreign_grace_ms)) }
     }
 }
 
@@ -99,14 +95,13 @@ fn reap_all(server: &Server) -> usize {
 
 /// Removes up to [`RUN_KEYS`] keys of each of a shard's databases. Returns how many.
 pub(crate) fn reap_run(server: &Server, turn: &Turn, shard: ShardId, clocks: Clocks) -> usize {
-    let now = server.node.log.now(clocks.wall);
-    let databases: SmallVec<[u8; 16]> =
-        server.node.store.lock_shard(shard).databases_with_expired(now).collect();
-    databases.into_iter().map(|db| reap_database(server, turn, shard, db, clocks)).sum()
+    let due = turn.due(server.node.log.now(clocks.wall));
+    let databases: SmallVec<[u8; 16]> = server.node.store.lock_shard(shard).databases_with_due(due).collect();
+    databases.into_iter().map(|db| reap_database(server, due, shard, db, clocks)).sum()
 }
 
-fn reap_database(server: &Server, turn: &Turn, shard: ShardId, db: u8, clocks: Clocks) -> usize {
-    let keys = due(server, turn, shard, db, server.node.log.now(clocks.wall));
+fn reap_database(server: &Server, due: Due, shard: ShardId, db: u8, clocks: Clocks) -> usize {
+    let keys = server.node.store.lock_shard(shard).due(db, due, RUN_KEYS);
     if keys.is_empty() {
         return 0;
     }
@@ -128,31 +123,13 @@ fn reap_database(server: &Server, turn: &Turn, shard: ShardId, db: u8, clocks: C
     reaped
 }
 
-fn due(server: &Server, turn: &Turn, shard: ShardId, db: u8, now: WallMillis) -> Vec<Box<[u8]>> {
-    let origins = &server.node.store.origins;
-    let is_due = |entry: &Entry| entry.ttl(origins).is_some_and(|ttl| turn.is_due(&ttl, now));
-    server.node.store.lock_shard(shard).expired(db, now, RUN_KEYS, is_due)
-}
-
 #[cfg(test)]
 mod tests {
-    use shared::clock::Timestamp;
-    use shared::version::Version;
-
     use super::*;
 
     #[test]
     fn the_member_that_set_the_ttl_is_first_and_the_others_follow_in_turn() {
-        let turn = Turn { own: [Origin(1), Origin(2)].into(), foreign_grace_ms: 65_000 };
-        let check = |origin, now, expected| {
-            let ttl =
-                Ttl { version: Version::new(Timestamp(1), Origin(origin)), expiry: Some(WallMillis(1_000)) };
-            assert_eq!(turn.is_due(&ttl, WallMillis(now)), expected, "origin {origin} at {now}");
-        };
-        check(1, 1_000, false);
-        check(1, 1_001, true);
-        check(2, 1_001, true);
-        check(3, 66_000, false);
-        check(3, 66_001, true);
+        let Due { own, others } = Turn { foreign_grace_ms: 65_000 }.due(WallMillis(66_001));
+        assert_eq!((own, others), (WallMillis(66_001), WallMillis(1_001)));
     }
 }

@@ -356,9 +356,10 @@ fn origins_of_runs_before_are_remembered_up_to_a_limit_and_members_have_ranks() 
         let own = Own { origin: Origin(origin), ..own(1) };
         stored = Group::new(own, stored, TIMEOUT_MS, MonoMillis(0)).unsaved();
     }
-    let group = Group::new(own(9), stored, TIMEOUT_MS, MonoMillis(0));
+    let last = Own { origin: Origin(9_000), ..own(1) };
+    let group = Group::new(last, stored, TIMEOUT_MS, MonoMillis(0));
     assert_eq!(group.own_origins().count(), FORMER_MAX + 1);
-    assert!(!group.is_own(Origin(5)) && group.is_own(Origin(6)) && group.is_own(Origin(90)));
+    assert!(!group.is_own(Origin(5)) && group.is_own(Origin(6)) && group.is_own(Origin(9_000)));
 }
 
 /// What a crash took with it, or what lay in the far future and was withdrawn, would be awaited for ever.

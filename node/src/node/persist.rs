@@ -88,6 +88,7 @@ impl Node {
 
     /// Replaces the frontier and goes on under a new origin.
     pub(crate) fn restart(&self, frontier: Frontier, origin: Origin) -> Result<(), TooManyOrigins> {
+        self.store.origins.claim([origin]);
         let index = self.store.origins.intern(origin)?;
         self.log.restart(frontier, origin, || self.own_index.store(index.0, Ordering::Release));
         Ok(())

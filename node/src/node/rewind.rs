@@ -149,6 +149,7 @@ impl Node {
             (frontier, start)
         };
         let origin = Origin(self.random());
+        self.store.origins.claim([origin]);
         let Ok(index) = self.store.origins.intern(origin) else {
             return maintained.notices.push(Notice::Unexpected { what: "too many origins are known" });
         };

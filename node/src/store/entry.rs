@@ -75,6 +75,17 @@ impl Entry {
         }
     }
 
+    /// Whether this node has given the key its TTL, in this run or one before.
+    pub(crate) fn is_ttl_own(&self, origins: &Origins) -> bool {
+        match self {
+            Self::Packed(packed) => packed.ttl_author().is_some_and(|author| origins.is_own(author)),
+            Self::Rich(rich) => {
+                let author = rich.ttl.and_then(|ttl| origins.find(ttl.version.origin));
+                author.is_some_and(|author| origins.is_own(author))
+            }
+        }
+    }
+
     /// The kind that clients see but for expiry, which is judged by the reader's clock.
     pub(crate) fn kind(&self) -> Option<Kind> {
         match self {

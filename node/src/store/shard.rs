@@ -4,6 +4,8 @@ mod database;
 
 mod compare;
 
+mod expiries;
+
 mod memory;
 
 mod reached;
@@ -23,7 +25,6 @@ use std::sync::Arc;
 
 use foldhash::fast::RandomState;
 use shared::change::{CellId, Change, DATABASES, Op};
-use shared::time::WallMillis;
 use shared::version::Version;
 
 use self::database::{Database, Footprint, Look, Site, Slot, slot_in_shard};
@@ -45,6 +46,7 @@ use crate::random::Random;
 
 pub(crate) use self::compare::Joiner;
 pub(crate) use self::database::Flushed;
+pub(crate) use self::expiries::Due;
 pub(crate) use self::sample::Wanted;
 
 /// A run of slots, each with its table: small tables, so that none takes long to grow.
@@ -66,9 +68,6 @@ pub(crate) struct Shard {
     /// For counting uses, and for samples.
     luck: Random,
 }
-
-/// For each expired key that is asked for, so many are looked at: those that are another's to remove stand among them.
-const LOOKED_AT_PER_KEY: usize = 16;
 
 /// Who writes: for stamping packed entries.
 #[derive(Clone, Copy, Debug)]
@@ -379,33 +378,17 @@ impl Shard {
         slots.into_iter().flat_map(|slots| slots.iter().map(|slot| slot.table.len()))
     }
 
-    /// The databases in which a key has expired before `now`.
-    pub(crate) fn databases_with_expired(&self, now: WallMillis) -> impl Iterator<Item = u8> + '_ {
-        let has_expired =
-            move |database: &Database| database.expiries.first().is_some_and(|(expiry, _)| *expiry < now);
-        (0..DATABASES)
-            .zip(&self.databases)
-            .filter(move |(_, database)| has_expired(database))
-            .map(|(db, _)| db)
+    /// The databases in which expired keys are to be removed.
+    pub(crate) fn databases_with_due(&self, due: Due) -> impl Iterator<Item = u8> + '_ {
+        let databases = (0..DATABASES).zip(&self.databases);
+        databases.filter(move |(_, database)| database.expiries.has_due(due)).map(|(db, _)| db)
     }
 
-    /// The keys that expired before `now` and that `is_due` tells to remove, at most `limit`, the longest expired first.
-    /// Not too many are looked at for these.
-    pub(crate) fn expired(
-        &self,
-        db: u8,
-        now: WallMillis,
-        limit: usize,
-        is_due: impl Fn(&Entry) -> bool,
-    ) -> Vec<Box<[u8]>> {
-        let expiries = self.databases[usize::from(db)].expiries.range(..(now, 0));
-        expiries
-            .take(limit.saturating_mul(LOOKED_AT_PER_KEY))
-            .flat_map(|(expiry, hash)| self.expiring_at(db, *expiry, *hash))
-            .filter(|entry| is_due(entry))
-            .take(limit)
-            .map(|entry| entry.key().into())
-            .collect()
+    /// The expired keys that are to be removed, at most `limit`, the longest expired first.
+    pub(crate) fn due(&self, db: u8, due: Due, limit: usize) -> Vec<Box<[u8]>> {
+        let expiries = self.databases[usize::from(db)].expiries.due(due);
+        let entries = expiries.flat_map(|(expiry, hash)| self.expiring_at(db, expiry, hash));
+        entries.take(limit).map(|entry| entry.key().into()).collect()
     }
 
     /// Sets `watcher` when the key changes.

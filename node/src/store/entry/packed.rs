@@ -523,6 +523,10 @@ impl Packed {
         self.packed_ttl().filter(|ttl| ttl.expiry != NO_EXPIRY).map(|ttl| WallMillis(ttl.expiry))
     }
 
+    pub(super) fn ttl_author(&self) -> Option<OriginIndex> {
+        self.packed_ttl().map(|ttl| OriginIndex(ttl.origin))
+    }
+
     pub(crate) fn ttl(&self, origins: &Origins) -> Option<Ttl> {
         let ttl = self.packed_ttl()?;
         Some(Ttl {

@@ -1,12 +1,10 @@
 //! A shard's part of one database: its slots' tables, and what is counted of them.
 
-use std::collections::BTreeSet;
-
 use shared::change::CellId;
 use shared::state::FlushState;
-use shared::time::WallMillis;
 use shared::version::Version;
 
+use super::expiries::{Expiries, Expiry};
 use super::table::Table;
 use crate::store::dead::{CellName, Dead, DeadParts, Place};
 use crate::store::entry::Entry;
@@ -46,8 +44,8 @@ pub(super) struct Database {
     pub(super) bytes: usize,
     /// The newest flush that went over this database.
     pub(super) flushed: Flushed,
-    /// The keys that expire, dead ones included, by when, named by their hash.
-    pub(super) expiries: BTreeSet<(WallMillis, u64)>,
+    /// The keys that expire, dead ones included.
+    pub(super) expiries: Expiries,
 }
 
 /// What a key takes in the order of expiries, about: a tree's nodes are some two thirds full.
@@ -70,7 +68,7 @@ const _: () = assert!(size_of::<Slot>() == 64, "a slot is a line of the processo
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) struct Footprint {
     pub(super) live: bool,
-    pub(super) expiry: Option<WallMillis>,
+    pub(super) expiry: Option<Expiry>,
     pub(super) dead: Dead,
     pub(super) digest: u64,
     /// What it takes of memory, but for its place in the table.
@@ -81,7 +79,7 @@ impl Footprint {
     pub(super) const NONE: Self = Self { live: false, expiry: None, dead: Dead::NONE, digest: 0, bytes: 0 };
 
     pub(super) fn of(entry: &Entry, db: u8, hash: u64, flushed: Version, origins: &Origins) -> Self {
-        let expiry = entry.expiry();
+        let expiry = Expiry::of(entry, origins);
         Self {
             live: entry.kind().is_some(),
             expiry,
@@ -126,10 +124,10 @@ impl Database {
             return;
         }
         if let Some(expiry) = before.expiry {
-            self.expiries.remove(&(expiry, hash));
+            self.expiries.remove(expiry, hash);
         }
         if let Some(expiry) = after.expiry {
-            self.expiries.insert((expiry, hash));
+            self.expiries.insert(expiry, hash);
         }
     }
 

@@ -74,8 +74,7 @@ impl Shard {
 
     /// A moment between those at which the first and the last of the database's keys expire.
     fn random_moment(&self, db: u8, random: &mut Random) -> WallMillis {
-        let expiries = &self.databases[usize::from(db)].expiries;
-        let (Some((first, _)), Some((last, _))) = (expiries.first(), expiries.last()) else {
+        let Some((first, last)) = self.databases[usize::from(db)].expiries.bounds() else {
             return WallMillis(0);
         };
         WallMillis(first.0.saturating_add(random.below((last.0 - first.0).max(1) as usize) as u64))
@@ -83,8 +82,8 @@ impl Shard {
 
     /// The live keys that expire from a moment on, in that order.
     fn in_order(&self, db: u8, from: WallMillis) -> impl Iterator<Item = &Entry> {
-        let expiries = self.databases[usize::from(db)].expiries.range((from, 0)..);
-        let entries = expiries.flat_map(move |(expiry, hash)| self.expiring_at(db, *expiry, *hash));
+        let expiries = self.databases[usize::from(db)].expiries.from(from);
+        let entries = expiries.flat_map(move |(expiry, hash)| self.expiring_at(db, expiry, hash));
         entries.filter(|entry| entry.kind().is_some())
     }
 
