@@ -627,6 +627,10 @@ impl OpenWrite<'_> {
     /// Appends the write's changes, all at its one timestamp.
     pub(crate) fn append(mut self, changes: &[Change<'_>]) {
         let Version { timestamp, origin } = self.version;
+        // A buffer that holds a batch's worth would have to move to take large values, too.
+        if self.end.open.payload_bytes() >= BATCH_BYTES {
+            self.end.seal_open();
+        }
         self.end.open.append(timestamp, changes);
         self.end.frontier.advance(origin, timestamp);
     }
