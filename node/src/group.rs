@@ -20,6 +20,10 @@
 //!   evicts goes on naming the evicted until that takes effect, and who joins meanwhile waits for it as its group does.
 //! - Who *departed*, because an eviction has taken effect, stays evicted: members may have dropped what forbids its
 //!   writes. If somebody names it once more, who has not heard of that or had said so before, all evict it again.
+//! - Announcements tell their author's *runs* until all know the present one. Who knows a member by a run that is not among
+//!   them knows a history that the member has not: an old copy of its directory was put back, after it had been started
+//!   from there. It may hold what was deleted meanwhile and forgotten, so nothing is taken from it
+//!   ([`Group::is_known`]), and it is evicted. Two runs of which one knows the other are one history.
 //! - A node is *joining* while it has not met its group, or was evicted: it streams nothing, and counts for nobody,
 //!   before it has taken the group's state over and was enrolled by a member, durably.
 //!
