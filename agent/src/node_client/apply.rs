@@ -259,7 +259,7 @@ mod tests {
 
     #[test]
     fn answers_are_told_apart() {
-        let mut lane = Lane::sent(&[1, 1, 1, 1, 1]);
+        let mut lane = Lane::sent(&[1, 1, 1, 1, 1, 1]);
         assert_eq!(lane.answer(done("2a")), Some(Ok(Timestamp(0x2a))));
         let gap = Value::Error(b"GAP 0000000000000001 2a");
         assert_eq!(lane.answer(gap), Some(Err(ApplyRefusal::Gap)));
