@@ -28,8 +28,8 @@ const OUTPUT_PAUSE_BYTES: usize = 1 << 20;
 /// Buffers larger than this are given back when they are empty.
 const BUFFER_BYTES_KEPT: usize = 16 << 10;
 
-/// Room for so much of a request is made as soon as any of it has arrived. What is not written to takes no memory.
-const INPUT_TRUSTED_BYTES: usize = 1 << 20;
+/// Room for a request is made for so many times what has arrived of it: more would cost who only announces one too little.
+const INPUT_ROOM_FACTOR: usize = 8;
 
 /// A non-blocking socket of either sort.
 #[derive(Debug)]
@@ -325,16 +325,16 @@ impl Connection {
         self.client.record.is_blocked.store(self.waiting.is_some(), Ordering::Relaxed);
     }
 
-    /// Makes room for the rest of a large request, so that it need not be moved while it arrives: though beyond
-    /// [`INPUT_TRUSTED_BYTES`] no more at once than has arrived of it, for announcing costs nothing. Gives a large buffer
-    /// back, and lets others see how it stands.
+    /// Makes room for the rest of a large request, so that it is seldom moved while it arrives, though not for more at once
+    /// than [`INPUT_ROOM_FACTOR`] permits, for announcing costs nothing; gives a large buffer back; and lets others see how
+    /// it stands.
     fn tidy_input(&mut self, clocks: Clocks) {
         if !self.input.is_empty() {
             let missing = self.decoder.bytes_needed().saturating_sub(self.input.len());
             if missing > 0 {
                 // And for what is read with its end.
-                let room = missing.min(self.input.len().max(INPUT_TRUSTED_BYTES)) + BUFFER_BYTES_KEPT;
-                self.input.reserve_exact(room);
+                let permitted = (self.input.len() * INPUT_ROOM_FACTOR).max(BUFFER_BYTES_KEPT);
+                self.input.reserve_exact(missing.min(permitted) + BUFFER_BYTES_KEPT);
             }
         } else if self.input.capacity() > BUFFER_BYTES_KEPT {
             self.input = Vec::new();
