@@ -331,7 +331,9 @@ impl Connection {
     fn tidy_input(&mut self, clocks: Clocks) {
         if !self.input.is_empty() {
             let missing = self.decoder.bytes_needed().saturating_sub(self.input.len());
-            if missing > 0 {
+            let spare = self.input.capacity() - self.input.len();
+            // Not at each read: what has arrived moves whenever room is made.
+            if spare < missing.min(BUFFER_BYTES_KEPT) {
                 // And for what is read with its end.
                 let permitted = (self.input.len() * INPUT_ROOM_FACTOR).max(BUFFER_BYTES_KEPT);
                 self.input.reserve_exact(missing.min(permitted) + BUFFER_BYTES_KEPT);
