@@ -203,6 +203,20 @@ fn check_holds(host: &Host, key: &str, expected: &str) {
     assert_eq!(found.as_deref(), Some(expected), "{key} at {}", host.name());
 }
 
+/// Others would wait a minute for the member that has set the TTL, and so would it, if it did not know that it was that.
+#[test]
+fn expired_keys_go_at_once_though_who_set_their_ttl_was_started_again() {
+    let mut group = Group::new(&programs!(), 1);
+    group[0].start_node();
+    group[0].run(&["SET", "key", "value", "PX", "1500"]);
+    group[0].node.as_mut().expect("it runs").stop();
+    group[0].start_node();
+    wait_for("the key to be removed", || {
+        let keys: u64 = redis::cmd("DBSIZE").query(&mut group[0].client()).expect("DBSIZE answers");
+        if keys == 0 { Ok(()) } else { Err(format!("{keys} keys")) }
+    });
+}
+
 /// A start must not cut what was durable. The refusal says where the damage is and what to do; both things that it
 /// offers are then done.
 #[test]
