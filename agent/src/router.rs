@@ -289,6 +289,15 @@ impl Router {
         routes.chain(self.avoided.values().copied()).min()
     }
 
+    /// The link that an origin is pulled from.
+    #[must_use]
+    pub fn upstream(&self, origin: Origin) -> Option<LinkId> {
+        match self.routes.get(&origin)? {
+            Route::Pulling(pulling) => Some(pulling.link),
+            Route::Draining(..) => None,
+        }
+    }
+
     /// The link that each origin is pulled from, with how many milliseconds ago somebody said for the first time that it
     /// has more of it than is held here, or how late is what comes over the link, if that is more; 0 if nothing is missing.
     pub fn upstreams(&self, now: MonoMillis) -> impl Iterator<Item = (Origin, LinkId, u64)> + '_ {
@@ -438,7 +447,7 @@ impl Router {
     }
 
     fn is_pulling(&self, link: LinkId, origin: Origin) -> bool {
-        matches!(self.routes.get(&origin), Some(Route::Pulling(pulling)) if pulling.link == link)
+        self.upstream(origin) == Some(link)
     }
 }
 

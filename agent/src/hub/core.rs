@@ -157,6 +157,13 @@ impl Core {
         self.links.keys().copied()
     }
 
+    /// The link that an origin is pulled from.
+    #[cfg(feature = "simulation")]
+    #[must_use]
+    pub fn upstream(&self, origin: Origin) -> Option<LinkId> {
+        self.router.upstream(origin)
+    }
+
     /// The name of an admitted link's peer.
     #[must_use]
     pub fn peer_name(&self, link: LinkId) -> Option<&str> {

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use agent::simulation::{Command, Core, Input, LinkId, NodePoint, Output, Question};
+use agent::simulation::{Core, Input, LinkId, NodePoint, Output, Question};
 use node::simulation::SimulatedNode;
 use shared::announcement::Member;
 use shared::feed::{FeedInfo, LinkReport};
@@ -51,8 +51,6 @@ pub(crate) struct Agent {
     core: Core,
     drivers: BTreeMap<LinkId, Driver>,
     peers: BTreeMap<LinkId, Member>,
-    /// From which link each origin is pulled.
-    upstreams: BTreeMap<Origin, LinkId>,
     diallers: Vec<Dialler>,
     next_link: u64,
     /// Answers of the node on their way to the core.
@@ -79,7 +77,6 @@ impl Agent {
             info,
             drivers: BTreeMap::new(),
             peers: BTreeMap::new(),
-            upstreams: BTreeMap::new(),
             diallers,
             next_link: 0,
             answers: VecDeque::new(),
@@ -129,7 +126,7 @@ impl Agent {
 
     /// The name of the node that an origin is pulled from.
     pub(crate) fn upstream(&self, origin: Origin) -> Option<&str> {
-        Some(&self.peers.get(self.upstreams.get(&origin)?)?.name)
+        Some(&self.peers.get(&self.core.upstream(origin)?)?.name)
     }
 
     fn deadline(&self, around: &Surroundings<'_>) -> Micros {
@@ -185,7 +182,6 @@ impl Agent {
         let Some(driver) = self.drivers.remove(&link) else { return };
         around.notes.push(format!("link ends: {}", driver.ending()));
         self.peers.remove(&link);
-        self.upstreams.retain(|_, upstream| *upstream != link);
         self.handle(Input::Closed { link, has_left: driver.has_left() }, around);
         let linked: BTreeSet<NodeId> = self.peers.values().map(|peer| peer.node_id).collect();
         for (index, dialler) in self.diallers.iter_mut().enumerate() {
@@ -202,7 +198,6 @@ impl Agent {
         while let Some(output) = self.core.poll_output() {
             match output {
                 Output::Tell(link, command) => {
-                    self.note_upstream(link, &command);
                     if let Some(driver) = self.drivers.get_mut(&link) {
                         let was_up = driver.is_up();
                         driver.obey(&command, around.now);
@@ -247,18 +242,6 @@ impl Agent {
         let due = now.mono_us + around.random.u64(0..=around.pace.report);
         let due = self.answers.back().map_or(0, |(before, _)| *before).max(due);
         self.answers.push_back((due, answer));
-    }
-
-    fn note_upstream(&mut self, link: LinkId, command: &Command) {
-        match command {
-            Command::Subscribe(origin, _) => {
-                self.upstreams.insert(*origin, link);
-            }
-            Command::Unsubscribe(origin) if self.upstreams.get(origin) == Some(&link) => {
-                self.upstreams.remove(origin);
-            }
-            _ => {}
-        }
     }
 
     fn links(&self) -> Vec<LinkReport> {
