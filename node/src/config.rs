@@ -42,7 +42,7 @@ pub(crate) struct Flags {
     /// keep nothing on disk: after a restart the data comes from peers
     #[argh(switch)]
     memory: bool,
-    /// with --memory: bytes of the newest writes kept for peers that were away (default: 256mb)
+    /// with --memory: bytes of writes kept at most while a peer is away (default: 256mb)
     #[argh(option)]
     log_memory: Option<Bytes>,
     /// bytes of the log before a snapshot that stay on disk, for peers that were away (default: 1gb)

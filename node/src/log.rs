@@ -11,6 +11,7 @@
 //! - [`identity`]: the node's id, name and group.
 //! - [`writer`]: sealed batches to disk, group commit, and what happens when the disk is full.
 //! - [`left`]: how much log is left for a member that is behind.
+//! - [`release`]: what a log without a disk lets go of because nobody is behind.
 //! - [`adopt`]: how the log jumps to what a reconcile has brought.
 //! - [`snapshot`], [`snapshotting`]: all that a node holds in one file, and how it is written while the node runs.
 
@@ -29,6 +30,8 @@ pub(crate) mod identity;
 pub(crate) mod writer;
 
 mod left;
+
+pub(crate) mod release;
 
 pub(crate) mod adopt;
 
@@ -51,6 +54,7 @@ use shared::version::{Frontier, Version};
 
 use self::disk::Disk;
 use self::index::LogIndex;
+use self::release::Released;
 use self::segment::{LogError, LogPosition, LogReader};
 use self::writer::Asked;
 use crate::lock_order::{Held, Level, before};
@@ -77,7 +81,7 @@ const POISON_FACTOR: u64 = 10;
 pub(crate) enum Retention {
     /// To disk, by the writer thread.
     Disk,
-    /// Nowhere: the newest are kept in memory, up to this many bytes.
+    /// Nowhere: those that somebody may yet need are kept in memory, up to this many bytes.
     Memory { bytes_max: usize },
 }
 
@@ -179,6 +183,7 @@ pub(crate) struct End {
     durable: LogPosition,
     index: LogIndex,
     retention: Retention,
+    released: Released,
     fault: Option<String>,
     asked: Asked,
     stopping: bool,
@@ -213,6 +218,7 @@ impl Log {
                 durable: start.end,
                 index: start.index,
                 retention: start.retention,
+                released: Released::default(),
                 fault: None,
                 asked: Asked::default(),
                 stopping: false,
@@ -536,13 +542,13 @@ impl End {
 
     /// Drops the oldest batches from memory: those on disk, or without a disk, for good.
     fn trim(&mut self) {
-        let bytes_max = match self.retention {
-            Retention::Disk => RECENT_BYTES_MAX,
-            Retention::Memory { bytes_max } => bytes_max,
-        };
-        while self.recent_bytes > bytes_max
-            && let Some(oldest) = self.recent.front()
-            && (self.retention != Retention::Disk || oldest.end() <= self.written)
+        while let Some(oldest) = self.recent.front()
+            && match self.retention {
+                Retention::Disk => self.recent_bytes > RECENT_BYTES_MAX && oldest.end() <= self.written,
+                Retention::Memory { bytes_max } => {
+                    self.recent_bytes > bytes_max || oldest.end() <= self.released.before
+                }
+            }
         {
             self.recent_bytes -= oldest.bytes.len();
             if let Retention::Memory { .. } = self.retention {

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use shared::clock::Timestamp;
 use shared::id::Origin;
 
+use crate::log::release::StreamPosition;
 use crate::log::segment::LogPosition;
 use crate::log::{Log, Sealed};
 use crate::node::{MergeCounters, count};
@@ -31,7 +32,7 @@ pub(crate) struct Subscription {
 pub(crate) struct Cursor {
     origins: BTreeMap<Origin, Timestamp>,
     others: Option<Timestamp>,
-    position: LogPosition,
+    position: StreamPosition,
 }
 
 impl Cursor {
@@ -44,11 +45,12 @@ impl Cursor {
         log: &Log,
         asked: &Subscription,
     ) -> Result<(), BTreeMap<Origin, Timestamp>> {
-        let cursor = self.resubscribe(asked);
+        log.add_stream(&self.position);
+        let (origins, others) = self.resubscribe(asked);
         let mut starts = BTreeMap::new();
         let mut position = log.end();
         for origin in log.origins() {
-            let Some(after) = cursor.after(origin) else { continue };
+            let Some(after) = origins.get(&origin).copied().or(others) else { continue };
             match log.find(origin, after) {
                 Ok(Some(start)) => position = position.min(start),
                 Ok(None) => {}
@@ -58,29 +60,30 @@ impl Cursor {
             }
         }
         if starts.is_empty() {
-            *self = Self { position, ..cursor };
+            (self.origins, self.others) = (origins, others);
+            self.position.set(position);
             return Ok(());
         }
         if self.others.is_none() && self.origins.is_empty() {
-            self.position = log.end();
+            self.position.set(log.end());
         }
         Err(starts)
     }
 
     /// Where in the log it goes on.
-    pub(crate) const fn position(&self) -> LogPosition {
-        self.position
+    pub(crate) fn position(&self) -> LogPosition {
+        self.position.get()
     }
 
     /// Goes on from `next`: what lies before it was read.
-    pub(crate) const fn pass(&mut self, next: LogPosition) {
-        self.position = next;
+    pub(crate) fn pass(&mut self, next: LogPosition) {
+        self.position.set(next);
     }
 
     /// Moves past these batches, the log's next, and gives those of them that are wanted.
     pub(crate) fn take_wanted(&mut self, batches: Vec<Sealed>, counters: &MergeCounters) -> Vec<Sealed> {
         if let Some(last) = batches.last() {
-            self.position = self.position.max(last.end());
+            self.pass(self.position().max(last.end()));
         }
         let wanted: Vec<Sealed> = batches.into_iter().filter(|sealed| self.take(sealed)).collect();
         count(&counters.batches_out, wanted.len() as u64);
@@ -92,7 +95,7 @@ impl Cursor {
     pub(crate) fn is_cut_off(&self, log: &Log) -> bool {
         let is_truncated =
             |origin: &Origin| self.after(*origin).is_some_and(|after| log.find(*origin, after).is_err());
-        self.position < log.serve_from() || log.origins().iter().any(is_truncated)
+        self.position() < log.serve_from() || log.origins().iter().any(is_truncated)
     }
 
     fn after(&self, origin: Origin) -> Option<Timestamp> {
@@ -100,7 +103,7 @@ impl Cursor {
     }
 
     /// What a new subscription means for this stream.
-    fn resubscribe(&self, asked: &Subscription) -> Self {
+    fn resubscribe(&self, asked: &Subscription) -> (BTreeMap<Origin, Timestamp>, Option<Timestamp>) {
         let point = |wanted: Wanted, here: Option<Timestamp>| match wanted {
             Wanted::After(after) => after,
             Wanted::Continued => here.unwrap_or(Timestamp::ZERO),
@@ -114,7 +117,7 @@ impl Cursor {
             }
         }
         let others = asked.others.map(|wanted| point(wanted, self.others));
-        Self { origins, others, position: self.position }
+        (origins, others)
     }
 
     /// Takes the batch if it is wanted. One that begins beyond what the follower has by now stands in the log because of

@@ -74,6 +74,7 @@ impl Node {
         }
         self.rewind(clocks, &mut maintained);
         self.look_after_group(clocks, now, &mut maintained);
+        self.release_log(now);
         maintained.notices.extend(self.conversations.lock().on_tick(self, clocks));
         self.reissue(clocks, &mut maintained);
         self.restate_missing(clocks);

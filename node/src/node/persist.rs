@@ -81,6 +81,16 @@ impl Node {
         needed.min().unwrap_or_else(|| self.log.end())
     }
 
+    /// Lets a log without a disk go of what every member holds. As long as one has to reconcile, or was not heard, that is
+    /// nothing.
+    pub(super) fn release_log(&self, now: MonoMillis) {
+        let reports = self.membership.lock().group.reports(now);
+        let held_by_all = reports.iter().try_fold(self.log.end(), |all, report| {
+            Some(all.min(self.log.needed_from(report.held.as_ref()?)?))
+        });
+        self.log.release(held_by_all.unwrap_or_default(), now);
+    }
+
     /// Asks for a snapshot of what is held when it begins.
     pub(crate) fn request_snapshot(&self) -> Ticket {
         self.snapshots.request(Why::Asked)
