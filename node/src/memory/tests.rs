@@ -172,5 +172,5 @@ fn what_is_left_of_a_removed_key_takes_little() {
         transaction.evict(&key).expect("it is small");
     });
     let left = node.store.lock_shard(key.shard()).find(&key).map(|entry| entry.memory());
-    assert_eq!(left, Some(64), "a tombstone in one allocation, and its place in the table");
+    assert_eq!(left, Some(56), "a tombstone in one allocation, and its place in the table");
 }

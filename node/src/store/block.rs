@@ -65,7 +65,7 @@ use self::written::Written;
 use super::rich::{Cell, parse_integer, rank_order};
 
 pub(crate) use self::list::{ListSeat, Tail};
-pub(crate) use self::patch::Patch;
+pub(crate) use self::patch::{Patch, Splice};
 pub(crate) use self::seat::Seat;
 pub(crate) use self::spots::Cells;
 pub(crate) use self::text::Text;

@@ -7,6 +7,9 @@ mod held;
 
 mod packed;
 
+#[allow(unsafe_code, reason = "see there")]
+mod word;
+
 use std::borrow::Cow;
 
 use shared::change::{CellId, Kind, Op, Value};
@@ -24,62 +27,49 @@ use super::key::Key;
 use super::origins::{OriginIndex, Origins, TooManyOrigins};
 use super::rich::{Cell, OwnContribution, RichKey, Source, Ttl, end_of};
 use super::shard::Flushed;
-use super::usage::Usage;
+use super::usage::{Accessed, Usage};
 
 pub(crate) use self::held::Held;
-pub(crate) use self::packed::{CellChange, Count, Packed, PackedCells, Put};
-
-/// The state of one key.
-#[derive(Debug)]
-pub(crate) enum Entry {
-    Packed(Packed),
-    Rich(Box<RichKey>),
-}
-
-const _: () = assert!(size_of::<Entry>() == 16, "two words per key in the tables");
+pub(crate) use self::packed::{CellChange, Count, PackedCells, Put};
+pub(crate) use self::word::{Entry, Form, Packed, View, ViewMut};
 
 impl Entry {
     /// A key of which nothing is known yet, but that a flush up to `flushed` went over it.
     pub(crate) fn absent(key: &[u8], flushed: Flushed, origins: &Origins) -> Result<Self, TooManyOrigins> {
         if flushed.version != flushed.entry {
-            return Ok(Self::Rich(Box::new(RichKey::absent(key, flushed))));
+            return Ok(Box::new(RichKey::absent(key, flushed)).into());
         }
         let index = origins.intern(flushed.version.origin)?;
-        Ok(Self::Packed(Packed::new(key, None, flushed.version.timestamp, index)))
-    }
-
-    /// What stands in a place that holds no key. Takes no memory of its own.
-    pub(super) fn nothing() -> Self {
-        Self::Packed(Packed::nothing())
+        Ok(Packed::new(key, None, flushed.version.timestamp, index).into())
     }
 
     pub(crate) fn key(&self) -> &[u8] {
-        match self {
-            Self::Packed(packed) => packed.key(),
-            Self::Rich(rich) => &rich.key,
+        match self.view() {
+            View::Packed(packed) => packed.key(),
+            View::Rich(rich) => &rich.key,
         }
     }
 
     pub(crate) fn ttl(&self, origins: &Origins) -> Option<Ttl> {
-        match self {
-            Self::Packed(packed) => packed.ttl(origins),
-            Self::Rich(rich) => rich.ttl,
+        match self.view() {
+            View::Packed(packed) => packed.ttl(origins),
+            View::Rich(rich) => rich.ttl,
         }
     }
 
     /// When the key expires, if it does.
     pub(crate) fn expiry(&self) -> Option<WallMillis> {
-        match self {
-            Self::Packed(packed) => packed.expiry(),
-            Self::Rich(rich) => rich.ttl.and_then(|ttl| ttl.expiry),
+        match self.view() {
+            View::Packed(packed) => packed.expiry(),
+            View::Rich(rich) => rich.ttl.and_then(|ttl| ttl.expiry),
         }
     }
 
     /// Whether this node has given the key its TTL, in this run or one before.
     pub(crate) fn is_ttl_own(&self, origins: &Origins) -> bool {
-        match self {
-            Self::Packed(packed) => packed.ttl_author().is_some_and(|author| origins.is_own(author)),
-            Self::Rich(rich) => {
+        match self.view() {
+            View::Packed(packed) => packed.ttl_author().is_some_and(|author| origins.is_own(author)),
+            View::Rich(rich) => {
                 let author = rich.ttl.and_then(|ttl| origins.find(ttl.version.origin));
                 author.is_some_and(|author| origins.is_own(author))
             }
@@ -88,9 +78,9 @@ impl Entry {
 
     /// The kind that clients see but for expiry, which is judged by the reader's clock.
     pub(crate) fn kind(&self) -> Option<Kind> {
-        match self {
-            Self::Packed(packed) => packed.kind(),
-            Self::Rich(rich) => rich.kind(),
+        match self.view() {
+            View::Packed(packed) => packed.kind(),
+            View::Rich(rich) => rich.kind(),
         }
     }
 
@@ -107,16 +97,16 @@ impl Entry {
     /// As [`Entry::memory`], without its place in the table.
     #[inline(always)]
     pub(crate) fn held_bytes(&self) -> usize {
-        match self {
-            Self::Packed(packed) => allocated(packed.memory()),
-            Self::Rich(rich) => rich.memory(),
+        match self.view() {
+            View::Packed(packed) => allocated(packed.memory()),
+            View::Rich(rich) => rich.memory(),
         }
     }
 
     /// The string's bytes. The caller has seen that the visible kind is a string.
     pub(crate) fn string(&self) -> Cow<'_, [u8]> {
-        match self {
-            Self::Packed(packed) => match packed.cells() {
+        match self.view() {
+            View::Packed(packed) => match packed.cells() {
                 None => match packed.count() {
                     Some(count) => Cow::Owned(text_of(count)),
                     None => Cow::Borrowed(packed.value()),
@@ -126,14 +116,14 @@ impl Entry {
                     _ => Cow::default(),
                 },
             },
-            Self::Rich(rich) => rich.string().unwrap_or_default(),
+            View::Rich(rich) => rich.string().unwrap_or_default(),
         }
     }
 
     /// What clients see of a cell, apart from expiry.
     pub(crate) fn cell_value(&self, id: &CellId<'_>) -> Option<Value<'_>> {
-        match self {
-            Self::Packed(packed) => match packed.cells() {
+        match self.view() {
+            View::Packed(packed) => match packed.cells() {
                 Some(cells) => cells.get(id)?.cell(&cells.block).into_value(None),
                 None if packed.is_tombstone() || *id != CellId::STRING => None,
                 None => match packed.count() {
@@ -141,60 +131,60 @@ impl Entry {
                     None => Some(Value::Bytes(Cow::Borrowed(packed.value()))),
                 },
             },
-            Self::Rich(rich) => rich.cell_value(id),
+            View::Rich(rich) => rich.cell_value(id),
         }
     }
 
     /// What is known of a cell, but for that of a string written whole.
     pub(crate) fn cell(&self, id: &CellId<'_>, origins: &Origins) -> Option<Cell<'_>> {
-        match self {
-            Self::Packed(packed) => match packed.cells() {
+        match self.view() {
+            View::Packed(packed) => match packed.cells() {
                 Some(cells) => Some(cells.get(id)?.cell(&cells.block)),
                 None => packed.count().filter(|_| id.kind == Kind::String).map(|count| count.cell(origins)),
             },
-            Self::Rich(rich) => rich.cell(id),
+            View::Rich(rich) => rich.cell(id),
         }
     }
 
     /// The elements of this kind. The caller has seen that it is the visible one.
     pub(crate) fn collection(&self, kind: Kind) -> Option<Collection<'_>> {
-        match self {
-            Self::Packed(packed) => Some(Collection::packed(packed.cells()?, kind)),
-            Self::Rich(rich) => Some(Collection::rich(rich, kind)),
+        match self.view() {
+            View::Packed(packed) => Some(Collection::packed(packed.cells()?, kind)),
+            View::Rich(rich) => Some(Collection::rich(rich, kind)),
         }
     }
 
     pub(crate) fn reset(&self, origins: &Origins) -> Version {
-        match self {
-            Self::Packed(packed) => packed.version(origins),
-            Self::Rich(rich) => rich.reset,
+        match self.view() {
+            View::Packed(packed) => packed.version(origins),
+            View::Rich(rich) => rich.reset,
         }
     }
 
     /// The log entry that made the key's reset, or its mark.
     pub(crate) fn reset_entry(&self, origins: &Origins) -> Version {
-        match self {
-            Self::Packed(packed) => packed.reset_entry(origins),
-            Self::Rich(rich) => rich.mark.map_or(rich.reset_entry, |mark| mark.entry),
+        match self.view() {
+            View::Packed(packed) => packed.reset_entry(origins),
+            View::Rich(rich) => rich.mark.map_or(rich.reset_entry, |mark| mark.entry),
         }
     }
 
     /// The newest timestamp held for the key, or a later one.
     pub(crate) fn newest(&self, origins: &Origins) -> Timestamp {
-        match self {
-            Self::Packed(packed) => {
+        match self.view() {
+            View::Packed(packed) => {
                 let ttl = packed.ttl(origins).map_or(Timestamp::ZERO, |ttl| ttl.version.timestamp);
                 packed.timestamp().max(ttl).max(packed.newest_cell())
             }
-            Self::Rich(rich) => rich.newest(),
+            View::Rich(rich) => rich.newest(),
         }
     }
 
     /// The first timestamp that a standing mark does not hide.
     pub(crate) fn mark_end(&self) -> Timestamp {
-        match self {
-            Self::Packed(_) => Timestamp::ZERO,
-            Self::Rich(rich) => rich.mark.map_or(Timestamp::ZERO, |mark| end_of(mark.expiry)),
+        match self.view() {
+            View::Packed(_) => Timestamp::ZERO,
+            View::Rich(rich) => rich.mark.map_or(Timestamp::ZERO, |mark| end_of(mark.expiry)),
         }
     }
 
@@ -209,10 +199,10 @@ impl Entry {
     }
 
     /// When it was last used, or how often it is: see [`usage`](super::usage).
-    pub(crate) fn accessed(&self) -> u32 {
-        match self {
-            Self::Packed(packed) => packed.accessed(),
-            Self::Rich(rich) => rich.accessed,
+    pub(crate) fn accessed(&self) -> Accessed {
+        match self.view() {
+            View::Packed(packed) => packed.accessed(),
+            View::Rich(rich) => rich.accessed,
         }
     }
 
@@ -222,23 +212,23 @@ impl Entry {
         self.set_accessed(noted);
     }
 
-    fn set_accessed(&mut self, accessed: u32) {
-        match self {
-            Self::Packed(packed) => packed.set_accessed(accessed),
-            Self::Rich(rich) => rich.accessed = accessed,
+    fn set_accessed(&mut self, accessed: Accessed) {
+        match self.view_mut() {
+            ViewMut::Packed(packed) => packed.set_accessed(accessed),
+            ViewMut::Rich(rich) => rich.accessed = accessed,
         }
     }
 
     /// Whether nothing but a flush, which the shard remembers, is left of the key.
     pub(crate) fn is_vacant(&self, flushed: Version, origins: &Origins) -> bool {
-        match self {
-            Self::Packed(packed) => {
+        match self.view() {
+            View::Packed(packed) => {
                 packed.is_tombstone()
                     && !packed.has_ttl()
                     && packed.timestamp() <= flushed.timestamp
                     && packed.version(origins) <= flushed
             }
-            Self::Rich(rich) => {
+            View::Rich(rich) => {
                 rich.cells.is_empty() && rich.ttl.is_none() && rich.mark.is_none() && rich.reset <= flushed
             }
         }
@@ -254,16 +244,18 @@ impl Entry {
         source: Source,
         origins: &Origins,
     ) -> Result<bool, TooManyOrigins> {
-        if let Self::Packed(packed) = self {
+        if let ViewMut::Packed(packed) = self.view_mut() {
             if let Some(changed) = packed.merge(&op, at, index, source, origins) {
                 return Ok(changed);
             }
-            *self = Self::Rich(Box::new(packed.to_rich(origins)));
+            *self = Box::new(packed.to_rich(origins)).into();
         }
-        let Self::Rich(rich) = self else { unreachable!("packed entries were made rich above") };
+        let ViewMut::Rich(rich) = self.view_mut() else {
+            unreachable!("packed entries were made rich above")
+        };
         let changed = rich.merge(op, at, source);
         if let Some(packed) = Packed::of(rich, origins)? {
-            *self = Self::Packed(packed);
+            *self = packed.into();
         }
         Ok(changed)
     }
@@ -271,16 +263,16 @@ impl Entry {
     /// In packed form if there is one. Never fails: with too many origins the key simply stays as it is.
     pub(crate) fn of_rich(rich: RichKey, origins: &Origins) -> Self {
         match Packed::of(&rich, origins) {
-            Ok(Some(packed)) => Self::Packed(packed),
-            Ok(None) | Err(TooManyOrigins) => Self::Rich(Box::new(rich)),
+            Ok(Some(packed)) => packed.into(),
+            Ok(None) | Err(TooManyOrigins) => Box::new(rich).into(),
         }
     }
 
     /// As a whole, for what needs every rule or every part of the state.
     pub(crate) fn into_rich(self, origins: &Origins) -> RichKey {
-        match self {
-            Self::Packed(packed) => packed.to_rich(origins),
-            Self::Rich(rich) => *rich,
+        match self.into_form() {
+            Form::Packed(packed) => packed.to_rich(origins),
+            Form::Rich(rich) => *rich,
         }
     }
 
@@ -289,9 +281,9 @@ impl Entry {
         if let Some(plain) = self.plain_digest(db, hash, origins) {
             return plain;
         }
-        let (live, cells, ttl) = match self {
-            Self::Packed(packed) if packed.is_tombstone() => (false, 0, packed.ttl(origins)),
-            Self::Packed(packed) => match packed.cells() {
+        let (live, cells, ttl) = match self.view() {
+            View::Packed(packed) if packed.is_tombstone() => (false, 0, packed.ttl(origins)),
+            View::Packed(packed) => match packed.cells() {
                 Some(cells) => (cells.len() > 0, cells.digest(), packed.ttl(origins)),
                 None if let Some(count) = packed.count() => {
                     (true, count.digest(origins), packed.ttl(origins))
@@ -301,7 +293,7 @@ impl Entry {
                     (true, digest::cell(Kind::String, &[], version), packed.ttl(origins))
                 }
             },
-            Self::Rich(rich) => (rich.kind().is_some(), rich.tally().digest, rich.ttl),
+            View::Rich(rich) => (rich.kind().is_some(), rich.tally().digest, rich.ttl),
         };
         match ttl.filter(|ttl| ttl.expiry.is_some()) {
             Some(ttl) => digest::key(db, hash, cells ^ digest::ttl(ttl.version)),
@@ -312,8 +304,8 @@ impl Entry {
 
     /// As [`Entry::digest`], if it is a live string written whole, which has no TTL and nothing dead.
     pub(crate) fn plain_digest(&self, db: u8, hash: u64, origins: &Origins) -> Option<u64> {
-        match self {
-            Self::Packed(packed) if packed.is_plain() => {
+        match self.view() {
+            View::Packed(packed) if packed.is_plain() => {
                 let version = packed.version(origins);
                 Some(digest::key(db, hash, digest::cell(Kind::String, &[], version)))
             }
@@ -323,9 +315,9 @@ impl Entry {
 
     /// As [`Entry::digest`], of values and the expiry, too.
     pub(crate) fn deep_digest(&self, db: u8, hash: u64, origins: &Origins) -> u64 {
-        let cells = match self {
-            Self::Packed(packed) if packed.is_tombstone() => 0,
-            Self::Packed(packed) => match packed.cells() {
+        let cells = match self.view() {
+            View::Packed(packed) if packed.is_tombstone() => 0,
+            View::Packed(packed) => match packed.cells() {
                 Some(cells) => {
                     cells.iter().fold(0, |parts, (id, cell)| parts ^ digest::deep_part(&id, &cell, None))
                 }
@@ -337,7 +329,7 @@ impl Entry {
                     digest::with_bytes(part, packed.value())
                 }
             },
-            Self::Rich(rich) => rich.deep_parts(),
+            View::Rich(rich) => rich.deep_parts(),
         };
         let ttl = self.ttl(origins).and_then(|ttl| Some((ttl.version, ttl.expiry?)));
         match ttl {
@@ -351,9 +343,9 @@ impl Entry {
 
     /// What is dead of it.
     pub(crate) fn dead(&self, flushed: Version, origins: &Origins) -> Dead {
-        match self {
-            Self::Packed(packed) => packed.dead(flushed, origins),
-            Self::Rich(rich) => {
+        match self.view() {
+            View::Packed(packed) => packed.dead(flushed, origins),
+            View::Rich(rich) => {
                 let parts = rich.dead_parts(flushed).iter().flatten().count();
                 let mut dead = rich.tally().dead;
                 dead.things += parts;
@@ -367,27 +359,27 @@ impl Entry {
 
     /// The log entries of what is dead of the key as a whole.
     pub(crate) fn dead_parts(&self, flushed: Version, origins: &Origins) -> DeadParts {
-        match self {
-            Self::Packed(packed) => packed.dead_parts(flushed, origins),
-            Self::Rich(rich) => rich.dead_parts(flushed),
+        match self.view() {
+            View::Packed(packed) => packed.dead_parts(flushed, origins),
+            View::Rich(rich) => rich.dead_parts(flushed),
         }
     }
 
     /// The version of the cell's removal, if it was removed.
     pub(crate) fn tombstone(&self, id: &CellId<'_>) -> Option<Version> {
-        match self {
-            Self::Packed(packed) => {
+        match self.view() {
+            View::Packed(packed) => {
                 let cell = packed.cells()?.get(id)?;
                 cell.is_tombstone().then(|| cell.base_version())
             }
-            Self::Rich(rich) => rich.tombstone(id),
+            View::Rich(rich) => rich.tombstone(id),
         }
     }
 
     /// Drops the tombstone of a cell if `stable` covers it: then nothing older can arrive any more. Says whether it did.
     pub(crate) fn drop_tombstone(&mut self, id: &CellId<'_>, stable: &Frontier, origins: &Origins) -> bool {
-        match self {
-            Self::Packed(packed) => {
+        match self.view_mut() {
+            ViewMut::Packed(packed) => {
                 let tombstone =
                     packed.cells().and_then(|cells| cells.get(id)).filter(BlockCell::is_tombstone);
                 let is_stable = tombstone.is_some_and(|cell| stable.covers(cell.base_version()));
@@ -396,10 +388,10 @@ impl Entry {
                 }
                 is_stable
             }
-            Self::Rich(rich) => {
+            ViewMut::Rich(rich) => {
                 let is_dropped = rich.drop_tombstone(id, stable);
                 if is_dropped && let Ok(Some(packed)) = Packed::of(rich, origins) {
-                    *self = Self::Packed(packed);
+                    *self = packed.into();
                 }
                 is_dropped
             }
@@ -408,22 +400,22 @@ impl Entry {
 
     /// The cells that are tombstones.
     pub(crate) fn tombstones(&self) -> Vec<(CellId<'_>, Version)> {
-        match self {
-            Self::Packed(packed) => {
+        match self.view() {
+            View::Packed(packed) => {
                 let cells = packed.cells().into_iter().flat_map(|cells| cells.block.iter());
                 let dead = cells.filter(BlockCell::is_tombstone);
                 dead.map(|cell| (cell.id(), cell.base_version())).collect()
             }
-            Self::Rich(rich) => rich.tombstones().collect(),
+            View::Rich(rich) => rich.tombstones().collect(),
         }
     }
 
     /// As a whole, leaving it as it is.
     #[cfg(any(test, feature = "simulation"))]
     pub(crate) fn to_rich(&self, origins: &Origins) -> RichKey {
-        match self {
-            Self::Packed(packed) => packed.to_rich(origins),
-            Self::Rich(rich) => (**rich).clone(),
+        match self.view() {
+            View::Packed(packed) => packed.to_rich(origins),
+            View::Rich(rich) => rich.clone(),
         }
     }
 }
@@ -432,9 +424,9 @@ impl Entry {
 impl Entry {
     /// Flips a bit of the string, as failing memory does. Says whether it holds one.
     pub(crate) fn flip_a_bit(&mut self) -> bool {
-        match self {
-            Self::Packed(packed) => packed.flip_a_bit(),
-            Self::Rich(rich) => {
+        match self.view_mut() {
+            ViewMut::Packed(packed) => packed.flip_a_bit(),
+            ViewMut::Rich(rich) => {
                 let mut is_flipped = false;
                 rich.cells.change_all(|_, cell| {
                     if !is_flipped

@@ -47,6 +47,7 @@ use super::branch::{Branch, took};
 use super::dead::DeadParts;
 use super::digest;
 use super::shard::Flushed;
+use super::usage::Accessed;
 
 pub(crate) use self::cell::{Cell, Contributions, OwnContribution, parse_integer};
 pub(crate) use self::cells::{Cells, LiveCells, cursor_of};
@@ -105,8 +106,8 @@ pub(crate) struct RichKey {
     pub(crate) ttl: Option<Ttl>,
     pub(crate) mark: Option<Mark>,
     pub(crate) cells: Cells,
-    /// When a client last used it, in seconds of the store's idle clock.
-    pub(crate) accessed: u32,
+    /// When a client last used it, or how often one does.
+    pub(crate) accessed: Accessed,
     /// What the cells come to.
     tally: Tally,
     /// No version in the cells is later. So a reset above it ends all of them at once.

@@ -439,7 +439,7 @@ impl Shard {
                 let rich = entry.to_rich(origins);
                 let tally = rich.tally();
                 let entry = Entry::of_rich(rich.recounted(), origins);
-                if let Entry::Rich(recounted) = &entry {
+                if let super::entry::View::Rich(recounted) = entry.view() {
                     assert_eq!(tally, recounted.tally(), "what cells come to");
                 }
                 let footprint = Footprint::of(&entry, db, hash, database.flushed.version, origins);
@@ -480,8 +480,8 @@ fn fresh(
     let Writer { at, index, source, .. } = writer;
     Ok(match op {
         // Whole writes need no rich state on the way.
-        Op::Set(value) => (Entry::Packed(Packed::new(key.bytes, Some(&value), at.timestamp, index)), true),
-        Op::Reset => (Entry::Packed(Packed::new(key.bytes, None, at.timestamp, index)), true),
+        Op::Set(value) => (Packed::new(key.bytes, Some(&value), at.timestamp, index).into(), true),
+        Op::Reset => (Packed::new(key.bytes, None, at.timestamp, index).into(), true),
         op => {
             let mut entry = Entry::absent(key.bytes, flushed, origins)?;
             let changed = entry.merge(op, at, index, source, origins)?;

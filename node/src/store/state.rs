@@ -6,7 +6,7 @@ use shared::change::{CellId, Value};
 use shared::state::{CellState, ContributionState, KeyState, MarkState, ResetState, TtlState};
 use shared::version::{Frontier, Version};
 
-use super::entry::{Entry, Packed, PackedCells};
+use super::entry::{Entry, Packed, PackedCells, View};
 use super::origins::Origins;
 use super::rich::{Cell, Mark, OwnContribution, RichKey, Source, Ttl};
 use super::shard::Flushed;
@@ -42,8 +42,8 @@ impl Entry {
         what: What<'_>,
         origins: &Origins,
     ) -> Option<KeyState<'_>> {
-        let mut state = match self {
-            Self::Packed(packed) if packed.has_cells() => {
+        let mut state = match self.view() {
+            View::Packed(packed) if packed.has_cells() => {
                 let version = packed.version(origins);
                 let reset = (version > flushed).then_some(ResetState { version, entry: version });
                 let cells = packed.cells().into_iter().flat_map(PackedCells::iter);
@@ -56,8 +56,8 @@ impl Entry {
                     ..KeyState::new(db, packed.key())
                 }
             }
-            Self::Packed(packed) => packed_state(packed, db, flushed, what, origins),
-            Self::Rich(rich) => rich_state(rich, db, flushed, what),
+            View::Packed(packed) => packed_state(packed, db, flushed, what, origins),
+            View::Rich(rich) => rich_state(rich, db, flushed, what),
         };
         state.ttl = self
             .ttl(origins)
@@ -73,7 +73,7 @@ impl Entry {
             && version >= flushed.version
             && let Ok(index) = origins.intern(version.origin)
         {
-            return Self::Packed(Packed::new(state.key, Some(value), version.timestamp, index));
+            return Packed::new(state.key, Some(value), version.timestamp, index).into();
         }
         let cells = state.cells.iter().map(|cell| (owned_id(&cell.id), owned_cell(cell)));
         let mut rich = RichKey::of_cells(state.key, cells.collect());

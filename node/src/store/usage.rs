@@ -1,17 +1,38 @@
-//! When a key was last used, or how often it is: four bytes of its entry, for choosing what to evict.
+//! When a key was last used, or how often it is: three bytes of its entry, for choosing what to evict.
 //!
 //! Which of the two is noted depends on the policy, which may change while the node runs. What was noted under the other
-//! one can be told apart, and is read as well as it goes: seconds since the epoch are large numbers, the others are small.
+//! one can be told apart, and is read as well as it goes.
 //!
 //! ```text
 //! 0                          not used since it came here: since the node was started, at the latest
-//! below 1 << 24              minutes of the wall clock 16, counter 8: how often it was used, about logarithmically
-//! from 1 << 24 on            seconds of the wall clock
+//! below 1 << 23              minutes of the wall clock 15, counter 8: how often it was used, about logarithmically
+//! from 1 << 23 on            steps of two seconds of the wall clock 23
 //! ```
+//!
+//! Minutes wrap in 22 days, and steps in 194, as the seconds of Redis do: what was used longer ago seems to have been used
+//! lately.
 //!
 //! The counter is Redis's: each use raises it less likely the higher it is, and it falls by one in so many minutes.
 
 use shared::time::WallMillis;
+
+/// What is noted of a key: see the module's documentation.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Accessed(u32);
+
+impl Accessed {
+    /// It was not used since it came here.
+    pub(crate) const NEVER: Self = Self(0);
+
+    pub(crate) fn of([low, middle, high]: [u8; 3]) -> Self {
+        Self(u32::from_le_bytes([low, middle, high, 0]))
+    }
+
+    pub(crate) fn bytes(self) -> [u8; 3] {
+        let [low, middle, high, _] = self.0.to_le_bytes();
+        [low, middle, high]
+    }
+}
 
 /// How uses are noted, and when they are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,8 +57,17 @@ const NEW: u8 = 5;
 
 const COUNTER_BITS: u32 = 8;
 
-/// Numbers from here on are seconds.
-const SECONDS_FROM: u32 = 1 << 24;
+const MINUTE_BITS: u32 = 15;
+
+const STEP_BITS: u32 = 23;
+
+/// Numbers from here on are steps.
+const STEPS_FROM: u32 = 1 << STEP_BITS;
+
+const STEP_SECONDS: u32 = 2;
+
+/// A clock that was put back by less than one part in so many of what can be told has not gone round.
+const PUT_BACK_PART: u32 = 64;
 
 impl Usage {
     pub(crate) const fn of_seconds(wall: WallMillis) -> Self {
@@ -45,43 +75,48 @@ impl Usage {
     }
 
     /// What is noted of a key that is used now. `random` is drawn only if uses are counted.
-    pub(crate) fn noted(self, before: u32, random: impl FnOnce() -> u64) -> u32 {
-        let Some(frequency) = self.frequency else { return self.seconds };
+    pub(crate) fn noted(self, before: Accessed, random: impl FnOnce() -> u64) -> Accessed {
+        let Some(frequency) = self.frequency else {
+            return Accessed(STEPS_FROM | (self.seconds / STEP_SECONDS) % STEPS_FROM);
+        };
         let counter = match before {
-            0 => NEW,
+            Accessed::NEVER => NEW,
             before => frequency.raised(self.counter(before, self.seconds), random()),
         };
-        u32::from(self.minutes()) << COUNTER_BITS | u32::from(counter)
+        let minutes = (self.seconds / 60) % (1 << MINUTE_BITS);
+        Accessed(minutes << COUNTER_BITS | u32::from(counter))
     }
 
     /// For how many seconds the key was not used. `since` is when the node was started, in seconds.
-    pub(crate) fn idle_seconds(self, noted: u32, since: u32) -> u32 {
-        match noted {
+    pub(crate) fn idle_seconds(self, noted: Accessed, since: u32) -> u32 {
+        match noted.0 {
             0 => self.seconds.saturating_sub(since),
-            SECONDS_FROM.. => self.seconds.saturating_sub(noted),
-            _ => u32::from(self.minutes_since(noted)) * 60,
+            STEPS_FROM.. => since_noted(self.seconds / STEP_SECONDS, noted.0, STEP_BITS) * STEP_SECONDS,
+            _ => self.minutes_since(noted) * 60,
         }
     }
 
     /// How often the key is used, as the counter has it now.
-    pub(crate) fn counter(self, noted: u32, since: u32) -> u8 {
-        let (counter, minutes) = match noted {
-            0 | SECONDS_FROM.. => (NEW, self.idle_seconds(noted, since) / 60),
-            _ => (noted as u8, self.minutes_since(noted).into()),
+    pub(crate) fn counter(self, noted: Accessed, since: u32) -> u8 {
+        let (counter, minutes) = match noted.0 {
+            0 | STEPS_FROM.. => (NEW, self.idle_seconds(noted, since) / 60),
+            _ => (noted.0 as u8, self.minutes_since(noted)),
         };
         let decay_minutes = self.frequency.map_or(0, |frequency| frequency.decay_minutes);
         let decayed = minutes.checked_div(decay_minutes).unwrap_or(0);
         counter.saturating_sub(u8::try_from(decayed).unwrap_or(u8::MAX))
     }
 
-    const fn minutes(self) -> u16 {
-        (self.seconds / 60) as u16
+    fn minutes_since(self, noted: Accessed) -> u32 {
+        since_noted(self.seconds / 60, noted.0 >> COUNTER_BITS, MINUTE_BITS)
     }
+}
 
-    /// Wraps in 45 days, as Redis's does.
-    const fn minutes_since(self, noted: u32) -> u16 {
-        self.minutes().wrapping_sub((noted >> COUNTER_BITS) as u16)
-    }
+/// How much has passed since what was noted in so many bits; nothing if the clock was put back a little.
+const fn since_noted(now: u32, noted: u32, bits: u32) -> u32 {
+    let round = 1 << bits;
+    let passed = now.wrapping_sub(noted) % round;
+    if passed >= round - round / PUT_BACK_PART { 0 } else { passed }
 }
 
 impl Frequency {
@@ -113,27 +148,31 @@ mod tests {
 
     #[test]
     fn idle_time_counts_from_the_last_use_or_the_start() {
-        let noted = timing(SECONDS).noted(0, never);
-        assert_eq!(timing(SECONDS + 7).idle_seconds(noted, 0), 7);
-        assert_eq!(timing(SECONDS + 7).idle_seconds(0, SECONDS + 2), 5);
+        let noted = timing(SECONDS).noted(Accessed::NEVER, never);
+        assert_eq!(timing(SECONDS + 7).idle_seconds(noted, 0), 6, "in steps of two");
+        let days = 190 * 86_400;
+        assert_eq!(timing(SECONDS + days).idle_seconds(noted, 0), days);
+        assert_eq!(timing(SECONDS - 86_400).idle_seconds(noted, 0), 0, "the clock was put back");
+        assert_eq!(Accessed::of(noted.bytes()), noted);
+        assert_eq!(timing(SECONDS + 7).idle_seconds(Accessed::NEVER, SECONDS + 2), 5);
     }
 
     #[test]
     fn a_new_key_starts_above_zero_and_rises_slower_and_slower() {
         let now = counting(SECONDS);
-        let mut noted = now.noted(0, never);
+        let mut noted = now.noted(Accessed::NEVER, never);
         assert_eq!(now.counter(noted, 0), NEW);
         noted = now.noted(noted, || u64::MAX);
         assert_eq!(now.counter(noted, 0), NEW + 1, "the first use always counts");
         let of = |random: u64| now.counter(now.noted(noted, || random), 0);
         assert_eq!((of(u64::MAX / 12), of(u64::MAX / 10)), (NEW + 2, NEW + 1), "then one in eleven");
-        let highest = u32::from(now.minutes()) << COUNTER_BITS | 255;
+        let highest = Accessed(noted.0 | 255);
         assert_eq!(now.counter(now.noted(highest, || 0), 0), 255);
     }
 
     #[test]
     fn counters_fall_with_time_and_not_below_zero() {
-        let noted = counting(SECONDS).noted(0, never);
+        let noted = counting(SECONDS).noted(Accessed::NEVER, never);
         assert_eq!(counting(SECONDS + 120).counter(noted, 0), NEW - 2);
         assert_eq!(counting(SECONDS + 6_000).counter(noted, 0), 0);
         let undecaying = Usage {
@@ -145,10 +184,10 @@ mod tests {
 
     #[test]
     fn what_was_noted_under_another_policy_is_understood() {
-        let counted = counting(SECONDS).noted(0, never);
+        let counted = counting(SECONDS).noted(Accessed::NEVER, never);
         let idle = timing(SECONDS + 600).idle_seconds(counted, 0);
         assert!((540..=660).contains(&idle), "{idle}");
-        let timed = timing(SECONDS).noted(0, never);
+        let timed = timing(SECONDS).noted(Accessed::NEVER, never);
         assert_eq!(counting(SECONDS + 180).counter(timed, 0), NEW - 3);
     }
 }

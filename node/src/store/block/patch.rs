@@ -26,24 +26,37 @@ impl Patch {
     }
 
     /// Changes the block that begins at `start`, and reaches to the end of `bytes`.
-    pub(crate) fn apply(&self, bytes: &mut Vec<u8>, start: usize) {
+    pub(crate) fn apply(&self, to: &mut impl Splice, start: usize) {
+        let bytes = to.bytes();
         let cells = bytes.len() - Block::new(&bytes[start..]).cells.len();
-        put_in_place(bytes, cells + self.place.start..cells + self.place.end, &self.bytes);
+        to.splice(cells + self.place.start..cells + self.place.end, &self.bytes);
         if let Some(head) = &self.head {
-            put_in_place(bytes, start..cells, head);
+            to.splice(start..cells, head);
         }
     }
 }
 
-/// Puts bytes in the place of others. Takes no more memory than is needed.
-fn put_in_place(bytes: &mut Vec<u8>, place: Range<usize>, new: &[u8]) {
-    let (old_length, behind) = (bytes.len(), place.start + new.len());
-    let length = old_length - place.len() + new.len();
-    if length > old_length {
-        bytes.reserve_exact(length - old_length);
-        bytes.resize(length, 0);
+/// Bytes of which some can be put in the place of others, in no more memory than is needed.
+pub(crate) trait Splice {
+    fn bytes(&self) -> &[u8];
+
+    fn splice(&mut self, place: Range<usize>, new: &[u8]);
+}
+
+impl Splice for Vec<u8> {
+    fn bytes(&self) -> &[u8] {
+        self
     }
-    bytes.copy_within(place.end..old_length, behind);
-    bytes.truncate(length);
-    bytes[place.start..behind].copy_from_slice(new);
+
+    fn splice(&mut self, place: Range<usize>, new: &[u8]) {
+        let (old_length, behind) = (self.len(), place.start + new.len());
+        let length = old_length - place.len() + new.len();
+        if length > old_length {
+            self.reserve_exact(length - old_length);
+            self.resize(length, 0);
+        }
+        self.copy_within(place.end..old_length, behind);
+        self.truncate(length);
+        self[place.start..behind].copy_from_slice(new);
+    }
 }

@@ -5,7 +5,7 @@ use shared::decimal::Decimal;
 use shared::id::Origin;
 use shared::version::Version;
 
-use super::Entry;
+use super::{Entry, View};
 use crate::store::origins::Origins;
 use crate::store::rich::{Cell, Mark, OwnContribution};
 
@@ -50,8 +50,8 @@ impl Held<'_> {
 impl Entry {
     /// What is known of a cell.
     pub(crate) fn held(&self, id: &CellId<'_>, origins: &Origins) -> Held<'_> {
-        match self {
-            Self::Packed(packed) => {
+        match self.view() {
+            View::Packed(packed) => {
                 let reset = packed.version(origins);
                 let is_plain = packed.is_plain_string() && id.kind == Kind::String;
                 let cell = match packed.cells() {
@@ -67,7 +67,7 @@ impl Entry {
                 };
                 Held { cell, mark: None, reset }
             }
-            Self::Rich(rich) => {
+            View::Rich(rich) => {
                 Held { cell: rich.cell(id).unwrap_or_default(), mark: rich.mark, reset: rich.reset }
             }
         }

@@ -1,12 +1,12 @@
 //! A key in one allocation: a string written whole, its tombstone, or the few cells of a small collection.
 //!
 //! ```text
-//!  0        8       10      11         12        16       (20)          (38)
+//!  0        8       10      11         12        15       (19)          (37)
 //!  | timestamp | origin | flags | key len | accessed | (key len) | (ttl)    | key | value, cells or count |
 //!  timestamp, origin: of the key's reset, which is a string's version, too; of a counter that was never reset, of its
 //!  first increment
 //!  ttl = expiry in milliseconds 8, timestamp 8, origin 2; present by flag
-//!  key len = one byte at 11, or four at 16 by flag
+//!  key len = one byte at 11, or four at 15 by flag
 //! ```
 //!
 //! There is no mark, and the log entry that made the reset is the reset's own version. Save for the tombstone of an observed
@@ -25,21 +25,20 @@ use shared::version::{Frontier, Version};
 use smallvec::SmallVec;
 
 use self::cells::CellsHeader;
-use super::Entry;
+use super::{Entry, Packed};
 use crate::store::branch::{Branch, took};
 use crate::store::dead::{Dead, DeadParts};
 use crate::store::origins::{OriginIndex, Origins, TooManyOrigins};
 use crate::store::rich::{Cell, Contributions, RichKey, Source, Ttl};
+use crate::store::usage::Accessed;
 
 pub(crate) use self::cells::{CellChange, PackedCells, Put};
 pub(crate) use self::count::Count;
 
-/// A key in one allocation. See the module's documentation for its bytes.
-#[derive(Debug)]
-pub(crate) struct Packed(Box<[u8]>);
-
-const HEADER_BYTES: usize = 16;
+const HEADER_BYTES: usize = 15;
 const FLAGS_AT: usize = 10;
+const KEY_LENGTH_AT: usize = 11;
+const ACCESSED_AT: usize = 12;
 const LONG_KEY_BYTES: usize = 4;
 const TTL_BYTES: usize = 18;
 const ENTRY_BYTES: usize = 10;
@@ -79,20 +78,20 @@ struct PackedTtl {
     origin: u16,
 }
 
+impl PackedTtl {
+    fn bytes(self) -> [u8; TTL_BYTES] {
+        let mut bytes = [0; TTL_BYTES];
+        bytes[..8].copy_from_slice(&self.expiry.to_le_bytes());
+        bytes[8..16].copy_from_slice(&self.timestamp.to_le_bytes());
+        bytes[16..].copy_from_slice(&self.origin.to_le_bytes());
+        bytes
+    }
+}
+
 impl Packed {
-    /// What it takes of memory, in bytes.
-    pub(super) const fn memory(&self) -> usize {
-        self.0.len()
-    }
-
-    /// No key at all: not to be asked anything.
-    pub(super) fn nothing() -> Self {
-        Self(Box::default())
-    }
-
     /// A string, or a tombstone if there is no value.
     pub(crate) fn new(key: &[u8], value: Option<&[u8]>, timestamp: Timestamp, origin: OriginIndex) -> Self {
-        Self::build(key, value.map_or(Tail::Nothing, Tail::Value), timestamp, origin, None, 0)
+        Self::build(key, value.map_or(Tail::Nothing, Tail::Value), timestamp, origin, None, Accessed::NEVER)
     }
 
     fn build(
@@ -101,7 +100,7 @@ impl Packed {
         timestamp: Timestamp,
         origin: OriginIndex,
         ttl: Option<PackedTtl>,
-        accessed: u32,
+        accessed: Accessed,
     ) -> Self {
         let (stamp, count) = match tail {
             Tail::Count(count) => count.bytes(timestamp, origin),
@@ -116,28 +115,18 @@ impl Packed {
             Tail::Count(_) => (HAS_COUNT, &*count),
         };
         let long = key.len() > usize::from(u8::MAX);
-        let length = HEADER_BYTES
-            + if long { LONG_KEY_BYTES } else { 0 }
-            + if ttl.is_some() { TTL_BYTES } else { 0 }
-            + key.len()
-            + tail.len();
-        let mut bytes = Vec::with_capacity(length);
-        bytes.extend_from_slice(&stamp.0.0.to_le_bytes());
-        bytes.extend_from_slice(&stamp.1.0.to_le_bytes());
-        bytes.push(flag | if ttl.is_some() { HAS_TTL } else { 0 } | if long { LONG_KEY } else { 0 });
-        bytes.push(if long { 0 } else { key.len() as u8 });
-        bytes.extend_from_slice(&accessed.to_le_bytes());
-        if long {
-            bytes.extend_from_slice(&(key.len() as u32).to_le_bytes());
-        }
-        if let Some(ttl) = ttl {
-            bytes.extend_from_slice(&ttl.expiry.to_le_bytes());
-            bytes.extend_from_slice(&ttl.timestamp.to_le_bytes());
-            bytes.extend_from_slice(&ttl.origin.to_le_bytes());
-        }
-        bytes.extend_from_slice(key);
-        bytes.extend_from_slice(tail);
-        Self(bytes.into_boxed_slice())
+        let has_ttl = if ttl.is_some() { HAS_TTL } else { 0 };
+        let mut header = [0; HEADER_BYTES];
+        header[..8].copy_from_slice(&stamp.0.0.to_le_bytes());
+        header[8..FLAGS_AT].copy_from_slice(&stamp.1.0.to_le_bytes());
+        header[FLAGS_AT] = flag | has_ttl | if long { LONG_KEY } else { 0 };
+        header[KEY_LENGTH_AT] = if long { 0 } else { key.len() as u8 };
+        header[ACCESSED_AT..].copy_from_slice(&accessed.bytes());
+        let key_length = (key.len() as u32).to_le_bytes();
+        let key_length = if long { &key_length[..] } else { &[] };
+        let ttl = ttl.map(PackedTtl::bytes);
+        let ttl = ttl.as_ref().map_or(&[][..], |ttl| &ttl[..]);
+        Self::concat(&[&header, key_length, ttl, key, tail])
     }
 
     /// The packed form of a rich key, if it has one.
@@ -218,7 +207,7 @@ impl Packed {
         let of_cells = self.cells().map_or(Dead::NONE, |cells| cells.dead());
         let things = usize::from(is_reset) + usize::from(never_expires) + of_cells.things;
         let bytes = match (self.kind().is_none(), self.has_ttl(), never_expires) {
-            (true, false, _) | (true, true, true) => size_of::<Entry>() + self.0.len(),
+            (true, false, _) | (true, true, true) => size_of::<Entry>() + self.memory(),
             (false, _, true) => TTL_BYTES + of_cells.bytes,
             _ => of_cells.bytes,
         };
@@ -310,11 +299,12 @@ impl Packed {
         if ttl.is_none()
             && self.is_plain()
             && let Tail::Value(value) = tail
-            && self.0.len() == start + value.len()
+            && self.bytes().len() == start + value.len()
         {
-            self.0[..8].copy_from_slice(&timestamp.0.to_le_bytes());
-            self.0[8..10].copy_from_slice(&origin.0.to_le_bytes());
-            self.0[start..].copy_from_slice(value);
+            let bytes = self.bytes_mut();
+            bytes[..8].copy_from_slice(&timestamp.0.to_le_bytes());
+            bytes[8..10].copy_from_slice(&origin.0.to_le_bytes());
+            bytes[start..].copy_from_slice(value);
         } else {
             *self = Self::build(self.key(), tail, timestamp, origin, ttl, self.accessed());
         }
@@ -342,7 +332,7 @@ impl Packed {
     }
 
     fn array<const N: usize>(&self, at: usize) -> [u8; N] {
-        self.0[at..at + N].try_into().expect("the slice is as long as the array")
+        self.bytes()[at..at + N].try_into().expect("the slice is as long as the array")
     }
 
     /// Whether it is a live string of which nothing else is known, dead or alive.
@@ -357,7 +347,7 @@ impl Packed {
 
     #[inline(always)]
     fn flags(&self) -> u8 {
-        self.0[FLAGS_AT]
+        self.bytes()[FLAGS_AT]
     }
 
     /// Whether a register says when it expires, or that it does not.
@@ -388,7 +378,7 @@ impl Packed {
     /// What it holds behind the key.
     #[inline(always)]
     fn tail(&self) -> Tail<'_> {
-        let tail = &self.0[self.value_start()..];
+        let tail = &self.bytes()[self.value_start()..];
         match self.flags() & TAIL {
             0 => Tail::Value(tail),
             HAS_CELLS => Tail::Cells(tail),
@@ -447,15 +437,15 @@ impl Packed {
 
     /// The bytes of the log entry, if that is not the reset's own version.
     fn observed_entry(&self) -> Option<&[u8; ENTRY_BYTES]> {
-        if self.is_tombstone() { self.0[self.value_start()..].first_chunk() } else { None }
+        if self.is_tombstone() { self.bytes()[self.value_start()..].first_chunk() } else { None }
     }
 
-    pub(super) fn accessed(&self) -> u32 {
-        u32::from_le_bytes(self.array(12))
+    pub(super) fn accessed(&self) -> Accessed {
+        Accessed::of(self.array(ACCESSED_AT))
     }
 
-    pub(super) fn set_accessed(&mut self, accessed: u32) {
-        self.0[12..16].copy_from_slice(&accessed.to_le_bytes());
+    pub(super) fn set_accessed(&mut self, accessed: Accessed) {
+        self.bytes_mut()[ACCESSED_AT..HEADER_BYTES].copy_from_slice(&accessed.bytes());
     }
 
     #[inline(always)]
@@ -471,7 +461,7 @@ impl Packed {
     #[inline(always)]
     fn key_length(&self) -> usize {
         if self.flags() & LONG_KEY == 0 {
-            usize::from(self.0[11])
+            usize::from(self.bytes()[KEY_LENGTH_AT])
         } else {
             u32::from_le_bytes(self.array(HEADER_BYTES)) as usize
         }
@@ -484,11 +474,11 @@ impl Packed {
             None => self.value_start(),
             // The bytes of the last one's value lie at the end.
             Some(cells) if cells.block.iter().last().is_some_and(|cell| cell.ends_with_bytes()) => {
-                self.0.len() - 1
+                self.bytes().len() - 1
             }
             Some(_) => return false,
         };
-        self.0.get_mut(at).map(|byte| *byte ^= 1).is_some()
+        self.bytes_mut().get_mut(at).map(|byte| *byte ^= 1).is_some()
     }
 
     #[inline(always)]
@@ -498,12 +488,12 @@ impl Packed {
 
     #[inline(always)]
     pub(crate) fn key(&self) -> &[u8] {
-        &self.0[self.key_start()..self.value_start()]
+        &self.bytes()[self.key_start()..self.value_start()]
     }
 
     /// The bytes of a string written whole.
     pub(crate) fn value(&self) -> &[u8] {
-        &self.0[self.value_start()..]
+        &self.bytes()[self.value_start()..]
     }
 
     #[inline(always)]

@@ -6,7 +6,7 @@ use shared::change::CellId;
 use shared::version::{Frontier, Version};
 
 use super::super::dead::Place;
-use super::super::entry::Entry;
+use super::super::entry::{Entry, Form};
 use super::super::key::{Key, key_hash};
 use super::super::origins::Origins;
 use super::{Database, Flushed, Footprint, Shard};
@@ -53,14 +53,14 @@ impl Shard {
         let bytes: Box<[u8]> = entry.key().into();
         let key = Key { db: place.db, bytes: &bytes, hash: key_hash(&bytes) };
         let Some(entry) = self.take(&key, origins) else { return };
-        let left = match entry {
-            Entry::Packed(packed) if packed.has_cells() => {
+        let left = match entry.into_form() {
+            Form::Packed(packed) if packed.has_cells() => {
                 let mut rich = packed.to_rich(origins);
                 rich.drop_stable(stable, flushed);
                 Some(Entry::of_rich(rich, origins))
             }
-            Entry::Packed(packed) => packed.without_stable(stable, origins).map(Entry::Packed),
-            Entry::Rich(mut rich) => {
+            Form::Packed(packed) => packed.without_stable(stable, origins).map(Entry::from),
+            Form::Rich(mut rich) => {
                 rich.drop_stable(stable, flushed);
                 Some(Entry::of_rich(*rich, origins))
             }

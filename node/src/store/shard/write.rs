@@ -10,7 +10,7 @@ use super::database::slot_in_shard;
 use super::{Shard, Writer};
 use crate::store::dead::Dead;
 use crate::store::digest;
-use crate::store::entry::{CellChange, Count, Entry, Packed, Put, is_of};
+use crate::store::entry::{CellChange, Count, Packed, Put, ViewMut, is_of};
 use crate::store::key::Key;
 use crate::store::origins::Origins;
 
@@ -69,7 +69,7 @@ impl Shard {
         let table_hash = std::hash::BuildHasher::hash_one(&self.hasher, key.bytes);
         let entry = slot.table.find_mut(table_hash, |entry| is_of(entry, key))?;
         let bytes_before = entry.held_bytes();
-        let Entry::Packed(packed) = entry else { return None };
+        let ViewMut::Packed(packed) = entry.view_mut() else { return None };
         let ttl = packed.ttl(origins);
         let is_expired = ttl.and_then(|ttl| ttl.expiry).is_some_and(|expiry| now > expiry);
         let reset = database.flushed.version.timestamp.max(packed.timestamp());

@@ -4,12 +4,14 @@
 //! cells = digest 8, live 1, tombstones 1, kind 1, block
 //! ```
 
+use std::ops::Range;
+
 use shared::change::{CellId, Kind, Op, Value};
 use shared::clock::Timestamp;
 use shared::version::Version;
 
 use super::{FLAGS_AT, HAS_CELLS, Packed, TOMBSTONE, Tail};
-use crate::store::block::{self, Block, BlockCell, Patch, Seat};
+use crate::store::block::{self, Block, BlockCell, Patch, Seat, Splice};
 use crate::store::branch::{Branch, took};
 use crate::store::dead::Dead;
 use crate::store::origins::{OriginIndex, Origins};
@@ -316,24 +318,33 @@ impl Packed {
     /// Returns whether there was anything to take in.
     fn take_in(&mut self, change: Option<Changed>) -> bool {
         let Some(Changed { header, patch }) = change else { return false };
-        let start = self.value_start();
-        let mut bytes = std::mem::take(&mut self.0).into_vec();
-        bytes[FLAGS_AT] &= !(TOMBSTONE | HAS_CELLS);
+        let (start, end) = (self.value_start(), self.bytes().len());
+        let left = if header.count() == 0 { TOMBSTONE } else { HAS_CELLS };
+        let flags = &mut self.bytes_mut()[FLAGS_AT];
+        *flags = *flags & !(TOMBSTONE | HAS_CELLS) | left;
+        let cells = start + HEADER_BYTES;
         if header.count() == 0 {
-            bytes.truncate(start);
-            bytes[FLAGS_AT] |= TOMBSTONE;
+            self.splice(start..end, &[]);
+        } else if start == end {
+            let mut new = Vec::with_capacity(HEADER_BYTES + patch.length_of(Block::new(block::EMPTY)));
+            new.extend_from_slice(&header.bytes());
+            new.extend_from_slice(block::EMPTY);
+            patch.apply(&mut new, HEADER_BYTES);
+            self.splice(start..end, &new);
         } else {
-            if bytes.len() == start {
-                bytes.reserve_exact(HEADER_BYTES + patch.length_of(Block::new(block::EMPTY)));
-                bytes.extend_from_slice(&[0; HEADER_BYTES]);
-                bytes.extend_from_slice(block::EMPTY);
-            }
-            let cells = start + HEADER_BYTES;
-            bytes[start..cells].copy_from_slice(&header.bytes());
-            bytes[FLAGS_AT] |= HAS_CELLS;
-            patch.apply(&mut bytes, cells);
+            self.bytes_mut()[start..cells].copy_from_slice(&header.bytes());
+            patch.apply(self, cells);
         }
-        self.0 = bytes.into_boxed_slice();
         true
+    }
+}
+
+impl Splice for Packed {
+    fn bytes(&self) -> &[u8] {
+        self.bytes()
+    }
+
+    fn splice(&mut self, place: Range<usize>, new: &[u8]) {
+        self.splice(place, new);
     }
 }

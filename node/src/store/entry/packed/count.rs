@@ -148,10 +148,11 @@ impl Packed {
     /// Puts a count of the same origin in the place of one.
     fn put_count(&mut self, count: Count) {
         let start = self.value_start();
-        self.0[start..start + 8].copy_from_slice(&count.last.0.to_le_bytes());
-        self.0[start + 8..start + 16].copy_from_slice(&count.sum.to_le_bytes());
         let first = if self.flags() & NEVER_RESET == 0 { start + FIRST_AT } else { 0 };
-        self.0[first..first + 8].copy_from_slice(&count.first.0.to_le_bytes());
+        let bytes = self.bytes_mut();
+        bytes[start..start + 8].copy_from_slice(&count.last.0.to_le_bytes());
+        bytes[start + 8..start + 16].copy_from_slice(&count.sum.to_le_bytes());
+        bytes[first..first + 8].copy_from_slice(&count.first.0.to_le_bytes());
     }
 
     /// Adds to it what the writer adds, if that is whose it is. Returns what it was, and is.

@@ -102,7 +102,7 @@ proptest! {
             let visible = rich.kind();
             prop_assert_eq!(entry.kind(), visible);
             prop_assert_eq!(entry.tombstones().len(), dead.things);
-            let twin = Entry::Rich(Box::new(rich.clone()));
+            let twin = Entry::from(Box::new(rich.clone()));
             prop_assert_eq!(entry.digest(3, 7, &origins), twin.digest(3, 7, &origins));
             prop_assert_eq!(entry.deep_digest(3, 7, &origins), twin.deep_digest(3, 7, &origins));
             prop_assert!(entry.newest(&origins) <= twin.newest(&origins));
