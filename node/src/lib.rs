@@ -14,10 +14,15 @@
 //! - [`image`], [`snapshots`]: the store as bytes, and when it is written to disk whole.
 //! - [`open`], [`loading`]: what a start makes of a directory, and what clients are told meanwhile.
 //! - [`backup`]: all of it as files, for another node to start from.
+//! - [`allocator`]: whose memory all of it takes, and when it gives it back. [`process`]: what the system tells of that.
 //! - [`start`]: how a node starts and stops.
 //! - `simulation`: all of it but for threads, sockets and clocks, for the simulator (feature `simulation`).
 
 #![allow(rustdoc::private_intra_doc_links, reason = "this map is for who reads the code")]
+
+mod allocator;
+
+mod process;
 
 mod store;
 
@@ -112,12 +117,10 @@ use slog::{Drain, Logger, error, o};
 use crate::config::{BackupFlags, Config, Flags, LogFormat, Operation};
 use crate::server::Stopped;
 
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 /// Runs a node as the command line says, until it is stopped.
 #[must_use]
 pub fn main() -> ExitCode {
+    allocator::keep_all();
     let flags: Flags = argh::from_env();
     if flags.version {
         println!("tandem-node {}", env!("CARGO_PKG_VERSION"));

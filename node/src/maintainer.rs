@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use slog::{Logger, debug, error, info, warn};
 
+use crate::allocator;
 use crate::conversation::Notice;
 use crate::node::maintenance::Maintained;
 use crate::server::Server;
@@ -11,10 +12,17 @@ use crate::server::Server;
 /// How often it is done.
 const CYCLE: Duration = Duration::from_millis(100);
 
+const CYCLES_PER_SECOND: u64 = 10;
+
 /// Looks after the node until it stops.
 pub(crate) fn run(server: &Server, logger: &Logger) {
+    let mut cycle = 0_u64;
     while !server.is_stopping() {
         std::thread::sleep(CYCLE);
+        cycle += 1;
+        if cycle.is_multiple_of(CYCLES_PER_SECOND) {
+            allocator::tend(server, cycle / CYCLES_PER_SECOND);
+        }
         let Maintained { notices, evicted, dropped } = server.node.maintain(server.clocks());
         for (member, why) in evicted {
             warn!(logger, "member is evicted: it comes back by taking over the group's state";

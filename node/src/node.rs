@@ -69,7 +69,7 @@ pub(crate) struct Node {
     /// See [`maintenance`].
     lasts_round: AtomicUsize,
     /// About how many bytes only dead things took when they were last gone through.
-    dead_bytes: AtomicUsize,
+    pub(crate) dead_bytes: AtomicUsize,
     /// What others have restated of this node's counting, and lacks something.
     missing: Mutex<Vec<Missing>>,
     random: Mutex<Random>,

@@ -7,8 +7,6 @@ mod commands;
 
 mod memory;
 
-pub(super) mod process;
-
 mod replication;
 
 use std::fmt::{Display, Write as _};
@@ -21,6 +19,7 @@ use super::connection::REDIS_VERSION;
 use super::context::Context;
 use super::{Access, Command, Keys};
 use crate::error::CommandResult;
+use crate::process;
 use crate::pubsub::Topic;
 
 pub(super) const COMMANDS: &[Command] = &[Command {

@@ -5,8 +5,8 @@
 
 use std::sync::atomic::Ordering;
 
-use super::process;
 use super::{Context, Page};
+use crate::process;
 
 pub(super) fn write(page: &mut Page, context: &Context<'_, '_>) {
     let (server, process) = (context.server, process::Memory::read());

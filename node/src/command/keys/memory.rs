@@ -4,9 +4,9 @@ use shared::change::DATABASES;
 
 use crate::command::arguments::{integer, is};
 use crate::command::context::Context;
-use crate::command::info::process::Memory;
 use crate::command::introspect::reply_help;
 use crate::error::{CommandError, CommandResult};
+use crate::process::Memory;
 use crate::store::shard::Shard;
 
 pub(super) fn help(context: &mut Context<'_, '_>, _: &[&[u8]]) -> CommandResult {

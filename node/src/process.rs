@@ -5,18 +5,18 @@ use std::sync::LazyLock;
 
 /// In bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(in crate::command) struct Memory {
+pub(crate) struct Memory {
     /// What the process has in memory now.
-    pub(in crate::command) resident: u64,
+    pub(crate) resident: u64,
     /// The most that it had.
-    pub(in crate::command) peak: u64,
+    pub(crate) peak: u64,
     /// What the host has in all.
-    pub(in crate::command) system: u64,
+    pub(crate) system: u64,
 }
 
 impl Memory {
     /// Reads it: a few microseconds.
-    pub(in crate::command) fn read() -> Self {
+    pub(crate) fn read() -> Self {
         static SYSTEM: LazyLock<u64> =
             LazyLock::new(|| value_of("MemTotal", &fs::read_to_string("/proc/meminfo").unwrap_or_default()));
         let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
@@ -32,7 +32,7 @@ fn value_of(name: &str, text: &str) -> u64 {
 }
 
 /// What the process took of the processors' time, in seconds: its own, and the system's for it.
-pub(super) fn cpu_seconds() -> (f64, f64) {
+pub(crate) fn cpu_seconds() -> (f64, f64) {
     cpu_seconds_of(&fs::read_to_string("/proc/self/stat").unwrap_or_default())
 }
 
@@ -45,7 +45,7 @@ fn cpu_seconds_of(stat: &str) -> (f64, f64) {
 }
 
 /// Such as `Linux 6.1.0 x86_64`.
-pub(super) fn operating_system() -> &'static str {
+pub(crate) fn operating_system() -> &'static str {
     static NAME: LazyLock<String> = LazyLock::new(|| {
         let read = |path| fs::read_to_string(path).unwrap_or_else(|_| "unknown".to_owned());
         let (system, release) = (read("/proc/sys/kernel/ostype"), read("/proc/sys/kernel/osrelease"));
