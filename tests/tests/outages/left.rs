@@ -8,7 +8,7 @@ use tests::operator::{ask, members};
 use tests::programs;
 use tests::wait::wait_for;
 
-use crate::{flags, for_each, wait_counter};
+use crate::{flags, for_each, mesh, wait_counter};
 
 const RETENTION: u64 = 8 << 20;
 
@@ -20,6 +20,13 @@ fn operators_see_how_much_log_on_disk_is_left_for_a_member_that_is_away() {
 #[test]
 fn operators_see_how_much_log_in_memory_is_left_for_a_member_that_is_away() {
     check_left(&["--memory", "--log-memory", "8mb"]);
+}
+
+/// What a host's `members` says of another.
+fn row_of(member: &Host, host: &Host) -> serde_json::Value {
+    let listed = members(host);
+    let rows = listed["members"].as_array().expect("a list");
+    rows.iter().find(|row| row["name"] == member.name()).expect("the member is listed").clone()
 }
 
 fn check_left(keeping: &[&str]) {
@@ -56,10 +63,7 @@ fn check_left(keeping: &[&str]) {
         if is_served(&group[0]) { Err("it is there".to_owned()) } else { Ok(()) }
     });
     assert_eq!((left(), group[0].counter("log_left_bytes")), (Some(0), 0));
-    let listed = members(&group[0]);
-    let rows = listed["members"].as_array().expect("a list");
-    let row = rows.iter().find(|row| row["name"] == group[1].name()).expect("the member is listed");
-    assert_eq!(row["log_left_bytes"], 0, "{listed}");
+    assert_eq!(row_of(&group[1], &group[0])["log_left_bytes"], 0);
     let table = ask(&group[0], &["members"]);
     assert!(table.out.contains("LOG_LEFT_BYTES"), "{table:?}");
 
@@ -68,4 +72,30 @@ fn check_left(keeping: &[&str]) {
     wait_counter(&group[1], "reconciles_done", |count| count > done);
     group.check_equal();
     wait_counter(&group[0], "log_left_bytes", |left| left > RETENTION / 2);
+}
+
+#[test]
+fn a_log_in_memory_takes_memory_only_while_a_member_lacks_some_of_it() {
+    let mut group = mesh(2, &["--memory"]);
+    let mut client = group[0].writing_client();
+    let mut write = || for_each(&mut client, 500, |number| format!("SET key:{number} {number:010000}"));
+    let log_bytes = |host: &Host, is_wanted: fn(u64) -> bool| wait_counter(host, "mem_aof_buffer", is_wanted);
+    const WRITTEN: u64 = 5_000_000;
+
+    write();
+    group.hosts().iter().for_each(|host| _ = log_bytes(host, |bytes| bytes == 0));
+
+    group[1].kill_agent();
+    write();
+    wait_for("the member to be silent for longer than what all hold stays", || {
+        let heard_ms_ago = row_of(&group[1], &group[0])["heard_ms_ago"].as_u64();
+        if heard_ms_ago > Some(3_000) { Ok(()) } else { Err(format!("{heard_ms_ago:?}")) }
+    });
+    log_bytes(&group[0], |bytes| bytes > WRITTEN);
+
+    let reconciles = group[1].counter("reconciles_done");
+    group[1].start_agent();
+    group.check_equal();
+    assert_eq!(group[1].counter("reconciles_done"), reconciles, "it came from the log");
+    group.hosts().iter().for_each(|host| _ = log_bytes(host, |bytes| bytes == 0));
 }
