@@ -77,7 +77,7 @@ impl Usage {
     /// What is noted of a key that is used now. `random` is drawn only if uses are counted.
     pub(crate) fn noted(self, before: Accessed, random: impl FnOnce() -> u64) -> Accessed {
         let Some(frequency) = self.frequency else {
-            return Accessed(STEPS_FROM | (self.seconds / STEP_SECONDS) % STEPS_FROM);
+            return Accessed(STEPS_FROM + self.seconds / STEP_SECONDS % STEPS_FROM);
         };
         let counter = match before {
             Accessed::NEVER => NEW,
