@@ -29,13 +29,15 @@ const KEPT_BYTES: u64 = 64 << 20;
 #[cfg(not(miri))]
 const BY_ITSELF_MS: std::ffi::c_long = 24 * 3_600_000;
 
+/// Of `mi_option_e` in mimalloc.h, which the bindings do not name.
+#[cfg(not(miri))]
+const PURGE_DELAY: libmimalloc_sys::mi_option_t = 15;
+
 /// The allocator gives nothing back by itself any more.
 #[allow(unsafe_code, reason = "there is no safe way to ask")]
 pub(crate) fn keep_all() {
     #[cfg(not(miri))]
     {
-        /// Of `mi_option_e` in mimalloc.h.
-        const PURGE_DELAY: libmimalloc_sys::mi_option_t = 15;
         // SAFETY: it is an option, and options may be set at any time.
         unsafe { libmimalloc_sys::mi_option_set(PURGE_DELAY, BY_ITSELF_MS) }
     }
@@ -62,5 +64,16 @@ fn give_back() {
     // SAFETY: any thread may call it at any time.
     unsafe {
         libmimalloc_sys::mi_collect(true);
+    }
+}
+
+#[cfg(all(test, not(miri)))]
+mod tests {
+    /// Another build of the allocator may count its options differently.
+    #[test]
+    #[allow(unsafe_code, reason = "there is no safe way to ask")]
+    fn the_option_is_the_delay_in_milliseconds_after_which_memory_goes() {
+        // SAFETY: options may be read at any time.
+        assert_eq!(unsafe { libmimalloc_sys::mi_option_get(super::PURGE_DELAY) }, 1_000);
     }
 }

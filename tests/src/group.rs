@@ -159,11 +159,16 @@ impl Group {
     }
 
     /// Waits until all nodes hold the same, and returns what that is.
+    ///
+    /// A node that has just joined anew has its peer's frontier, and holds more, until it has written that once more.
     #[track_caller]
     pub fn wait_converged(&self) -> Frontier {
-        wait_for("frontiers to be equal", || {
+        let is_any_reissuing = || self.hosts.iter().any(|host| host.counter("reissuing") == 1);
+        wait_for("frontiers to be equal, and nothing to be issued anew", || {
+            let was_any_reissuing = is_any_reissuing();
             let frontiers: Vec<Frontier> = self.hosts.iter().map(Host::frontier).collect();
-            if are_equal(&frontiers) {
+            // Looked at on both sides: nobody has joined anew in between.
+            if are_equal(&frontiers) && !was_any_reissuing && !is_any_reissuing() {
                 Ok(frontiers[0].clone())
             } else {
                 let shown: Vec<String> = frontiers.iter().map(ToString::to_string).collect();

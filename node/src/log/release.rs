@@ -9,8 +9,8 @@ use std::sync::{Arc, Weak};
 
 use shared::time::MonoMillis;
 
-use super::Log;
 use super::segment::LogPosition;
+use super::{Log, Retention};
 
 /// What is needed no longer stays for so long at least, and twice that at most, in milliseconds. Under `--fsync everysec`
 /// members lose about a second.
@@ -43,12 +43,19 @@ pub(super) struct Released {
 impl Log {
     /// From now on what comes next in this stream counts as needed.
     pub(crate) fn add_stream(&self, position: &StreamPosition) {
-        if Arc::weak_count(&position.0) == 0 {
-            self.lock().released.streams.push(Arc::downgrade(&position.0));
+        let mut end = self.lock();
+        if end.retention != Retention::Disk && Arc::weak_count(&position.0) == 0 {
+            end.released.streams.push(Arc::downgrade(&position.0));
         }
     }
 
-    /// No member needs what lies before a position. To be called some times a second.
+    /// Whether it is time to say what no member needs. On disk it is never.
+    pub(crate) fn is_release_due(&self, now: MonoMillis) -> bool {
+        let end = self.lock();
+        end.retention != Retention::Disk && end.released.is_due(now)
+    }
+
+    /// No member needs what lies before a position. To be called when that is due.
     pub(crate) fn release(&self, before: LogPosition, now: MonoMillis) {
         let mut end = self.lock();
         end.released.note(before, now);
@@ -57,11 +64,12 @@ impl Log {
 }
 
 impl Released {
+    fn is_due(&self, now: MonoMillis) -> bool {
+        now.since(self.next.0) >= STAYS_MS
+    }
+
     fn note(&mut self, before: LogPosition, now: MonoMillis) {
-        let (since, next) = self.next;
-        if now.since(since) < STAYS_MS {
-            return;
-        }
+        let (_, next) = self.next;
         let mut needed = before;
         self.streams.retain(|stream| {
             let stream = stream.upgrade();
@@ -77,7 +85,9 @@ mod tests {
     use super::*;
 
     fn note(released: &mut Released, before: u64, now: u64) -> u64 {
-        released.note(LogPosition(before), MonoMillis(now));
+        if released.is_due(MonoMillis(now)) {
+            released.note(LogPosition(before), MonoMillis(now));
+        }
         released.before.0
     }
 

@@ -84,6 +84,9 @@ impl Node {
     /// Lets a log without a disk go of what every member holds. As long as one has to reconcile, or was not heard, that is
     /// nothing.
     pub(super) fn release_log(&self, now: MonoMillis) {
+        if !self.log.is_release_due(now) {
+            return;
+        }
         let reports = self.membership.lock().group.reports(now);
         let held_by_all = reports.iter().try_fold(self.log.end(), |all, report| {
             Some(all.min(self.log.needed_from(report.held.as_ref()?)?))

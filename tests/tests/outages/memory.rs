@@ -10,7 +10,7 @@ use tests::load::{Load, send_all, size};
 use tests::operator::{check_undiverged, check_verified};
 use tests::wait::wait_for;
 
-use crate::{mesh, wait_counter};
+use crate::{for_each, mesh, wait_counter};
 
 /// Commands that are sent at once.
 const RUN: usize = 200;
@@ -177,4 +177,26 @@ fn a_member_that_tombstones_wait_for_in_vain_is_evicted_and_returns() {
         since.show(),
     );
     assert!(since.dead < 8 << 20, "{}", since.show());
+}
+
+#[test]
+fn memory_of_what_was_deleted_is_given_back() {
+    const VALUE_BYTES: usize = 10_000;
+    const VALUES: usize = 5_000;
+    let group = mesh(2, &["--memory"]);
+    let resident = |host: &Host| Taken::by(host).resident;
+    let mut client = group[0].writing_client();
+    for_each(&mut client, VALUES, |number| format!("SET key:{number} {number:0VALUE_BYTES$}"));
+    group.check_equal();
+    let full: Vec<usize> = group.hosts().iter().map(resident).collect();
+    assert!(full.iter().all(|bytes| *bytes > VALUES * VALUE_BYTES), "{full:?}");
+
+    send_all(&mut client, &["FLUSHALL".to_owned()]);
+    for (host, full) in group.hosts().iter().zip(full) {
+        let most = full - VALUES * VALUE_BYTES * 3 / 4;
+        wait_for(&format!("{} to take at most {most} bytes", host.name()), || {
+            let bytes = resident(host);
+            if bytes <= most { Ok(()) } else { Err(bytes.to_string()) }
+        });
+    }
 }

@@ -4,6 +4,7 @@
 //! role:active-replica                                     takes writes, and gets those of its peers; or, with what Redis
 //!                                                         tells of a replica, slave: refuses writes
 //! connected_slaves:2                                      links that are up
+//! reissuing:0                                             1: what only this node holds is being written once more
 //! log_left_bytes:1073741824                               the least that is left for any member
 //! member0:name=..,heard_ms_ago=..,log_left_bytes=..       each other member; -1: not heard since this node's start
 //! link_payload_bytes_out:123                              bytes of batches that followers of this node were sent
@@ -101,6 +102,7 @@ fn write_group(page: &mut Page, context: &Context<'_, '_>, log: &LogStatus) {
         let membership = node.membership.lock();
         let group = &membership.group;
         page.field("joining", u8::from(group.is_joining()));
+        page.field("reissuing", u8::from(group.is_reissuing()));
         page.field("members", group.size());
         page.field("members_evicted", group.announced_evictions().len());
         if let Some(fault) = membership.fault() {

@@ -1,4 +1,5 @@
-//! An entry in one word, and the bytes of a packed one in one allocation. All of the node's unsafe code.
+//! An entry in one word, and the bytes of a packed one in one allocation. All of the node's unsafe code, but for two calls of
+//! the [allocator](crate::allocator)'s.
 //!
 //! Problem: a table holds a word or two for each key. Of a slice it would be two, pointer and length, which is ten bytes per
 //! key more, and makes a group of places twice as long to read.
