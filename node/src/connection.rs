@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 
 use mio::event::Source;
 use mio::{Interest, Registry, Token};
-use shared::resp::{ReplyWriter, RequestDecoder, RequestLimits};
+use shared::resp::{ReplyWriter, RequestDecoder, RequestLimits, glance};
 use shared::time::MonoMillis;
 use shared::version::Version;
 use smallvec::SmallVec;
@@ -20,6 +20,8 @@ use crate::log::segment::LogPosition;
 use crate::server::Server;
 use crate::settings::Fsync;
 use crate::snapshots::Ticket;
+use crate::store::key::Key;
+use crate::store::shard::PREFETCHED_MAX;
 use crate::transaction::Clocks;
 
 /// Nothing more is read from a client that has not taken this many bytes of its replies.
@@ -102,6 +104,25 @@ enum Awaited {
     Pause,
     /// An element, or the moment.
     Element { blocked: Arc<Blocked>, deadline: Option<MonoMillis> },
+}
+
+/// Reads ahead what the next requests of a pipeline name, and says how many bytes of it they are.
+fn read_ahead_of(server: &Server, db: u8, input: &[u8]) -> usize {
+    if !server.node.store.exceeds_caches() {
+        return input.len();
+    }
+    let mut keys = SmallVec::<[Key<'_>; PREFETCHED_MAX]>::new();
+    let mut end = 0;
+    while keys.len() < PREFETCHED_MAX
+        && let Some((key, length)) = glance(&input[end..])
+    {
+        end += length;
+        keys.push(Key::new(db, key));
+    }
+    if keys.len() > 1 {
+        server.node.store.prefetch(&keys);
+    }
+    end.max(1)
 }
 
 /// What the worker does with a connection after its turn.
@@ -254,6 +275,7 @@ impl Connection {
     fn carry_out(&mut self, server: &Server, input: &[u8], clocks: Clocks) -> (u64, usize) {
         let mut commands = 0;
         let mut at = 0;
+        let mut read_ahead = 0;
         self.input_left = false;
         self.client.record.input_bytes.store(input.len(), Ordering::Relaxed);
         let worker = self.client.record.worker;
@@ -265,6 +287,9 @@ impl Connection {
             let rest = &input[at..];
             match self.decoder.decode(rest) {
                 Ok(Some(consumed)) => {
+                    if at >= read_ahead && consumed < rest.len() {
+                        read_ahead = at + read_ahead_of(server, self.client.db, rest);
+                    }
                     let arguments: SmallVec<[&[u8]; 8]> = self.decoder.arguments(rest).collect();
                     if server.pause.is_on(MonoMillis(clocks.mono_us / 1_000))
                         && is_held(server, &self.client, &arguments)

@@ -6,6 +6,8 @@ pub(crate) mod group;
 
 pub(crate) mod maintenance;
 
+mod merge;
+
 pub(crate) mod persist;
 
 mod restate;
@@ -20,29 +22,26 @@ use shared::batch::{Batch, BatchError, BatchHeader};
 use shared::clock::Timestamp;
 use shared::id::Origin;
 use shared::time::{MonoMillis, WallMillis};
-use shared::version::{Frontier, Version};
+use shared::version::Frontier;
 
 use self::maintenance::Reissue;
-use self::restate::{Missing, Restating};
+pub(crate) use self::merge::merge_shards;
+use self::merge::{Merging, Witness, merge_batch};
+use self::restate::Missing;
 use crate::conversation::{self, Conversations};
 use crate::group::{Sender, YouAre};
 use crate::lock_order::Inner;
 use crate::log::{Log, Start, WriteRefused};
 use crate::membership::Membership;
 use crate::memory::Memory;
-use crate::notifications::arrived::Arrived;
-use crate::notifications::{Notices, Wanted};
+use crate::notifications::Notices;
 use crate::peers::Peers;
 use crate::readiness::Readiness;
 use crate::settings::Settings;
 use crate::snapshots::SnapshotRequests;
-use crate::store::key::Key;
+use crate::store::Store;
 use crate::store::origins::{OriginIndex, TooManyOrigins};
-use crate::store::rich::Source;
-use crate::store::shard::{Writer, merge_change};
-use crate::store::usage::Usage;
-use crate::store::{ShardSet, Store};
-use shared::change::{Change, Op};
+use shared::change::Op;
 
 /// Store, log, and what is known of the peers.
 pub(crate) struct Node {
@@ -332,105 +331,6 @@ fn check_supported(batch: &Batch<'_>) -> Result<bool, ApplyError> {
         restates |= matches!(&change.op, Op::Count(_, contribution) if contribution.restates.is_some());
     }
     Ok(restates)
-}
-
-/// Who is told what a remote batch does to keys, and of what.
-struct Witness<'w> {
-    wanted: Wanted,
-    tell: &'w mut dyn FnMut(Notices),
-}
-
-/// How a batch is merged.
-#[derive(Clone, Copy)]
-struct Merging {
-    /// The number of its origin.
-    index: OriginIndex,
-    /// A client elsewhere uses what it writes, about now.
-    usage: Usage,
-    /// What is not beyond this is there already.
-    held: Timestamp,
-}
-
-/// Merges what lies beyond `held` of a validated batch, each transaction under the locks of all its shards. `restating` is
-/// given if it restates anybody's contribution, and this node may know better.
-fn merge_batch(
-    store: &Store,
-    batch: &Batch<'_>,
-    Merging { index, usage, held }: Merging,
-    restating: Option<&Restating<'_>>,
-    mut witness: Option<Witness<'_>>,
-) -> Result<Applied, TooManyOrigins> {
-    let mut applied = Applied::default();
-    let mut changes = batch.changes().map_while(Result::ok).filter(|(at, _)| *at > held).peekable();
-    let mut transaction: Vec<Change<'_>> = Vec::new();
-    while let Some((at, change)) = changes.next() {
-        transaction.push(change);
-        while let Some((_, change)) = changes.next_if(|(other, _)| *other == at) {
-            transaction.push(change);
-        }
-        let mut locked = store.lock(shards_of(&transaction));
-        let at = Version::new(at, batch.header.origin);
-        let writer = Writer { at, index, source: Source::Log, usage: Some(usage) };
-        let owned: Option<Vec<_>> = restating.map(|restating| {
-            transaction.iter().filter_map(|change| restating.of_change(change, &locked)).collect()
-        });
-        let mut arrived = witness.as_ref().and_then(|witness| Arrived::begin(witness.wanted, writer.at));
-        let mut uses = uses_of(&transaction, usage).into_iter();
-        for change in transaction.drain(..) {
-            let writer = if uses.next() == Some(false) { writer.again() } else { writer };
-            let before = arrived.as_ref().and_then(|arrived| arrived.before(&change, &locked));
-            let won = merge_change(&mut locked, change, writer, &store.origins)?;
-            if let (Some(arrived), Some(before), true) = (&mut arrived, before, won) {
-                arrived.after(before, &locked);
-            }
-            *(if won { &mut applied.won } else { &mut applied.stale }) += 1;
-        }
-        if let (Some(restating), Some(owned)) = (restating, owned) {
-            restating.note_missing_in(owned, &locked);
-        }
-        let notices = arrived.map(|arrived| arrived.finish(&locked));
-        drop(locked);
-        if let (Some(witness), Some(notices)) = (&mut witness, notices) {
-            (witness.tell)(notices);
-        }
-    }
-    Ok(applied)
-}
-
-/// If uses are counted, which of a transaction's changes are uses of their own, and not of the key of the one before.
-fn uses_of(changes: &[Change<'_>], usage: Usage) -> Vec<bool> {
-    let differ = |pair: &[Change<'_>]| (pair[0].db, &pair[0].key) != (pair[1].db, &pair[1].key);
-    match usage.frequency {
-        Some(_) => [true].into_iter().chain(changes.windows(2).map(differ)).collect(),
-        None => Vec::new(),
-    }
-}
-
-/// Merges, at a start, what of a validated batch lies beyond `held` and concerns these shards: change by change, for
-/// nobody looks yet.
-pub(crate) fn merge_shards(
-    store: &Store,
-    batch: &Batch<'_>,
-    held: Timestamp,
-    index: OriginIndex,
-    own: ShardSet,
-) -> Result<(), TooManyOrigins> {
-    for (at, change) in batch.changes().map_while(Result::ok).filter(|(at, _)| *at > held) {
-        let set = shards_of(std::slice::from_ref(&change)).intersection(own);
-        if set != ShardSet::EMPTY {
-            let at = Version::new(at, batch.header.origin);
-            let writer = Writer { at, index, source: Source::Log, usage: None };
-            merge_change(&mut store.lock(set), change, writer, &store.origins)?;
-        }
-    }
-    Ok(())
-}
-
-fn shards_of(changes: &[Change<'_>]) -> ShardSet {
-    changes.iter().fold(ShardSet::EMPTY, |set, change| match change.op {
-        Op::FlushDb | Op::FlushAll | Op::ObservedFlush(_) => ShardSet::ALL,
-        _ => set.with(Key::new(change.db, &change.key).shard()),
-    })
 }
 
 #[cfg(test)]

@@ -74,6 +74,9 @@ use self::shard::Shard;
 use self::waiters::ReadyKeys;
 use crate::lock_order::{Level, before};
 
+/// So much data lie in a processor's caches anyway, about. Tests read ahead always.
+const CACHES_BYTES: usize = if cfg!(any(test, feature = "simulation")) { 0 } else { 4 << 20 };
+
 /// Every key of a node, in shards with a lock each.
 pub(crate) struct Store {
     shards: Box<[Mutex<Shard>]>,
@@ -100,6 +103,17 @@ impl Store {
     pub(crate) fn lock(&self, set: ShardSet) -> LockedShards<'_> {
         before(Level::Shards);
         LockedShards { set, guards: set.iter().map(|id| self.shards[id.index()].lock()).collect() }
+    }
+
+    /// Whether the data are too many for the processor's caches, so that reading ahead pays.
+    pub(crate) fn exceeds_caches(&self) -> bool {
+        self.account.total() > CACHES_BYTES
+    }
+
+    /// Has the processor read what commands that come next will look at.
+    pub(crate) fn prefetch(&self, keys: &[Key<'_>]) {
+        let set = keys.iter().fold(ShardSet::EMPTY, |set, key| set.with(key.shard()));
+        shard::prefetch(&self.lock(set), keys);
     }
 
     /// Locks one shard, for work that goes through them one by one.

@@ -29,5 +29,5 @@ mod tests;
 
 pub use double::{append_double, format_double};
 pub use reply::{Protocol, ReplyWriter};
-pub use request::{RequestDecoder, RequestError, RequestLimits};
+pub use request::{RequestDecoder, RequestError, RequestLimits, glance};
 pub use value::{ReplyDecoder, ReplyError, Value, encode_request};

@@ -8,6 +8,8 @@ mod expiries;
 
 mod memory;
 
+mod prefetch;
+
 mod reached;
 
 mod sample;
@@ -47,6 +49,7 @@ use crate::random::Random;
 pub(crate) use self::compare::Joiner;
 pub(crate) use self::database::Flushed;
 pub(crate) use self::expiries::Due;
+pub(crate) use self::prefetch::{PREFETCHED_MAX, prefetch};
 pub(crate) use self::sample::Wanted;
 
 /// A run of slots, each with its table: small tables, so that none takes long to grow.

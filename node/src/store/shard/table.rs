@@ -110,6 +110,20 @@ impl Table {
         None
     }
 
+    /// What stands first in the group where an entry with this hash is, as a rule.
+    #[inline(always)]
+    pub(super) fn home_tag(&self, hash: u64) -> u16 {
+        self.groups.get(self.home(tag_of(hash))).map_or(FREE, |group| group.tags[0])
+    }
+
+    /// The entry there that has this hash, most likely.
+    #[inline(always)]
+    pub(super) fn likely(&self, hash: u64) -> Option<&Entry> {
+        let tag = tag_of(hash);
+        let group = self.groups.get(self.home(tag))?;
+        group.places(tag).next().map(|place| &group.entries[place])
+    }
+
     /// Puts in an entry that is not there.
     pub(super) fn insert(&mut self, hash: u64, entry: Entry) {
         if self.used as usize >= most(self.groups.len()) {
