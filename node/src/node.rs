@@ -324,12 +324,10 @@ pub(crate) fn count(counter: &AtomicU64, by: u64) {
 /// Every change is decoded once before any is merged: a batch is merged whole or not at all. Says whether it restates
 /// anybody's contribution to a counter.
 fn check_supported(batch: &Batch<'_>) -> Result<bool, ApplyError> {
-    batch.validate()?;
     let mut restates = false;
-    for change in batch.changes() {
-        let (_, change) = change?;
+    batch.validate_each(|change| {
         restates |= matches!(&change.op, Op::Count(_, contribution) if contribution.restates.is_some());
-    }
+    })?;
     Ok(restates)
 }
 

@@ -116,9 +116,17 @@ impl<'a> Batch<'a> {
     /// # Errors
     /// The first that a change gives, or that bytes follow the last.
     pub fn validate(&self) -> Result<Timestamp, BatchError> {
+        self.validate_each(|_| {})
+    }
+
+    /// As [`Batch::validate`], and shows each change on the way.
+    ///
+    /// # Errors
+    /// As [`Batch::validate`].
+    pub fn validate_each(&self, mut look: impl FnMut(&Change<'a>)) -> Result<Timestamp, BatchError> {
         let mut changes = self.changes();
         for change in changes.by_ref() {
-            change?;
+            look(&change?.1);
         }
         if !at_end(&mut changes.decoder) {
             return Err(BatchError::Malformed("bytes follow its last change".into()));

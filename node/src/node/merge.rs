@@ -1,5 +1,7 @@
 //! Merging batches into the store: those of peers, and at a start those of the log.
 
+use std::collections::VecDeque;
+
 use shared::batch::Batch;
 use shared::change::{Change, Op};
 use shared::clock::Timestamp;
@@ -80,26 +82,31 @@ pub(super) fn merge_batch(
     Ok(applied)
 }
 
-/// The changes of a validated batch beyond `held`. Reads ahead what those of these shards will be merged into: nobody who asks
-/// for the next one may hold a shard's lock.
+/// The changes of a validated batch beyond `held`, decoded a few at a time to read ahead what those of these shards will be
+/// merged into. Nobody who asks for the next one may hold a shard's lock.
 fn changes_beyond<'b>(
     store: &'b Store,
     batch: &Batch<'b>,
     held: Timestamp,
     own: ShardSet,
 ) -> impl Iterator<Item = (Timestamp, Change<'b>)> {
-    let beyond = || batch.changes().map_while(Result::ok).filter(move |(at, _)| *at > held);
-    let mut ahead = beyond().map(|(_, change)| change);
-    let reads_ahead = batch.header.count > 1 && store.exceeds_caches();
-    beyond().enumerate().map(move |(nth, change)| {
-        if reads_ahead && nth % PREFETCHED_MAX == 0 {
-            let next: SmallVec<[_; PREFETCHED_MAX]> = ahead.by_ref().take(PREFETCHED_MAX).collect();
-            let keys = next.iter().map(|change| Key::new(change.db, &change.key));
-            let keys: SmallVec<[_; PREFETCHED_MAX]> = keys.filter(|key| own.contains(key.shard())).collect();
-            store.prefetch(&keys);
+    let mut beyond = batch.changes().map_while(Result::ok).filter(move |(at, _)| *at > held);
+    let mut next = VecDeque::with_capacity(PREFETCHED_MAX.min(batch.header.count as usize));
+    std::iter::from_fn(move || {
+        if next.is_empty() {
+            next.extend(beyond.by_ref().take(PREFETCHED_MAX));
+            if next.len() > 1 && store.exceeds_caches() {
+                read_ahead(store, next.iter().map(|(_, change)| change), own);
+            }
         }
-        change
+        next.pop_front()
     })
+}
+
+fn read_ahead<'c>(store: &Store, changes: impl Iterator<Item = &'c Change<'c>>, own: ShardSet) {
+    let keys = changes.map(|change| Key::new(change.db, &change.key));
+    let keys: SmallVec<[_; PREFETCHED_MAX]> = keys.filter(|key| own.contains(key.shard())).collect();
+    store.prefetch(&keys);
 }
 
 /// If uses are counted, which of a transaction's changes are uses of their own, and not of the key of the one before.
