@@ -13,6 +13,9 @@ use shared::version::Frontier;
 /// A member that meets nobody is ready after this.
 const ALONE_MS: u64 = 10_000;
 
+/// A member that meets nobody takes itself to lack nothing that others hold it to have after this.
+const ALONE_LONG_MS: u64 = 60_000;
+
 /// Peers that are waited for at most.
 const PEERS_MAX: usize = 1_024;
 
@@ -20,6 +23,8 @@ const PEERS_MAX: usize = 1_024;
 #[derive(Debug, Default)]
 pub(crate) struct Readiness {
     met: BTreeMap<NodeId, Option<Frontier>>,
+    /// What one of them held was reached, or taken over.
+    has_reached: bool,
     /// Somebody was heard, of whatever group.
     has_heard: bool,
     /// Since when it is what it is: its start, or when it last joined a group.
@@ -40,6 +45,7 @@ impl Readiness {
     /// The node has joined a group: what it has to catch up with is what that holds.
     pub(crate) fn joined(&mut self, now: MonoMillis) {
         self.met.clear();
+        self.has_reached = true;
         self.since = now;
     }
 
@@ -69,14 +75,72 @@ impl Readiness {
 
     /// Whether the node has caught up.
     pub(crate) fn has_caught_up(&mut self, held: &Frontier, has_others: bool, now: MonoMillis) -> bool {
-        for target in self.met.values_mut() {
-            if target.as_ref().is_some_and(|target| held.covers_listed(target)) {
-                *target = None;
-            }
-        }
+        self.note_reached(held);
         if self.met.is_empty() {
             return !has_others || now.since(self.since) >= ALONE_MS;
         }
         self.met.values().all(Option::is_none)
+    }
+
+    /// Whether the node has again all that it had told others of before it was started, as far as can be known: it holds what
+    /// one of them held when they met.
+    pub(crate) fn has_recovered(&mut self, held: &Frontier, has_others: bool, now: MonoMillis) -> bool {
+        self.note_reached(held);
+        !has_others || self.has_reached || now.since(self.since) >= ALONE_LONG_MS
+    }
+
+    fn note_reached(&mut self, held: &Frontier) {
+        for target in self.met.values_mut() {
+            if target.as_ref().is_some_and(|target| held.covers_listed(target)) {
+                *target = None;
+                self.has_reached = true;
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use shared::clock::Timestamp;
+    use shared::id::Origin;
+
+    use super::*;
+
+    fn frontier(timestamp: u64) -> Frontier {
+        let mut frontier = Frontier::default();
+        frontier.advance(Origin(1), Timestamp(timestamp));
+        frontier
+    }
+
+    #[test]
+    fn a_node_has_recovered_when_it_holds_what_another_held_when_they_met() {
+        let now = MonoMillis(1_000);
+        let mut readiness = Readiness::new(now);
+        assert!(readiness.has_recovered(&frontier(1), false, now), "there is nobody else");
+        assert!(!readiness.has_recovered(&frontier(1), true, now));
+        readiness.met(NodeId(2), &frontier(5));
+        assert!(!readiness.has_recovered(&frontier(4), true, now));
+        readiness.keep(|_| false);
+        assert!(
+            !readiness.has_recovered(&frontier(4), true, now),
+            "that the other is gone gives nothing back"
+        );
+        readiness.met(NodeId(3), &frontier(6));
+        assert!(readiness.has_recovered(&frontier(6), true, now));
+        assert!(readiness.has_recovered(&frontier(6), true, now), "and stays so");
+    }
+
+    #[test]
+    fn a_node_that_meets_nobody_does_not_wait_for_ever() {
+        let mut readiness = Readiness::new(MonoMillis(0));
+        assert!(!readiness.has_recovered(&frontier(1), true, MonoMillis(ALONE_LONG_MS - 1)));
+        assert!(readiness.has_recovered(&frontier(1), true, MonoMillis(ALONE_LONG_MS)));
+    }
+
+    #[test]
+    fn a_node_that_has_taken_over_a_state_has_recovered() {
+        let mut readiness = Readiness::new(MonoMillis(0));
+        readiness.joined(MonoMillis(1));
+        assert!(readiness.has_recovered(&frontier(1), true, MonoMillis(2)));
     }
 }

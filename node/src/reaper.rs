@@ -10,7 +10,7 @@
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use shared::time::WallMillis;
+use shared::time::{MonoMillis, WallMillis};
 use slog::{Logger, debug};
 use smallvec::SmallVec;
 
@@ -41,10 +41,14 @@ pub(crate) struct Turn {
 }
 
 impl Turn {
-    /// None at a read-only node, which makes no writes; and while the node takes over another's state: what the marks end that were there before is told then, while the
-    /// states of keys are compared.
-    pub(crate) fn of(node: &Node) -> Option<Self> {
-        if node.settings.is_read_only() || node.is_taking_over() {
+    /// None at a read-only node, which makes no writes; while the node takes over another's state: what the marks end that were
+    /// there before is told then, while the states of keys are compared; and after a start until it has recovered.
+    ///
+    /// For a mark hides what was written up to the expiry, unless a later reset had begun the key afresh; and such a reset is
+    /// forgotten once every member has told that it holds it. A member that was put back from an old copy holds it no more: its
+    /// mark would hide at the others what they have had in sight since.
+    pub(crate) fn of(node: &Node, now: MonoMillis) -> Option<Self> {
+        if node.settings.is_read_only() || node.is_taking_over() || !node.has_recovered(now) {
             return None;
         }
         let group = &node.membership.lock().group;
@@ -74,7 +78,7 @@ fn reap_all(server: &Server) -> usize {
     if !server.reaps.load(Ordering::Relaxed) || server.pause.is_on(server.mono_ms()) {
         return 0;
     }
-    let Some(turn) = Turn::of(&server.node) else { return 0 };
+    let Some(turn) = Turn::of(&server.node, server.mono_ms()) else { return 0 };
     let mut reaped = 0;
     for shard in ShardId::all() {
         loop {

@@ -133,6 +133,13 @@ impl Node {
         }
     }
 
+    /// Whether the node has again all that it had told others of before it was started, as far as can be known.
+    pub(crate) fn has_recovered(&self, now: MonoMillis) -> bool {
+        let has_others = self.membership.lock().group.has_others();
+        let held = self.log.frontier();
+        self.readiness.lock().has_recovered(&held, has_others, now)
+    }
+
     /// Whether the node takes over another's state, or re-issues after that what only it holds.
     pub(crate) fn is_taking_over(&self) -> bool {
         let is_receiving = self.conversation_status.lock().receiving.is_some();

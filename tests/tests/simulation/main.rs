@@ -276,6 +276,10 @@ const STORIES: &[(u64, &str)] = &[
         710_106_462,
         "a joiner's reset went over a mark beneath which its group had forgotten a counter: the model expected that to be seen",
     ),
+    (
+        940_002_146,
+        "an old copy had a TTL that its group had ended and forgotten: its mark hid at the others what was written after that",
+    ),
 ];
 
 #[test]

@@ -31,6 +31,7 @@ const SCENARIOS: &[Scenario] = &[
     ("a silent upstream is left for one that delivers", stalled_upstream),
     ("an old directory that is put back gets its tail from its peers", old_directory),
     ("of two old directories the second is another history than the first", two_old_directories),
+    ("what an old copy knows to expire hides nothing that came after it", old_ttl),
     ("a directory put back writes on beside its former tail", forked_directory),
     ("a new directory under an old name takes over when that is silent", new_directory),
     ("clocks too far apart refuse the link, and it resumes", clock_drift),

@@ -135,6 +135,23 @@ pub(super) fn two_old_directories(seed: u64, is_shown: bool) -> Outcome {
     s.heal()
 }
 
+/// The copy has a TTL that was deleted with its key, and everybody has forgotten that.
+pub(super) fn old_ttl(seed: u64, is_shown: bool) -> Outcome {
+    let mut s = Script::of(Mesh(2), seed, is_shown)?;
+    s.at(0, "HSET h a 1")?;
+    s.at(0, "PEXPIRE h 14000")?;
+    s.ms(500)?;
+    let copy = copy_of(&s, 0, seed);
+    s.at(1, "DEL h")?;
+    s.at(1, "HSET h b 2")?;
+    s.ms(10_000)?;
+    s.cut(0, 1);
+    put_back(&mut s, 0, copy)?;
+    s.ms(8_000)?;
+    s.heal()?;
+    s.expect_all("HGETALL h", "*2 $1 b $1 2")
+}
+
 pub(super) fn forked_directory(seed: u64, is_shown: bool) -> Outcome {
     let mut s = Script::of(Mesh(3), seed, is_shown)?;
     let copy = copy_of(&s, 0, seed);
