@@ -117,12 +117,14 @@ fn read_ahead_of(server: &Server, db: u8, input: &[u8]) -> usize {
         && let Some((key, length)) = glance(&input[end..])
     {
         end += length;
-        keys.push(Key::new(db, key));
+        if !key.is_empty() {
+            keys.push(Key::new(db, key));
+        }
     }
     if keys.len() > 1 {
         server.node.store.prefetch(&keys);
     }
-    end.max(1)
+    end
 }
 
 /// What the worker does with a connection after its turn.

@@ -1,4 +1,4 @@
-//! Whether a load balancer may send clients here.
+//! Whether a load balancer may send clients here, and whether what the node had before its start is whole again.
 //!
 //! A node is ready when it takes writes and has caught up: it holds what each peer held when the two first met in this
 //! run. One that meets nobody is ready after a while, for then there is nobody to wait for; one that no agent has named a
@@ -13,8 +13,8 @@ use shared::version::Frontier;
 /// A member that meets nobody is ready after this.
 const ALONE_MS: u64 = 10_000;
 
-/// A member that meets nobody takes itself to lack nothing that others hold it to have after this.
-const ALONE_LONG_MS: u64 = 60_000;
+/// A node has recovered after this at the latest, whomever it meets.
+const RECOVERY_MS: u64 = 60_000;
 
 /// Peers that are waited for at most.
 const PEERS_MAX: usize = 1_024;
@@ -23,8 +23,9 @@ const PEERS_MAX: usize = 1_024;
 #[derive(Debug, Default)]
 pub(crate) struct Readiness {
     met: BTreeMap<NodeId, Option<Frontier>>,
-    /// What one of them held was reached, or taken over.
-    has_reached: bool,
+    /// What each of them held, all of it, until one of that is reached.
+    owed: BTreeMap<NodeId, Frontier>,
+    has_recovered: bool,
     /// Somebody was heard, of whatever group.
     has_heard: bool,
     /// Since when it is what it is: its start, or when it last joined a group.
@@ -45,7 +46,8 @@ impl Readiness {
     /// The node has joined a group: what it has to catch up with is what that holds.
     pub(crate) fn joined(&mut self, now: MonoMillis) {
         self.met.clear();
-        self.has_reached = true;
+        self.owed.clear();
+        self.has_recovered = true;
         self.since = now;
     }
 
@@ -56,6 +58,9 @@ impl Readiness {
     pub(crate) fn met(&mut self, peer: NodeId, frontier: &Frontier) {
         if self.met.len() < PEERS_MAX {
             self.met.entry(peer).or_insert_with(|| Some(frontier.clone()));
+        }
+        if !self.has_recovered && self.owed.len() < PEERS_MAX {
+            self.owed.entry(peer).or_insert_with(|| frontier.clone());
         }
     }
 
@@ -75,7 +80,11 @@ impl Readiness {
 
     /// Whether the node has caught up.
     pub(crate) fn has_caught_up(&mut self, held: &Frontier, has_others: bool, now: MonoMillis) -> bool {
-        self.note_reached(held);
+        for target in self.met.values_mut() {
+            if target.as_ref().is_some_and(|target| held.covers_listed(target)) {
+                *target = None;
+            }
+        }
         if self.met.is_empty() {
             return !has_others || now.since(self.since) >= ALONE_MS;
         }
@@ -83,19 +92,16 @@ impl Readiness {
     }
 
     /// Whether the node has again all that it had told others of before it was started, as far as can be known: it holds what
-    /// one of them held when they met.
+    /// one of them held when they met; what that did not list, too, for this node may have lost what all members once had.
     pub(crate) fn has_recovered(&mut self, held: &Frontier, has_others: bool, now: MonoMillis) -> bool {
-        self.note_reached(held);
-        !has_others || self.has_reached || now.since(self.since) >= ALONE_LONG_MS
-    }
-
-    fn note_reached(&mut self, held: &Frontier) {
-        for target in self.met.values_mut() {
-            if target.as_ref().is_some_and(|target| held.covers_listed(target)) {
-                *target = None;
-                self.has_reached = true;
-            }
+        if !self.has_recovered {
+            self.has_recovered = self.owed.values().any(|owed| held.covers_frontier(owed))
+                || (has_others && now.since(self.since) >= RECOVERY_MS);
         }
+        if self.has_recovered {
+            self.owed.clear();
+        }
+        self.has_recovered || !has_others
     }
 }
 
@@ -133,8 +139,8 @@ mod tests {
     #[test]
     fn a_node_that_meets_nobody_does_not_wait_for_ever() {
         let mut readiness = Readiness::new(MonoMillis(0));
-        assert!(!readiness.has_recovered(&frontier(1), true, MonoMillis(ALONE_LONG_MS - 1)));
-        assert!(readiness.has_recovered(&frontier(1), true, MonoMillis(ALONE_LONG_MS)));
+        assert!(!readiness.has_recovered(&frontier(1), true, MonoMillis(RECOVERY_MS - 1)));
+        assert!(readiness.has_recovered(&frontier(1), true, MonoMillis(RECOVERY_MS)));
     }
 
     #[test]

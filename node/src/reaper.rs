@@ -10,7 +10,7 @@
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use shared::time::{MonoMillis, WallMillis};
+use shared::time::WallMillis;
 use slog::{Logger, debug};
 use smallvec::SmallVec;
 
@@ -46,9 +46,10 @@ impl Turn {
     ///
     /// For a mark hides what was written up to the expiry, unless a later reset had begun the key afresh; and such a reset is
     /// forgotten once every member has told that it holds it. A member that was put back from an old copy holds it no more: its
-    /// mark would hide at the others what they have had in sight since.
-    pub(crate) fn of(node: &Node, now: MonoMillis) -> Option<Self> {
-        if node.settings.is_read_only() || node.is_taking_over() || !node.has_recovered(now) {
+    /// mark would hide at the others what they have had in sight since. What remains of that: a copy that has recovered from
+    /// nobody for a minute removes its expired keys all the same, for memory must not wait for a host that is gone.
+    pub(crate) fn of(node: &Node, clocks: Clocks) -> Option<Self> {
+        if node.settings.is_read_only() || node.is_taking_over() || !node.has_recovered(clocks) {
             return None;
         }
         let group = &node.membership.lock().group;
@@ -78,7 +79,7 @@ fn reap_all(server: &Server) -> usize {
     if !server.reaps.load(Ordering::Relaxed) || server.pause.is_on(server.mono_ms()) {
         return 0;
     }
-    let Some(turn) = Turn::of(&server.node, server.mono_ms()) else { return 0 };
+    let Some(turn) = Turn::of(&server.node, server.clocks()) else { return 0 };
     let mut reaped = 0;
     for shard in ShardId::all() {
         loop {

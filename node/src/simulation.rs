@@ -340,7 +340,7 @@ impl SimulatedNode {
 
     /// Removes the keys that have expired. Returns how many.
     pub fn reap(&self, now: Now) -> usize {
-        let Some(turn) = reaper::Turn::of(&self.server.node, self.server.mono_ms()) else { return 0 };
+        let Some(turn) = reaper::Turn::of(&self.server.node, clocks(now)) else { return 0 };
         ShardId::all().map(|shard| reaper::reap_run(&self.server, &turn, shard, clocks(now))).sum()
     }
 

@@ -110,10 +110,16 @@ impl Store {
         self.account.total() > CACHES_BYTES
     }
 
-    /// Has the processor read what commands that come next will look at.
+    /// Has the processor read what commands that come next will look at, but for shards that are in use.
     pub(crate) fn prefetch(&self, keys: &[Key<'_>]) {
-        let set = keys.iter().fold(ShardSet::EMPTY, |set, key| set.with(key.shard()));
-        shard::prefetch(&self.lock(set), keys);
+        let mut free = LockedShards { set: ShardSet::EMPTY, guards: SmallVec::new() };
+        for id in keys.iter().fold(ShardSet::EMPTY, |set, key| set.with(key.shard())).iter() {
+            if let Some(guard) = self.shards[id.index()].try_lock() {
+                free.set = free.set.with(id);
+                free.guards.push(guard);
+            }
+        }
+        shard::prefetch(&free, keys);
     }
 
     /// Locks one shard, for work that goes through them one by one.
@@ -215,6 +221,11 @@ impl LockedShards<'_> {
     pub(crate) fn of_mut(&mut self, key: &Key<'_>) -> &mut Shard {
         let place = self.place(key);
         &mut self.guards[place]
+    }
+
+    /// Whether the key's shard is among them.
+    pub(crate) const fn contains(&self, key: &Key<'_>) -> bool {
+        self.set.contains(key.shard())
     }
 
     fn place(&self, key: &Key<'_>) -> usize {

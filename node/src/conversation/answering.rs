@@ -83,6 +83,12 @@ impl Conversations {
         Ok(answer)
     }
 
+    /// Whether an asker is known to be one with whom this node does not exchange batches.
+    fn is_estranged(&self, node: &Node, peer: NodeId) -> bool {
+        let talk = self.peers.get(&peer).filter(|talk| talk.greeting.is_some());
+        talk.is_some_and(|talk| !super::is_related(node, talk))
+    }
+
     fn answer_question(&mut self, node: &Node, peer: NodeId, question: Question, clocks: Clocks) -> Answer {
         let now = mono(clocks);
         if let Question::States { run, .. }
@@ -95,6 +101,11 @@ impl Conversations {
         }
         match question {
             Question::Greet => Answer::Greeting(Box::new(self.greeting(node, peer, clocks))),
+            // What does not stream from there to here is not missed: it is no difference that tells of a failure.
+            Question::Roots if self.is_estranged(node, peer) => Answer::Refused(
+                Refusal::NotNow,
+                "this node takes nothing from the asker at the moment".to_owned(),
+            ),
             Question::Roots => Answer::Roots(roots(node)),
             Question::Digests(shards) => Answer::Digests(digests(node, &shards)),
             Question::Summaries(slots) => Answer::Summaries(summaries(node, &slots, false)),

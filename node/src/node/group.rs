@@ -133,10 +133,12 @@ impl Node {
         }
     }
 
-    /// Whether the node has again all that it had told others of before it was started, as far as can be known.
-    pub(crate) fn has_recovered(&self, now: MonoMillis) -> bool {
+    /// Whether the node has again all that it had told others of before it was started, as far as can be known. Takes the log's
+    /// lock: not to be asked by who holds that.
+    pub(crate) fn has_recovered(&self, clocks: Clocks) -> bool {
         let has_others = self.membership.lock().group.has_others();
         let held = self.log.frontier();
+        let now = MonoMillis(clocks.mono_us / 1_000);
         self.readiness.lock().has_recovered(&held, has_others, now)
     }
 

@@ -46,7 +46,7 @@ pub(super) fn merge_batch(
     mut witness: Option<Witness<'_>>,
 ) -> Result<Applied, TooManyOrigins> {
     let mut applied = Applied::default();
-    let mut changes = changes_beyond(store, batch, held, ShardSet::ALL).peekable();
+    let mut changes = changes_beyond(store, batch, held).peekable();
     let mut transaction: Vec<Change<'_>> = Vec::new();
     while let Some((at, change)) = changes.next() {
         transaction.push(change);
@@ -82,13 +82,12 @@ pub(super) fn merge_batch(
     Ok(applied)
 }
 
-/// The changes of a validated batch beyond `held`, decoded a few at a time to read ahead what those of these shards will be
-/// merged into. Nobody who asks for the next one may hold a shard's lock.
+/// The changes of a validated batch beyond `held`, decoded a few at a time to read ahead what they will be merged into. Nobody
+/// who asks for the next one may hold a shard's lock.
 fn changes_beyond<'b>(
     store: &'b Store,
     batch: &Batch<'b>,
     held: Timestamp,
-    own: ShardSet,
 ) -> impl Iterator<Item = (Timestamp, Change<'b>)> {
     let mut beyond = batch.changes().map_while(Result::ok).filter(move |(at, _)| *at > held);
     let mut next = VecDeque::with_capacity(PREFETCHED_MAX.min(batch.header.count as usize));
@@ -96,17 +95,12 @@ fn changes_beyond<'b>(
         if next.is_empty() {
             next.extend(beyond.by_ref().take(PREFETCHED_MAX));
             if next.len() > 1 && store.exceeds_caches() {
-                read_ahead(store, next.iter().map(|(_, change)| change), own);
+                let keys = next.iter().map(|(_, change): &(_, Change<'_>)| Key::new(change.db, &change.key));
+                store.prefetch(&keys.collect::<SmallVec<[_; PREFETCHED_MAX]>>());
             }
         }
         next.pop_front()
     })
-}
-
-fn read_ahead<'c>(store: &Store, changes: impl Iterator<Item = &'c Change<'c>>, own: ShardSet) {
-    let keys = changes.map(|change| Key::new(change.db, &change.key));
-    let keys: SmallVec<[_; PREFETCHED_MAX]> = keys.filter(|key| own.contains(key.shard())).collect();
-    store.prefetch(&keys);
 }
 
 /// If uses are counted, which of a transaction's changes are uses of their own, and not of the key of the one before.
@@ -127,7 +121,7 @@ pub(crate) fn merge_shards(
     index: OriginIndex,
     own: ShardSet,
 ) -> Result<(), TooManyOrigins> {
-    for (at, change) in changes_beyond(store, batch, held, own) {
+    for (at, change) in batch.changes().map_while(Result::ok).filter(|(at, _)| *at > held) {
         let set = shards_of(std::slice::from_ref(&change)).intersection(own);
         if set != ShardSet::EMPTY {
             let at = Version::new(at, batch.header.origin);

@@ -280,6 +280,10 @@ const STORIES: &[(u64, &str)] = &[
         940_002_146,
         "an old copy had a TTL that its group had ended and forgotten: its mark hid at the others what was written after that",
     ),
+    (
+        960_000_409,
+        "an old copy did not know whom it met, and took nothing from them: what it lacked was taken for a failure of memory",
+    ),
 ];
 
 #[test]

@@ -20,10 +20,11 @@ use crate::store::key::Key;
 /// when their commands' turn has come.
 pub(crate) const PREFETCHED_MAX: usize = 16;
 
-/// Reads what the commands of these keys will look at. All their shards must be locked.
+/// Reads what the commands of these keys will look at, of those whose shards are locked.
 pub(crate) fn prefetch(shards: &LockedShards<'_>, keys: &[Key<'_>]) {
     let slots: SmallVec<[(&Slot, u64); PREFETCHED_MAX]> = keys
         .iter()
+        .filter(|key| shards.contains(key))
         .filter_map(|key| {
             let shard = shards.of(key);
             let slots = shard.databases[usize::from(key.db)].slots.as_ref()?;
