@@ -400,3 +400,19 @@ fn an_owner_adds_what_a_page_lacks_of_its_counter() {
     owner.maintain(hosts.clocks());
     assert_eq!(hosts.get(0, "counter").as_deref(), Some("3"));
 }
+
+#[test]
+fn who_takes_nothing_from_a_peer_is_not_compared_with_it() {
+    let mut hosts = Hosts::new(&["one", "other"]);
+    let roots = |hosts: &Hosts| {
+        let other = &hosts.nodes[1];
+        let question = Question::Roots.encode();
+        let answer =
+            other.conversations.lock().answer(other, hosts.id(0), &question, hosts.clocks()).unwrap();
+        Answer::decode(&answer).unwrap()
+    };
+    assert!(hosts.ask(1, 0), "it asks who that is");
+    assert!(matches!(roots(&hosts), Answer::Refused(Refusal::NotNow, _)), "and does not know it yet");
+    hosts.pass_linked(60);
+    assert!(matches!(roots(&hosts), Answer::Roots(_)), "now the one's batches come to the other");
+}

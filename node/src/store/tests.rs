@@ -493,3 +493,13 @@ fn what_was_deleted_and_forgotten_does_not_come_back() {
         assert!(seen(if asking { &behind } else { &ahead }).0.is_empty());
     }
 }
+
+/// Reading ahead is a hint: it waits for nobody, and works on what it can have.
+#[test]
+fn reading_ahead_does_not_wait_for_a_shard_in_use() {
+    let store = Store::new();
+    let keys = KEYS.map(|key| Key::new(0, key));
+    store.prefetch(&keys);
+    let _in_use = store.lock_shard(keys[0].shard());
+    store.prefetch(&keys);
+}
