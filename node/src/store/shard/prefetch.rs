@@ -31,6 +31,7 @@ pub(crate) fn prefetch(shards: &LockedShards<'_>, keys: &[Key<'_>]) {
             Some((&slots[slot_in_shard(key.slot())], shard.hasher.hash_one(key.bytes)))
         })
         .collect();
+    // Nobody needs these sums: without them the compiler would read nothing.
     black_box(slots.iter().fold(0, |sum, (slot, _)| sum ^ slot.table.places()));
     black_box(slots.iter().fold(0, |sum, (slot, hash)| sum ^ slot.table.home_tag(*hash)));
     let entries = slots.iter().filter_map(|(slot, hash)| slot.table.likely(*hash));
